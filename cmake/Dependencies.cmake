@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+# Finds every dependency, prints one table, and stops with the apt line for what is missing.
+set(TESSERA_MISSING "")
+message(STATUS "Dependencies:")
+
+function(tessera_report NAME FOUND DETAIL PACKAGE)
+  string(LENGTH "${NAME}" length)
+  math(EXPR width "14 - ${length}")
+  string(REPEAT " " ${width} gap)
+  if(FOUND)
+    message(STATUS "  ✓ ${NAME}${gap}${DETAIL}")
+  else()
+    message(STATUS "  ✗ ${NAME}${gap}missing: apt-get install ${PACKAGE}")
+    set(TESSERA_MISSING ${TESSERA_MISSING} ${PACKAGE} PARENT_SCOPE)
+  endif()
+endfunction()
+
+# A library that ships no usable CMake package: header + library -> imported target NAME::NAME.
+function(tessera_find NAME HEADER LIBRARY PACKAGE)
+  find_path(${NAME}_INCLUDE_DIR ${HEADER})
+  find_library(${NAME}_LIBRARY ${LIBRARY})
+  mark_as_advanced(${NAME}_INCLUDE_DIR ${NAME}_LIBRARY)
+  set(found FALSE)
+  if(${NAME}_INCLUDE_DIR AND ${NAME}_LIBRARY)
+    set(found TRUE)
+    add_library(${NAME}::${NAME} UNKNOWN IMPORTED GLOBAL)
+    set_target_properties(${NAME}::${NAME} PROPERTIES IMPORTED_LOCATION ${${NAME}_LIBRARY}
+      INTERFACE_INCLUDE_DIRECTORIES ${${NAME}_INCLUDE_DIR})
+  endif()
+  tessera_report(${NAME} ${found} "${${NAME}_LIBRARY}" ${PACKAGE})
+  set(TESSERA_MISSING ${TESSERA_MISSING} PARENT_SCOPE)
+endfunction()
+
+# MPI: the C interface only; Open MPI's dead C++ bindings stay out.
+find_package(MPI QUIET COMPONENTS C)
+tessera_report(MPI "${MPI_C_FOUND}" "${MPI_C_LIBRARIES}" "openmpi-bin libopenmpi-dev")
+
+# HDF5: the serial flavour (one file per writer); the parallel one would bring in mpi.h.
+set(HDF5_PREFER_PARALLEL FALSE)
+find_package(HDF5 QUIET COMPONENTS C)
+tessera_report(HDF5 "${HDF5_FOUND}" "${HDF5_VERSION}" libhdf5-dev)
+
+find_package(OpenMP QUIET COMPONENTS CXX)
+tessera_report(OpenMP "${OpenMP_CXX_FOUND}" "${OpenMP_CXX_VERSION}" "g++")
+find_package(Threads REQUIRED)
+find_package(spdlog QUIET)
+tessera_report(spdlog "${spdlog_FOUND}" "${spdlog_VERSION}" libspdlog-dev)
+find_package(CLI11 QUIET)
+tessera_report(CLI11 "${CLI11_FOUND}" "${CLI11_VERSION}" libcli11-dev)
+find_package(yaml-cpp QUIET)
+tessera_report(yaml-cpp "${yaml-cpp_FOUND}" "${yaml-cpp_VERSION}" libyaml-cpp-dev)
+find_package(nlohmann_json QUIET)
+tessera_report(nlohmann_json "${nlohmann_json_FOUND}" "${nlohmann_json_VERSION}" nlohmann-json3-dev)
+tessera_find(oneDNN dnnl.hpp dnnl libdnnl-dev)
+tessera_find(ISAL isa-l/crc.h isal libisal-dev)
+tessera_find(PCRE2 pcre2.h pcre2-8 libpcre2-dev)
+tessera_find(simdjson simdjson.h simdjson libsimdjson-dev)
+tessera_find(zstd zstd.h zstd libzstd-dev)
+tessera_find(zlib zlib.h z zlib1g-dev)
+if(TESSERA_TESTS)
+  find_package(GTest QUIET)
+  tessera_report(GoogleTest "${GTest_FOUND}" "${GTest_VERSION}" "libgtest-dev libgmock-dev")
+  find_package(benchmark QUIET)
+  tessera_report(benchmark "${benchmark_FOUND}" "${benchmark_VERSION}" libbenchmark-dev)
+endif()
+
+if(TESSERA_MISSING)
+  list(JOIN TESSERA_MISSING " " packages)
+  message(FATAL_ERROR "Missing dependencies. Run: launch/dependencies.sh build test\n"
+                      "  or: apt-get install ${packages}")
+endif()

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+# tessera_library(NAME SOURCES a.cc ... [USES room ...] [LINKS target ...])
+#   One room of the house, as the object library tessera_NAME. Object libraries share one include
+#   root, so the edges named by USES are held against the sources by tests/house_rules_test.cc.
+set(TESSERA_ROOMS "")
+set(TESSERA_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wno-missing-field-initializers)
+if(TESSERA_WERROR)
+  list(APPEND TESSERA_WARNINGS -Werror)
+endif()
+if(TESSERA_SANITIZE)
+  add_compile_options(-fsanitize=${TESSERA_SANITIZE} -fno-omit-frame-pointer -g)
+  add_link_options(-fsanitize=${TESSERA_SANITIZE})
+endif()
+
+function(tessera_library NAME)
+  cmake_parse_arguments(ROOM "" "" "SOURCES;USES;LINKS" ${ARGN})
+  add_library(tessera_${NAME} OBJECT ${ROOM_SOURCES})
+  target_include_directories(tessera_${NAME} PUBLIC ${PROJECT_SOURCE_DIR})
+  target_compile_options(tessera_${NAME} PRIVATE ${TESSERA_WARNINGS})
+  target_link_libraries(tessera_${NAME} PRIVATE ${ROOM_LINKS})
+  set(TESSERA_ROOMS ${TESSERA_ROOMS} tessera_${NAME} PARENT_SCOPE)
+endfunction()

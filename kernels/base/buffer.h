@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owned bytes on a Device, counted by class so that a run can say where its memory went.
+// Host buffers are aligned to 64 bytes (one AVX-512 vector, one cache line) and not initialised.
+// A freed host buffer is kept in a per-process pool by size, so a steady step allocates nothing
+// from the system. Thread-safe.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "kernels/base/device.h"
+
+namespace tessera {
+
+// What a piece of memory is for; reports use these names.
+enum class MemoryClass : uint8_t { weights, gradients, optimizer, activations, communication, other };
+inline constexpr int kNumMemoryClasses = 6;
+const char* name(MemoryClass memory_class);
+
+class Buffer {
+ public:
+  Buffer(Device device, int64_t bytes, MemoryClass memory_class = MemoryClass::activations);
+  ~Buffer();
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  std::byte* data() const { return data_; }
+  int64_t bytes() const { return bytes_; }
+  Device device() const { return device_; }
+
+ private:
+  Device device_;
+  int64_t bytes_;
+  MemoryClass memory_class_;
+  std::byte* data_;
+};
+
+struct MemoryUse {
+  std::array<int64_t, kNumMemoryClasses> now{};   // bytes in live buffers
+  std::array<int64_t, kNumMemoryClasses> peak{};  // the largest `now` of each class so far
+  int64_t peak_total = 0;                         // the largest sum of `now` so far
+  int64_t system_allocations = 0;  // times the pool had to ask the system: constant in a steady step
+};
+MemoryUse memory_use();
+void release_pooled_memory();  // gives pooled buffers back to the system
+
+}  // namespace tessera

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reductions whose result does not depend on the number of threads, on cuts or on ranks.
+// `words` is the integer image of an ExactSum (kernels/base/exact_sum.h): (ExactSum::kWords) i64 on
+// the stream's device, zero at first; summed over ranks as plain integers.
+#pragma once
+
+#include "kernels/base/stream.h"
+#include "kernels/base/tensor.h"
+
+namespace tessera {
+
+// words += sum of x^2: each row in f64 in a fixed order, rows added exactly. A row with a
+// non-finite element makes the sum non-finite.
+void sum_of_squares(Stream& stream, const Tensor& x, const Tensor& words);
+
+// words += every element of x, exactly.
+void exact_sum(Stream& stream, const Tensor& x, const Tensor& words);
+
+// count (1) i64 += number of elements of x that are infinite or NaN.
+void count_non_finite(Stream& stream, const Tensor& x, const Tensor& count);
+
+// index (rows) i32 = the column of the largest element of each row (the first of equals).
+void argmax(Stream& stream, const Tensor& x, const Tensor& index);
+
+}  // namespace tessera

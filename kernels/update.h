@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// The optimizer's arithmetic, one pass over memory: AdamW (Loshchilov & Hutter, arXiv:1711.05101,
+// algorithm 2, in PyTorch's order of operations):
+//   g = grad * grad_scale;  p *= 1 - lr * weight_decay
+//   m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
+//   p -= lr * (m / correction1) / (sqrt(v / correction2) + epsilon),  correction_i = 1 - beta_i^t
+#pragma once
+
+#include "kernels/base/stream.h"
+#include "kernels/base/tensor.h"
+
+namespace tessera {
+
+struct AdamW {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 0;
+};
+
+// What changes every step lives in a tensor `controls` (kNumControls) f64 on the device, so that a
+// GPU step needs no word from the host. Indices into it:
+enum Control : int {
+  kApply,         // 0: the update is skipped, nothing is written
+  kGradScale,     // unscaling x normalisation x clipping, one factor
+  kLearningRate,
+  kCorrection1,   // 1 - beta1^t
+  kCorrection2,   // 1 - beta2^t
+  kNumControls
+};
+
+// grad, master, m, v: accumulation_type, same shape, contiguous; master, m and v are updated.
+// compute: the copy of the weights that layers read, of any floating dtype, written with
+// rounding; it may be master itself.
+void adamw_update(Stream& stream, const AdamW& adamw, const Tensor& controls, const Tensor& grad,
+                  const Tensor& master, const Tensor& m, const Tensor& v, const Tensor& compute);
+
+}  // namespace tessera
