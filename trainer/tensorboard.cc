@@ -33,7 +33,7 @@ std::string text_field(int number, const std::string& text) {
 
 // TensorFlow's mask: a checksum of data that holds checksums would be weak.
 uint32_t masked_crc(const std::string& bytes) {
-  const uint32_t crc = crc32c(bytes.data(), bytes.size());
+  const uint32_t crc = crc32c(bytes);
   return ((crc >> 15) | (crc << 17)) + 0xa282ead8u;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/training_loop.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "checkpoint/retention.h"
@@ -24,10 +25,12 @@ class Loop {
         recipe_(trainer.recipe()) {}
 
   Outcome run() {
-    while (trainer_.steps_done() < recipe_.run.steps) {
+    const int64_t end = options_.stop_after > 0 ? std::min(options_.stop_after, recipe_.run.steps)
+                                                : recipe_.run.steps;
+    while (trainer_.steps_done() < end) {
       const StepReport report = trainer_.step(wishes());
       tell([&](Observer& observer) { observer.on_step(report); });
-      const bool last = trainer_.steps_done() == recipe_.run.steps;
+      const bool last = trainer_.steps_done() == end;
       const bool preempted = report.agreed.stop && !last;
       if (!preempted && due(recipe_.run.eval_every, last)) evaluate();
       const bool stop_saves = preempted && recipe_.checkpoint.on_preempt == "save";
@@ -36,7 +39,7 @@ class Loop {
         save(last || stop_saves);
       if (preempted) return Outcome::preempted;
     }
-    return Outcome::done;
+    return end < recipe_.run.steps ? Outcome::stopped : Outcome::done;
   }
 
  private:

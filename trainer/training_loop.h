@@ -17,11 +17,12 @@ struct LoopOptions {
   std::string run_id;
   std::string resolved_recipe;        // YAML, stored in every checkpoint
   std::vector<int64_t> pinned_steps;  // never deleted by retention, e.g. the one resumed from
+  int64_t stop_after = 0;             // end (and save) after this step; 0: run.steps
   std::function<bool()> stop_requested = [] { return false; };  // a signal arrived on this rank
   std::vector<Observer*> observers;
 };
 
-enum class Outcome { done, preempted };
+enum class Outcome { done, stopped, preempted };
 
 // Throws Error{storage} when checkpoint.max_failures saves in a row failed, Error{numeric} when the
 // run diverged.
