@@ -41,6 +41,7 @@ struct DataInspectCommand {
   bool json = false;
 };
 int data_inspect_verb(const DataInspectCommand& command);
+int data_verify_verb(const DataInspectCommand& command);
 
 struct TokenizerCommand {
   std::string tokenizer;

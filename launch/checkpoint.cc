@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// `tessera checkpoint list|inspect|verify|diff|prune-old`.
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "checkpoint/diff.h"
+#include "checkpoint/layout.h"
+#include "checkpoint/reader.h"
+#include "checkpoint/retention.h"
+#include "kernels/base/log.h"
+#include "launch/format.h"
+#include "launch/open_checkpoint.h"
+#include "launch/progress.h"
+#include "launch/scalar.h"
+#include "launch/verbs.h"
+
+namespace tessera {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// The directory of steps that `path` means: a run directory or the directory itself.
+std::string steps_root(Storage& storage, const std::string& path) {
+  check(storage.exists(path), ErrorKind::checkpoint, path + " does not exist");
+  return storage.exists(path + "/checkpoints") ? path + "/checkpoints" : path;
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string text;
+  for (const int64_t extent : shape) text += (text.empty() ? "" : ", ") + std::to_string(extent);
+  return "(" + text + ")";
+}
+
+}  // namespace
+
+int checkpoint_list_verb(const CheckpointCommand& command) {
+  PosixStorage storage;
+  const std::string root = steps_root(storage, command.path);
+  std::vector<std::vector<std::string>> rows = {
+      {"step", "status", "size", "writers", "layout", "directory"}};
+  Json list = Json::array();
+  for (const std::string& name : storage.list(root)) {
+    const auto step = parse_step_name(name);
+    if (!step) continue;
+    const std::string directory = root + "/" + name;
+    std::string status = "complete", layout;
+    int64_t bytes = 0, writers = 0;
+    try {
+      const CheckpointReader reader = CheckpointReader::open(storage, directory);
+      bytes = reader.manifest().bytes();
+      writers = static_cast<int64_t>(reader.manifest().writers.size());
+      layout = reader.manifest().layout;
+    } catch (const Error& error) {
+      status = "damaged";
+      log::warn(error.what());
+    }
+    rows.push_back({std::to_string(*step), status, as_bytes(static_cast<double>(bytes)),
+                    std::to_string(writers), layout, directory});
+    list.push_back({{"step", *step}, {"status", status}, {"bytes", bytes}, {"writers", writers},
+                    {"layout", layout}, {"directory", directory}});
+  }
+  if (command.json)
+    std::printf("%s\n", list.dump().c_str());
+  else
+    std::fputs(rows.size() > 1 ? table(rows).c_str() : "no checkpoints\n", stdout);
+  return 0;
+}
+
+int checkpoint_inspect_verb(const CheckpointCommand& command) {
+  PosixStorage storage;
+  const CheckpointReader reader =
+      CheckpointReader::open(storage, resolve_checkpoint(storage, command.path));
+  std::vector<std::vector<std::string>> rows = {{"tensor", "role", "dtype", "shape", "size",
+                                                 "boxes"}};
+  Json tensors = Json::array();
+  for (const GlobalTensor& tensor : reader.tensors()) {
+    rows.push_back({tensor.name, tensor.role, name(tensor.dtype), shape_text(tensor.global_shape),
+                    as_bytes(static_cast<double>(tensor.bytes())),
+                    std::to_string(tensor.pieces.size())});
+    tensors.push_back({{"name", tensor.name}, {"role", tensor.role}, {"dtype", name(tensor.dtype)},
+                       {"shape", tensor.global_shape}, {"boxes", tensor.pieces.size()}});
+  }
+  const Manifest& manifest = reader.manifest();
+  if (command.json) {
+    std::printf("%s\n", Json{{"directory", reader.directory()}, {"step", manifest.step},
+                             {"run_id", manifest.run_id}, {"layout", manifest.layout},
+                             {"scalars", manifest.scalars}, {"tensors", tensors}}
+                            .dump()
+                            .c_str());
+    return 0;
+  }
+  std::printf("%s\nstep %lld  run %s  layout %s  %s from %zu writer(s)\n",
+              reader.directory().c_str(), static_cast<long long>(manifest.step),
+              manifest.run_id.c_str(), manifest.layout.c_str(),
+              as_bytes(static_cast<double>(manifest.bytes())).c_str(), manifest.writers.size());
+  for (const auto& [key, value] : manifest.scalars)
+    std::printf("  %s = %s\n", key.c_str(), value.c_str());
+  std::fputs(table(rows).c_str(), stdout);
+  return 0;
+}
+
+int checkpoint_verify_verb(const CheckpointCommand& command) {
+  PosixStorage storage;
+  const std::string directory = resolve_checkpoint(storage, command.path);
+  CheckpointReader reader = CheckpointReader::open(storage, directory);
+  ProgressLine line("verify", reader.manifest().bytes());
+  const std::vector<std::string> damage =
+      reader.find_damage([&](int64_t done, int64_t) { line.at(done); });
+  line.finish();
+  for (const std::string& sentence : damage) std::printf("%s\n", sentence.c_str());
+  if (!damage.empty()) return exit_code(ErrorKind::checkpoint);
+  std::printf("%s  verified: %zu tensors, %s\n", directory.c_str(), reader.tensors().size(),
+              as_bytes(static_cast<double>(reader.manifest().bytes())).c_str());
+  return 0;
+}
+
+int checkpoint_prune_verb(const CheckpointCommand& command) {
+  PosixStorage storage;
+  Keep keep;
+  std::istringstream parts(command.keep);
+  for (std::string part; std::getline(parts, part, ',');) {
+    const size_t colon = part.find(':');
+    const std::string key = part.substr(0, colon);
+    check(colon != std::string::npos && (key == "last" || key == "every"), ErrorKind::usage,
+          "--keep wants last:N,every:M, got '" + part + "'");
+    try {
+      const int64_t value = parse_integer(part.substr(colon + 1));
+      check(value >= (key == "last" ? 1 : 0), ErrorKind::usage, "--keep " + key + " is too small:",
+            value);
+      (key == "last" ? keep.last = static_cast<int>(value) : keep.every = value);
+    } catch (const ScalarError& error) {
+      fail(ErrorKind::usage, "--keep " + part + ": " + error.what());
+    }
+  }
+  const RetentionReport report =
+      apply_retention(storage, steps_root(storage, command.path), keep);
+  for (const int64_t step : report.deleted)
+    std::printf("deleted step %lld\n", static_cast<long long>(step));
+  if (report.swept > 0) std::printf("swept %d left-over directories\n", report.swept);
+  return 0;
+}
+
+}  // namespace tessera

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/cli.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <functional>
+
+#include "kernels/base/check.h"
+#include "kernels/base/log.h"
+#include "launch/completion.h"
+#include "launch/console.h"
+#include "launch/recipe_reader.h"
+#include "launch/scalar.h"
+#include "launch/verbs.h"
+
+namespace tessera {
+namespace {
+
+VerbNode verb_tree_of(const CLI::App& app) {
+  VerbNode node{app.get_name(), app.get_description(), {}, {}};
+  for (const CLI::Option* option : app.get_options())
+    for (const std::string& name : option->get_lnames()) node.flags.push_back("--" + name);
+  for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; }))
+    node.verbs.push_back(verb_tree_of(*sub));
+  return node;
+}
+
+// The chosen verb, run after parsing.
+using Action = std::function<int()>;
+
+void add_train(CLI::App& app, Action& action) {
+  auto* verb = app.add_subcommand("train", "train a recipe; joins the mpirun or srun job it is in");
+  auto command = std::make_shared<TrainCommand>();
+  verb->add_option("recipe", command->recipe, "recipe file")->required();
+  verb->add_option("overrides", command->overrides, "key=value ...");
+  verb->add_option("--resume", command->resume, "auto | none | PATH of a checkpoint")
+      ->capture_default_str();
+  verb->add_option("--init-from", command->init_from, "weights of this checkpoint, fresh optimizer");
+  verb->add_option("--run-dir", command->run_dir, "where the run's files go (runs/NAME)");
+  verb->add_option("--steps", command->stop_after,
+                   "end after this step; the schedule stays that of run.steps");
+  verb->add_flag("--check", command->check_only, "check everything, train nothing");
+  verb->add_flag_callback("-q,--quiet", [command] { command->verbosity = -1; }, "warnings only");
+  verb->add_flag_callback("-v,--verbose", [command] { command->verbosity = 1; }, "say more");
+  verb->callback([command, &action] { action = [command] { return train_verb(*command); }; });
+}
+
+void add_data(CLI::App& app, Action& action) {
+  auto* data = app.add_subcommand("data", "prepare and look at token files");
+  data->require_subcommand(1);
+  auto* prepare = data->add_subcommand("prepare", "text -> tokenizer and token files");
+  auto command = std::make_shared<DataPrepareCommand>();
+  prepare->add_option("--input", command->inputs, "text or JSONL files (.gz, .zst), globs allowed")
+      ->required();
+  prepare->add_option("-o,--output", command->output, "directory for train, validation, tokenizer")
+      ->required();
+  prepare->add_option("--tokenizer", command->tokenizer, "FILE | train:VOCAB | bytes | chars")
+      ->capture_default_str();
+  prepare->add_option("--text-key", command->text_key, "field of a JSONL line")
+      ->capture_default_str();
+  prepare->add_option("--document-separator", command->separator,
+                      "cut plain text into documents at this line (default: a file is one)");
+  prepare->add_option("--split", command->split, "shares of train and validation")
+      ->delimiter(',')
+      ->capture_default_str();
+  prepare->add_option("--workers", command->workers, "threads; 0: all cores")->capture_default_str();
+  prepare->add_option("--dedup", command->dedup, "exact: drop documents seen before")
+      ->check(CLI::IsMember({"exact"}));
+  prepare->callback(
+      [command, &action] { action = [command] { return data_prepare_verb(*command); }; });
+
+  auto inspect_command = std::make_shared<DataInspectCommand>();
+  const auto common = [&](CLI::App* verb) {
+    verb->add_option("prefix", inspect_command->prefix, "PREFIX of PREFIX.bin and PREFIX.idx")
+        ->required();
+    verb->add_option("--tokenizer", inspect_command->tokenizer, "tokenizer.json (default: beside)");
+    verb->add_flag("--json", inspect_command->json, "machine-readable");
+  };
+  auto* inspect = data->add_subcommand("inspect", "counts, sources and decoded samples");
+  common(inspect);
+  inspect->add_option("--sample", inspect_command->samples, "documents to show, decoded");
+  inspect->add_option("--doc", inspect_command->document, "one document, decoded");
+  inspect->callback([inspect_command, &action] {
+    action = [inspect_command] { return data_inspect_verb(*inspect_command); };
+  });
+  auto* verify = data->add_subcommand("verify", "read every token; compare with what was recorded");
+  common(verify);
+  verify->callback([inspect_command, &action] {
+    action = [inspect_command] { return data_verify_verb(*inspect_command); };
+  });
+}
+
+void add_tokenizer(CLI::App& app, Action& action) {
+  auto* tokenizer = app.add_subcommand("tokenizer", "train and use tokenizers");
+  tokenizer->require_subcommand(1);
+  auto command = std::make_shared<TokenizerCommand>();
+  auto* train = tokenizer->add_subcommand("train", "byte-level BPE from text");
+  train->add_option("--input", command->inputs, "text files")->required()->check(CLI::ExistingFile);
+  train->add_option("--vocab", command->vocab_size, "tokens")->required();
+  train->add_option("-o,--output", command->output, "tokenizer.json (Hugging Face)")->required();
+  train->callback(
+      [command, &action] { action = [command] { return tokenizer_train_verb(*command); }; });
+  auto* encode = tokenizer->add_subcommand("encode", "text -> ids");
+  encode->add_option("tokenizer", command->tokenizer, "tokenizer.json")->required();
+  encode->add_option("text", command->text, "default: standard input");
+  encode->callback(
+      [command, &action] { action = [command] { return tokenizer_encode_verb(*command); }; });
+  auto* decode = tokenizer->add_subcommand("decode", "ids -> text");
+  decode->add_option("tokenizer", command->tokenizer, "tokenizer.json")->required();
+  decode->add_option("ids", command->text, "default: standard input");
+  decode->callback(
+      [command, &action] { action = [command] { return tokenizer_decode_verb(*command); }; });
+}
+
+void add_checkpoint(CLI::App& app, Action& action) {
+  auto* checkpoint = app.add_subcommand("checkpoint", "look at, verify and compare checkpoints");
+  checkpoint->alias("ckpt");
+  checkpoint->require_subcommand(1);
+  auto command = std::make_shared<CheckpointCommand>();
+  const auto add = [&](const char* name, const char* help, int (*run)(const CheckpointCommand&)) {
+    auto* verb = checkpoint->add_subcommand(name, help);
+    verb->add_option("path", command->path, "run directory, checkpoints directory or step")
+        ->required();
+    verb->add_flag("--json", command->json, "machine-readable");
+    verb->callback([command, run, &action] { action = [command, run] { return run(*command); }; });
+    return verb;
+  };
+  add("list", "steps, status, size, layout", checkpoint_list_verb);
+  add("inspect", "tensors, boxes and scalars", checkpoint_inspect_verb);
+  add("verify", "read and check every byte", checkpoint_verify_verb);
+  add("diff", "compare two checkpoints tensor by tensor", checkpoint_diff_verb)
+      ->add_option("other", command->other, "the second one")
+      ->required();
+  add("prune-old", "delete what --keep does not name", checkpoint_prune_verb)
+      ->add_option("--keep", command->keep, "last:N,every:M")
+      ->required();
+}
+
+void add_recipe(CLI::App& app, Action& action) {
+  auto* recipe = app.add_subcommand("recipe", "check and show recipes");
+  recipe->require_subcommand(1);
+  auto command = std::make_shared<RecipeCommand>();
+  const auto add = [&](const char* name, const char* help, int (*run)(const RecipeCommand&)) {
+    auto* verb = recipe->add_subcommand(name, help);
+    verb->add_option("recipe", command->path, "recipe file")->required();
+    verb->add_option("overrides", command->overrides, "key=value ...");
+    verb->add_option("-n,--ranks", command->ranks, "check the layout on this many ranks");
+    verb->callback([command, run, &action] { action = [command, run] { return run(*command); }; });
+  };
+  add("check", "all errors of a recipe at once", recipe_check_verb);
+  add("show", "every key with its value and origin", recipe_show_verb);
+  auto* list = recipe->add_subcommand("list", "the recipes that come with Tessera");
+  list->add_option("directory", command->path, "default: the installed ones");
+  list->callback([command, &action] { action = [command] { return recipe_list_verb(*command); }; });
+  recipe->add_subcommand("schema", "JSON Schema for editors")->callback([&action] {
+    action = recipe_schema_verb;
+  });
+}
+
+void add_models(CLI::App& app, Action& action) {
+  auto* eval = app.add_subcommand("eval", "loss of a checkpoint on data or on token ids");
+  auto evaluate = std::make_shared<EvalCommand>();
+  eval->add_option("checkpoint", evaluate->checkpoint, "run, checkpoints or step directory")
+      ->required();
+  eval->add_option("overrides", evaluate->overrides, "key=value ...");
+  eval->add_option("--data", evaluate->data, "PREFIX (default: the recipe's validation)");
+  eval->add_option("--tokens", evaluate->tokens, "JSON file with lists of token ids");
+  eval->add_option("--logits", evaluate->logits, "with --tokens: safetensors file to write")
+      ->needs("--tokens");
+  eval->add_flag("--json", evaluate->json, "machine-readable");
+  eval->callback([evaluate, &action] { action = [evaluate] { return eval_verb(*evaluate); }; });
+
+  auto* generate = app.add_subcommand("generate", "new text from a checkpoint");
+  auto make = std::make_shared<GenerateCommand>();
+  generate->add_option("checkpoint", make->checkpoint, "run, checkpoints or step directory")
+      ->required();
+  generate->add_option("-p,--prompt", make->prompt, "the beginning of the text");
+  generate->add_option("--max-tokens", make->max_tokens, "new tokens")->capture_default_str();
+  generate->add_option("--temperature", make->temperature, "0: always the likeliest")
+      ->capture_default_str();
+  generate->add_option("--top-p", make->top_p, "nucleus sampling")->capture_default_str();
+  generate->add_option("--seed", make->seed, "of the sampling")->capture_default_str();
+  generate->add_flag("--stream", make->stream, "show tokens as they come");
+  generate->callback([make, &action] { action = [make] { return generate_verb(*make); }; });
+}
+
+void add_tools(CLI::App& app, Action& action) {
+  auto* bench = app.add_subcommand("bench", "measure this machine and this build");
+  auto command = std::make_shared<BenchCommand>();
+  bench->add_option("what", command->what, "gemm | attention | adamw | allreduce | step")
+      ->required()
+      ->check(CLI::IsMember({"gemm", "attention", "adamw", "allreduce", "step"}));
+  bench->add_option("--dtype", command->dtype, "f32 | bf16")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"f32", "bf16"}));
+  bench->add_option("--batch", command->batch, "sequences (step, attention)")
+      ->capture_default_str();
+  bench->add_option("--sequence", command->sequence, "tokens of one (step, attention)")
+      ->capture_default_str();
+  bench->add_flag("--json", command->json, "machine-readable");
+  bench->callback([command, &action] { action = [command] { return bench_verb(*command); }; });
+
+  auto* doctor = app.add_subcommand("doctor", "what this machine has and lacks");
+  auto json = std::make_shared<bool>(false);
+  doctor->add_flag("--json", *json, "machine-readable");
+  doctor->callback([json, &action] { action = [json] { return doctor_verb(*json); }; });
+
+  auto* completion = app.add_subcommand("completion", "print a completion script for a shell");
+  auto shell = std::make_shared<std::string>();
+  completion->add_option("shell", *shell, "bash | zsh | fish")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  completion->callback([shell, &app, &action] {
+    action = [shell, &app] {
+      std::fputs(completion_script(verb_tree_of(app), *shell).c_str(), stdout);
+      return 0;
+    };
+  });
+  app.add_subcommand("version", "version and build")->callback([&action] {
+    action = version_verb;
+  });
+}
+
+// CLI11 says of an unknown verb only that one is required.
+bool explain_unknown_verb(const CLI::App& app, int argc, char** argv) {
+  const CLI::App* at = &app;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (!word.empty() && word[0] == '-') return false;
+    const auto verbs = at->get_subcommands([](const CLI::App*) { return true; });
+    if (verbs.empty()) return false;
+    const CLI::App* next = nullptr;
+    std::string nearest;
+    int best = 3;
+    for (const CLI::App* verb : verbs) {
+      if (verb->check_name(word)) next = verb;
+      const int edits = edit_distance(word, verb->get_name());
+      if (edits < best) {
+        best = edits;
+        nearest = verb->get_name();
+      }
+    }
+    if (next == nullptr) {
+      std::fprintf(stderr, "unknown command `%s`%s\n", word.c_str(),
+                   nearest.empty() ? "; see tessera --help"
+                                   : (", did you mean `" + nearest + "`?").c_str());
+      return true;
+    }
+    at = next;
+  }
+  return false;
+}
+
+int run(const Action& action) {
+  try {
+    return action();
+  } catch (const RecipeFailure& failure) {
+    std::fprintf(stderr, "%s\n", failure.what());
+    return failure.exit_code;
+  } catch (const Error& error) {
+    log::error(error.what());
+    return exit_code(error.kind());
+  } catch (const std::exception& error) {
+    log::error("internal error:", error.what());
+    return exit_code(ErrorKind::internal);
+  }
+}
+
+}  // namespace
+
+int run_command_line(int argc, char** argv) {
+  CLI::App app("Distributed training of DeepSeek-style language models", "tessera");
+  app.require_subcommand(1);
+  Action action;
+  add_train(app, action);
+  add_data(app, action);
+  add_tokenizer(app, action);
+  add_checkpoint(app, action);
+  add_recipe(app, action);
+  add_models(app, action);
+  add_tools(app, action);
+  log::set_console(log::Level::info, stderr_wants_colour());
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::CallForAllHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    if (!explain_unknown_verb(app, argc, argv)) app.exit(error, std::cerr, std::cerr);
+    return exit_code(ErrorKind::usage);
+  }
+  return run(action);
+}
+
+}  // namespace tessera
