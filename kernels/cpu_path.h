@@ -14,11 +14,11 @@ enum class CpuPath { v2, v3, v4, v4_bf16 };
 
 const char* name(CpuPath path);
 std::optional<CpuPath> cpu_path_named(std::string_view name);
-CpuPath best_cpu_path();      // the highest this machine can run
-CpuPath cpu_path();           // in use: TESSERA_CPU_PATH from the environment, else the best
-void set_cpu_path(CpuPath);   // REQUIRES <= best_cpu_path(), before the first kernel runs
+CpuPath best_cpu_path();     // the highest this machine can run
+CpuPath cpu_path();          // in use: TESSERA_CPU_PATH from the environment, else the best
+void set_cpu_path(CpuPath);  // REQUIRES <= best_cpu_path(), before the first kernel runs
 
-int cpu_threads();            // threads a kernel uses (OpenMP)
+int cpu_threads();  // threads a kernel uses (OpenMP)
 void set_cpu_threads(int threads);
 
 }  // namespace tessera

@@ -21,11 +21,11 @@ struct AdamW {
 // What changes every step lives in a tensor `controls` (kNumControls) f64 on the device, so that a
 // GPU step needs no word from the host. Indices into it:
 enum Control : int {
-  kApply,         // 0: the update is skipped, nothing is written
-  kGradScale,     // unscaling x normalisation x clipping, one factor
+  kApply,      // 0: the update is skipped, nothing is written
+  kGradScale,  // unscaling x normalisation x clipping, one factor
   kLearningRate,
-  kCorrection1,   // 1 - beta1^t
-  kCorrection2,   // 1 - beta2^t
+  kCorrection1,  // 1 - beta1^t
+  kCorrection2,  // 1 - beta2^t
   kNumControls
 };
 

@@ -12,7 +12,9 @@ Tensor words(int64_t count) {
   return Tensor(Device{}, DType::i32, {count}, MemoryClass::communication);
 }
 
-int64_t words_for(size_t bytes) { return static_cast<int64_t>((bytes + 3) / 4); }
+int64_t words_for(size_t bytes) {
+  return static_cast<int64_t>((bytes + 3) / 4);
+}
 
 }  // namespace
 
@@ -42,8 +44,8 @@ std::vector<std::string> Communicator::all_gather(const std::string& text, const
   *length.as<int64_t>() = static_cast<int64_t>(text.size());
   all_gather(host, length, lengths, tag);
   const int64_t* bytes = lengths.as<int64_t>();
-  const int64_t widest =
-      std::max<int64_t>(1, words_for(static_cast<size_t>(*std::max_element(bytes, bytes + size()))));
+  const int64_t widest = std::max<int64_t>(
+      1, words_for(static_cast<size_t>(*std::max_element(bytes, bytes + size()))));
   const Tensor mine = words(widest), all = words(widest * size());
   std::memcpy(mine.data(), text.data(), text.size());
   all_gather(host, mine, all, tag);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The collectives of one group of ranks. Which axis of the grid the group is, the Communicator does
-// not know; a group of one is real (self_communicator.cc), so nobody special-cases "no parallelism".
+// not know; a group of one is real (self_communicator.cc), so nobody special-cases "no
+// parallelism".
 //
 // Every floating-point sum over ranks is one fixed pairwise tree over the group's ranks, partial
 // sums in f32 (f64 for f64), one rounding at the end: ((r0 + r1) + (r2 + r3)) + (r4) ... The result
@@ -41,12 +42,12 @@ class Communicator {
   // out = reduction of `in` over ranks. out may be in. `tag` says in messages what is reduced.
   virtual void all_reduce(Stream& stream, const Tensor& in, const Tensor& out, Reduce op,
                           const char* tag = "") = 0;
-  // `in` is size() equal parts along its elements; out = the reduction of part rank().
-  // out may be of accumulation_type(in) (no final rounding).
+  // `in` is cut into even_part()s (parallel/shard.h) along its elements; out = the reduction of
+  // part rank(), which it may be. out may be of accumulation_type(in) (no final rounding).
   virtual std::unique_ptr<Pending> start_reduce_scatter(Stream& stream, const Tensor& in,
                                                         const Tensor& out, Reduce op,
                                                         const char* tag = "") = 0;
-  // out = the parts of all ranks, one after another. `in` may be part rank() of out.
+  // out = the even_part()s of all ranks, one after another. `in` may be part rank() of out.
   virtual std::unique_ptr<Pending> start_all_gather(Stream& stream, const Tensor& in,
                                                     const Tensor& out, const char* tag = "") = 0;
   // out[p] from rank p = in[rank()] of rank p; both are size() equal parts.

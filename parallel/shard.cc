@@ -27,8 +27,7 @@ std::optional<Box> intersect(const Box& a, const Box& b) {
   Box both;
   for (size_t dim = 0; dim < a.extent.size(); ++dim) {
     const int64_t first = std::max(a.offset[dim], b.offset[dim]);
-    const int64_t end =
-        std::min(a.offset[dim] + a.extent[dim], b.offset[dim] + b.extent[dim]);
+    const int64_t end = std::min(a.offset[dim] + a.extent[dim], b.offset[dim] + b.extent[dim]);
     if (end <= first) return std::nullopt;
     both.offset.push_back(first);
     both.extent.push_back(end - first);

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/base/buffer.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <mutex>
 #include <numeric>
 #include <vector>
+
+#include <sys/mman.h>
 
 #include "kernels/base/check.h"
 
@@ -106,9 +106,15 @@ Buffer::Buffer(Device device, int64_t bytes, MemoryClass memory_class)
   data_ = host_pool().take(bytes, memory_class);
 }
 
-Buffer::~Buffer() { host_pool().give(data_, bytes_, memory_class_); }
+Buffer::~Buffer() {
+  host_pool().give(data_, bytes_, memory_class_);
+}
 
-MemoryUse memory_use() { return host_pool().use(); }
-void release_pooled_memory() { host_pool().release(); }
+MemoryUse memory_use() {
+  return host_pool().use();
+}
+void release_pooled_memory() {
+  host_pool().release();
+}
 
 }  // namespace tessera

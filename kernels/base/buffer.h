@@ -15,7 +15,14 @@
 namespace tessera {
 
 // What a piece of memory is for; reports use these names.
-enum class MemoryClass : uint8_t { weights, gradients, optimizer, activations, communication, other };
+enum class MemoryClass : uint8_t {
+  weights,
+  gradients,
+  optimizer,
+  activations,
+  communication,
+  other
+};
 inline constexpr int kNumMemoryClasses = 6;
 const char* name(MemoryClass memory_class);
 
@@ -41,7 +48,8 @@ struct MemoryUse {
   std::array<int64_t, kNumMemoryClasses> now{};   // bytes in live buffers
   std::array<int64_t, kNumMemoryClasses> peak{};  // the largest `now` of each class so far
   int64_t peak_total = 0;                         // the largest sum of `now` so far
-  int64_t system_allocations = 0;  // times the pool had to ask the system: constant in a steady step
+  int64_t system_allocations =
+      0;  // times the pool had to ask the system: constant in a steady step
 };
 MemoryUse memory_use();
 void release_pooled_memory();  // gives pooled buffers back to the system

@@ -44,8 +44,8 @@ struct Sentence {
   std::string_view text;
   Where where;
   template <typename Text>
-    requires std::convertible_to<const Text&, std::string_view>
-  Sentence(const Text& literal, Where place = {})  // NOLINT: implicit on purpose
+  requires std::convertible_to<const Text&, std::string_view> Sentence(
+      const Text& literal, Where place = {})  // NOLINT: implicit on purpose
       : text(literal), where(place) {}
 };
 

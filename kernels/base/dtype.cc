@@ -22,14 +22,24 @@ constexpr std::array<Row, 7> kTypes = {{{DType::f64, "f64", 8, 0x1p-53},
                                         {DType::i32, "i32", 4, 0},
                                         {DType::i64, "i64", 8, 0}}};
 
-const Row& row(DType dtype) { return kTypes.at(static_cast<size_t>(dtype)); }
+const Row& row(DType dtype) {
+  return kTypes.at(static_cast<size_t>(dtype));
+}
 
 }  // namespace
 
-int64_t size_of(DType dtype) { return row(dtype).size; }
-const char* name(DType dtype) { return row(dtype).name; }
-bool is_floating(DType dtype) { return row(dtype).roundoff > 0; }
-double unit_roundoff(DType dtype) { return row(dtype).roundoff; }
+int64_t size_of(DType dtype) {
+  return row(dtype).size;
+}
+const char* name(DType dtype) {
+  return row(dtype).name;
+}
+bool is_floating(DType dtype) {
+  return row(dtype).roundoff > 0;
+}
+double unit_roundoff(DType dtype) {
+  return row(dtype).roundoff;
+}
 
 std::optional<DType> dtype_named(std::string_view name) {
   for (const Row& type : kTypes)
@@ -37,6 +47,8 @@ std::optional<DType> dtype_named(std::string_view name) {
   return std::nullopt;
 }
 
-DType accumulation_type(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
+DType accumulation_type(DType dtype) {
+  return dtype == DType::f64 ? DType::f64 : DType::f32;
+}
 
 }  // namespace tessera

@@ -15,8 +15,8 @@ namespace tessera {
 // NOTE: names, not numbers, reach the disk; the order may change.
 enum class DType : uint8_t { f64, f32, bf16, f16, f8_e4m3, i32, i64 };
 
-int64_t size_of(DType dtype);          // bytes of one element
-const char* name(DType dtype);         // "f32", "bf16", ...
+int64_t size_of(DType dtype);   // bytes of one element
+const char* name(DType dtype);  // "f32", "bf16", ...
 std::optional<DType> dtype_named(std::string_view name);
 bool is_floating(DType dtype);
 
@@ -27,15 +27,40 @@ DType accumulation_type(DType dtype);
 // Unit roundoff of a floating type: half the distance from 1 to the next number.
 double unit_roundoff(DType dtype);
 
-template <typename T> struct TypeTag { using type = T; };
-template <typename T> constexpr DType dtype_of();
-template <> constexpr DType dtype_of<double>() { return DType::f64; }
-template <> constexpr DType dtype_of<float>() { return DType::f32; }
-template <> constexpr DType dtype_of<bf16>() { return DType::bf16; }
-template <> constexpr DType dtype_of<f16>() { return DType::f16; }
-template <> constexpr DType dtype_of<f8_e4m3>() { return DType::f8_e4m3; }
-template <> constexpr DType dtype_of<int32_t>() { return DType::i32; }
-template <> constexpr DType dtype_of<int64_t>() { return DType::i64; }
+template <typename T>
+struct TypeTag {
+  using type = T;
+};
+template <typename T>
+constexpr DType dtype_of();
+template <>
+constexpr DType dtype_of<double>() {
+  return DType::f64;
+}
+template <>
+constexpr DType dtype_of<float>() {
+  return DType::f32;
+}
+template <>
+constexpr DType dtype_of<bf16>() {
+  return DType::bf16;
+}
+template <>
+constexpr DType dtype_of<f16>() {
+  return DType::f16;
+}
+template <>
+constexpr DType dtype_of<f8_e4m3>() {
+  return DType::f8_e4m3;
+}
+template <>
+constexpr DType dtype_of<int32_t>() {
+  return DType::i32;
+}
+template <>
+constexpr DType dtype_of<int64_t>() {
+  return DType::i64;
+}
 
 // Calls function(TypeTag<T>{}) with the C++ type of dtype:
 //   visit(x.dtype(), [&](auto tag) { using T = typename decltype(tag)::type; ... });

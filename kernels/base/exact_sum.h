@@ -19,7 +19,7 @@ class ExactSum {
 
   void add(double term);
   void add(const ExactSum& other);
-  double round() const;      // nearest double within one ulp; NaN when a term was not finite
+  double round() const;  // nearest double within one ulp; NaN when a term was not finite
   bool finite() const { return words_[kLimbs] == 0; }
 
   // The integers themselves: summing them element by element over ranks sums the sums.

@@ -16,22 +16,36 @@
 
 namespace tessera {
 
-struct bf16 { uint16_t bits; };
-struct f16 { uint16_t bits; };
-struct f8_e4m3 { uint8_t bits; };
+struct bf16 {
+  uint16_t bits;
+};
+struct f16 {
+  uint16_t bits;
+};
+struct f8_e4m3 {
+  uint8_t bits;
+};
 
 TESSERA_HOST_DEVICE inline uint32_t bits_of(float value) {
-  union { float f; uint32_t u; } both;
+  union {
+    float f;
+    uint32_t u;
+  } both;
   both.f = value;
   return both.u;
 }
 TESSERA_HOST_DEVICE inline float float_of(uint32_t bits) {
-  union { uint32_t u; float f; } both;
+  union {
+    uint32_t u;
+    float f;
+  } both;
   both.u = bits;
   return both.f;
 }
 
-TESSERA_HOST_DEVICE inline float to_float(float value) { return value; }
+TESSERA_HOST_DEVICE inline float to_float(float value) {
+  return value;
+}
 TESSERA_HOST_DEVICE inline float to_float(bf16 value) {
   return float_of(static_cast<uint32_t>(value.bits) << 16);
 }
@@ -78,7 +92,7 @@ TESSERA_HOST_DEVICE inline f8_e4m3 to_f8_e4m3(float value) {
   const uint32_t magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return {static_cast<uint8_t>(sign | 0x7fu)};
   if (magnitude >= 0x43e00000u) return {static_cast<uint8_t>(sign | 0x7eu)};  // >= 448 saturates
-  if (magnitude < 0x3c800000u) {  // below 2^-6: subnormal in steps of 2^-9
+  if (magnitude < 0x3c800000u) {                          // below 2^-6: subnormal in steps of 2^-9
     const float shifted = float_of(magnitude) + 0x1p14f;  // ulp of 2^14 is 2^-9
     return {static_cast<uint8_t>(sign | (bits_of(shifted) - bits_of(0x1p14f)))};
   }
@@ -88,17 +102,22 @@ TESSERA_HOST_DEVICE inline f8_e4m3 to_f8_e4m3(float value) {
 }
 
 // narrow<T>(x): the nearest T; the identity for float.
-template <typename T> struct Narrow;
-template <> struct Narrow<float> {
+template <typename T>
+struct Narrow;
+template <>
+struct Narrow<float> {
   TESSERA_HOST_DEVICE static float from(float value) { return value; }
 };
-template <> struct Narrow<bf16> {
+template <>
+struct Narrow<bf16> {
   TESSERA_HOST_DEVICE static bf16 from(float value) { return to_bf16(value); }
 };
-template <> struct Narrow<f16> {
+template <>
+struct Narrow<f16> {
   TESSERA_HOST_DEVICE static f16 from(float value) { return to_f16(value); }
 };
-template <> struct Narrow<f8_e4m3> {
+template <>
+struct Narrow<f8_e4m3> {
   TESSERA_HOST_DEVICE static f8_e4m3 from(float value) { return to_f8_e4m3(value); }
 };
 

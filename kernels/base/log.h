@@ -13,9 +13,9 @@ namespace tessera::log {
 
 enum class Level { debug, info, warn, error };
 
-void set_prefix(const std::string& prefix);         // e.g. "rank 3 "
-void set_console(Level lowest, bool colour);        // what reaches standard error
-void open_file(const std::string& path);            // everything from debug up, flushed on warn
+void set_prefix(const std::string& prefix);   // e.g. "rank 3 "
+void set_console(Level lowest, bool colour);  // what reaches standard error
+void open_file(const std::string& path);      // everything from debug up, flushed on warn
 void write(Level level, std::string_view line);
 void flush();
 

@@ -53,8 +53,8 @@ Tensor Tensor::row_slice(int64_t first, int64_t count) const {
 }
 
 Tensor Tensor::column_slice(int64_t first, int64_t count) const {
-  check(first >= 0 && count >= 0 && first + count <= columns(), "Tensor: column_slice outside:",
-        first, count, "of", columns());
+  check(first >= 0 && count >= 0 && first + count <= columns(),
+        "Tensor: column_slice outside:", first, count, "of", columns());
   Tensor slice = *this;
   slice.extents_[static_cast<size_t>(dims_ - 1)] = count;
   slice.offset_ += first;
@@ -68,7 +68,9 @@ Tensor Tensor::reshaped(std::initializer_list<int64_t> extents) const {
   return view;
 }
 
-Tensor Tensor::flat() const { return reshaped({1, size()}); }
+Tensor Tensor::flat() const {
+  return reshaped({1, size()});
+}
 
 void* Tensor::data() const {
   check(buffer_ != nullptr, "Tensor: no elements");

@@ -45,10 +45,10 @@ class Tensor {
   bool contiguous() const { return pitch_ == columns() || rows_ <= 1; }
 
   // Views share the elements.
-  Tensor row_slice(int64_t first, int64_t count) const;       // 2-D: rows [first, first+count)
-  Tensor column_slice(int64_t first, int64_t count) const;    // same rows, fewer columns
+  Tensor row_slice(int64_t first, int64_t count) const;           // 2-D: rows [first, first+count)
+  Tensor column_slice(int64_t first, int64_t count) const;        // same rows, fewer columns
   Tensor reshaped(std::initializer_list<int64_t> extents) const;  // REQUIRES contiguous()
-  Tensor flat() const;                                        // (1, size); REQUIRES contiguous()
+  Tensor flat() const;  // (1, size); REQUIRES contiguous()
 
   void* data() const;
   template <typename T>
@@ -57,7 +57,9 @@ class Tensor {
     return static_cast<T*>(data());
   }
   template <typename T>
-  T* row(int64_t index) const { return as<T>() + index * pitch_; }
+  T* row(int64_t index) const {
+    return as<T>() + index * pitch_;
+  }
 
   std::string shape() const;  // "(4, 128) bf16", for messages
 

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint/json.h"
+
+#include <nlohmann/json.hpp>
+
+#include "kernels/base/check.h"
+
+namespace tessera {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kDeepest = 8;  // our own files need five
+
+[[noreturn]] void damaged(const std::string& where, const std::string& what) {
+  fail(ErrorKind::checkpoint, where + ": is damaged: " + what);
+}
+
+}  // namespace
+
+json parse_json(const std::string& text, const std::string& where) {
+  const auto bound_depth = [&](int depth, json::parse_event_t, json&) {
+    if (depth > kDeepest) damaged(where, "brackets are nested too deeply");
+    return true;
+  };
+  try {
+    return json::parse(text, bound_depth);
+  } catch (const json::exception& error) {
+    damaged(where, std::string("not JSON: ") + error.what());
+  }
+}
+
+const json& member(const json& object, const char* key, const std::string& where) {
+  if (!object.is_object()) damaged(where, std::string("no object around `") + key + "`");
+  const auto found = object.find(key);
+  if (found == object.end()) damaged(where, std::string("`") + key + "` is missing");
+  return *found;
+}
+
+int64_t integer_member(const json& object, const char* key, int64_t least, int64_t most,
+                       const std::string& where) {
+  const json& value = member(object, key, where);
+  const bool fits =
+      value.is_number_unsigned() ? value.get<uint64_t>() <= INT64_MAX : value.is_number_integer();
+  if (!fits || value.get<int64_t>() < least || value.get<int64_t>() > most)
+    damaged(where, std::string("`") + key + "` must be a whole number from " +
+                       std::to_string(least) + " to " + std::to_string(most));
+  return value.get<int64_t>();
+}
+
+std::string text_member(const json& object, const char* key, const std::string& where) {
+  const json& value = member(object, key, where);
+  if (!value.is_string()) damaged(where, std::string("`") + key + "` must be a string");
+  return value.get<std::string>();
+}
+
+std::vector<int64_t> list_member(const json& object, const char* key, size_t most,
+                                 const std::string& where) {
+  const json& value = member(object, key, where);
+  if (!value.is_array() || value.size() > most)
+    damaged(where, std::string("`") + key + "` must be a list of at most " + std::to_string(most));
+  std::vector<int64_t> list;
+  for (const json& item : value) {
+    if (!item.is_number_unsigned() || item.get<uint64_t>() > INT64_MAX)
+      damaged(where, std::string("`") + key + "` must hold whole numbers from 0");
+    list.push_back(item.get<int64_t>());
+  }
+  return list;
+}
+
+uint32_t parse_crc(std::string_view digits, const char* key, const std::string& where) {
+  uint32_t crc = 0;
+  bool good = digits.size() == 8;
+  for (const char c : digits) {
+    const bool decimal = c >= '0' && c <= '9';
+    good = good && (decimal || (c >= 'a' && c <= 'f'));
+    crc = crc << 4 | static_cast<uint32_t>((decimal ? c - '0' : c - 'a' + 10) & 15);
+  }
+  if (!good) damaged(where, std::string("`") + key + "` must be eight hex digits a checksum");
+  return crc;
+}
+
+uint32_t crc_member(const json& object, const char* key, const std::string& where) {
+  return parse_crc(text_member(object, key, where), key, where);
+}
+
+std::string quoted(const std::string& text) {
+  try {
+    return json(text).dump();
+  } catch (const json::exception&) {
+    fail(ErrorKind::internal, "checkpoint: a text to be saved is not UTF-8");
+  }
+}
+
+std::string list_text(const std::vector<int64_t>& values) {
+  std::string text = "[";
+  for (size_t i = 0; i < values.size(); ++i) text += (i ? "," : "") + std::to_string(values[i]);
+  return text + "]";
+}
+
+}  // namespace tessera

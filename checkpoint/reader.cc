@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint/reader.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "checkpoint/box_runs.h"
+#include "checkpoint/checksum.h"
+#include "checkpoint/index_pack.h"
+#include "checkpoint/json.h"
+#include "checkpoint/layout.h"
+#include "checkpoint/together.h"
+#include "kernels/base/check.h"
+
+namespace tessera {
+namespace {
+
+// Limits on what a damaged or hostile file can make us hold in memory. The manifest of 100,000
+// writers has 12 MB, the index of a 1 TB shard 10 MB.
+constexpr int64_t kLargestManifest = int64_t{256} << 20;
+constexpr int64_t kLargestIndex = int64_t{1} << 30;
+constexpr int64_t kLargestCommit = 4096;
+constexpr size_t kMostOpenFiles = 64;  // of one reader: processes may have 1024 in all
+
+constexpr const char* kRemedy =
+    "; resume from an older checkpoint, or restore this file from a copy";
+
+}  // namespace
+
+Manifest read_committed_manifest(Storage& storage, const std::string& directory) {
+  check(storage.exists(directory), ErrorKind::checkpoint,
+        directory + ": there is no checkpoint here");
+  const std::string commit_path = directory + "/" + kCommitName;
+  check(storage.exists(commit_path), ErrorKind::checkpoint,
+        directory + " is incomplete: no COMMIT record (killed while saving?)");
+  const std::string commit = read_file(storage, commit_path, kLargestCommit);
+  const std::string manifest_path = directory + "/" + kManifestName;
+  check(storage.exists(manifest_path), ErrorKind::checkpoint, manifest_path + ": is missing");
+  const std::string text = read_file(storage, manifest_path, kLargestManifest);
+  // A manifest that COMMIT vouches for by checksum is as it was written, so the rest must fit too.
+  // The other order would call a flipped bit in the manifest a damaged COMMIT.
+  const std::string crc = hex(crc32c(text));
+  check(commit.find("\"manifest_crc32c\":\"" + crc + "\"") != std::string::npos,
+        ErrorKind::checkpoint,
+        manifest_path + ": is damaged, or COMMIT beside it is: its CRC32C is " + crc +
+            ", COMMIT says otherwise" + kRemedy);
+  Manifest manifest = parse_manifest(text, manifest_path);
+  check(commit == commit_text(manifest, text), ErrorKind::checkpoint,
+        commit_path + ": is damaged: it does not fit manifest.json" + kRemedy);
+  return manifest;
+}
+
+CheckpointReader::CheckpointReader(Storage& storage, std::string directory)
+    : storage_(&storage), directory_(std::move(directory)) {}
+
+CheckpointReader CheckpointReader::open(Storage& storage, const std::string& directory) {
+  CheckpointReader reader(storage, directory);
+  reader.manifest_ = read_committed_manifest(storage, directory);
+  for (const WriterLine& line : reader.manifest_.writers) {
+    const std::string path = directory + "/" + index_name(line.rank);
+    check(storage.exists(path), ErrorKind::checkpoint, path + ": is missing" + kRemedy);
+    const std::string text = read_file(storage, path, kLargestIndex);
+    check(static_cast<int64_t>(text.size()) == line.index_bytes && crc32c(text) == line.index_crc,
+          ErrorKind::checkpoint,
+          path + ": is damaged: its CRC32C is " + hex(crc32c(text)) + ", manifest.json says " +
+              hex(line.index_crc) + kRemedy);
+    ShardIndex index = parse_index(text, path);
+    check(index.writer == line.rank && index.file_bytes == line.shard_bytes, ErrorKind::checkpoint,
+          path + ": is damaged: it is of another shard");
+    const std::string shard = directory + "/" + shard_name(line.rank);
+    check(storage.exists(shard), ErrorKind::checkpoint, shard + ": is missing" + kRemedy);
+    const int64_t bytes = storage.open(shard)->size();
+    check(bytes == line.shard_bytes, ErrorKind::checkpoint, shard + ": is damaged: it has", bytes,
+          "bytes, manifest.json says", std::to_string(line.shard_bytes) + kRemedy);
+    reader.shards_.push_back(std::move(index));
+  }
+  reader.map_shards();
+  const std::vector<std::string> faults = reader.map_.faults();
+  check(faults.empty(), ErrorKind::checkpoint,
+        directory + ": is damaged:", faults.empty() ? "" : faults.front());
+  return reader;
+}
+
+CheckpointReader CheckpointReader::open(Storage& storage, Communicator& world,
+                                        const std::string& directory) {
+  CheckpointReader reader(storage, directory);
+  std::string manifest, shards;
+  together(world, "checkpoint open", [&] {
+    if (world.rank() != 0) return;
+    reader = open(storage, directory);
+    if (world.size() == 1) return;
+    manifest = to_json(reader.manifest_);
+    shards = pack_indexes(reader.shards_);
+  });
+  if (world.size() == 1) return reader;
+  manifest = world.broadcast(manifest, 0, "checkpoint manifest");
+  shards = world.broadcast(shards, 0, "checkpoint indexes");
+  if (world.rank() == 0) return reader;
+  reader.manifest_ = parse_manifest(manifest, directory + "/" + kManifestName);
+  reader.shards_ = unpack_indexes(shards);
+  reader.map_shards();
+  return reader;
+}
+
+void CheckpointReader::map_shards() {
+  map_ = ShardMap(shards_);
+}
+
+const GlobalTensor* CheckpointReader::find(const std::string& name, const std::string& role) const {
+  const int64_t found = map_.find(name, role);
+  return found < 0 ? nullptr : &tensors()[static_cast<size_t>(found)];
+}
+
+std::string CheckpointReader::shard_path(size_t shard) const {
+  return directory_ + "/" + shard_name(shards_[shard].writer);
+}
+
+InputFile& CheckpointReader::shard_file(size_t shard) {
+  const auto found = open_files_.find(shard);
+  if (found != open_files_.end()) return *found->second;
+  if (open_files_.size() >= kMostOpenFiles) open_files_.clear();
+  return *(open_files_[shard] = storage_->open(shard_path(shard)));
+}
+
+void CheckpointReader::read(const std::string& name, const std::string& role, const Box& box,
+                            const Tensor& out) {
+  const GlobalTensor* tensor = find(name, role);
+  check(tensor != nullptr, ErrorKind::usage, directory_ + ": holds no tensor " + name,
+        "(" + role + ")");
+  const std::string label = directory_ + ": tensor " + name + " (" + role + ")";
+  const std::vector<int64_t>& shape = tensor->global_shape;
+  bool inside = box.extent.size() == shape.size() && box.offset.size() == shape.size();
+  for (size_t dim = 0; inside && dim < shape.size(); ++dim)
+    inside = box.offset[dim] >= 0 && box.extent[dim] >= 0 &&
+             box.offset[dim] <= shape[dim] - box.extent[dim];
+  check(inside, ErrorKind::usage, label, "has the shape", list_text(shape), "and no box",
+        to_string(box));
+  if (box.empty()) return;
+  check(out.dtype() == tensor->dtype, ErrorKind::usage, label, "is stored as",
+        tessera::name(tensor->dtype), "but wanted as", tessera::name(out.dtype()));
+  check(out.size() == box.size() && out.contiguous() && out.device().is_host(),
+        "checkpoint: cannot read box", to_string(box), "into", out.shape());
+  const int64_t first = box.offset[0], end = first + box.extent[0];
+  for (const StoredPiece& piece : tensor->pieces) {
+    if (piece.box.offset[0] >= end) break;  // pieces stand by first row
+    if (piece.box.offset[0] + piece.box.extent[0] <= first) continue;
+    if (const auto overlap = intersect(piece.box, box)) read_piece(piece, box, *overlap, out);
+  }
+}
+
+Tensor CheckpointReader::read_whole(const GlobalTensor& tensor) {
+  const Box all = ShardSpec::whole(tensor.global_shape).box;
+  std::vector<int64_t> extents = tensor.global_shape;
+  if (extents.size() > static_cast<size_t>(Tensor::kMaxDims))
+    extents = {tensor.size() / std::max<int64_t>(1, extents.back()), extents.back()};
+  auto buffer = std::make_shared<Buffer>(Device{}, tensor.bytes(), MemoryClass::other);
+  const Tensor out(std::move(buffer), tensor.dtype, 0, extents);
+  read(tensor.name, tensor.role, all, out);
+  return out;
+}
+
+void CheckpointReader::read_piece(const StoredPiece& piece, const Box& box, const Box& overlap,
+                                  const Tensor& out) {
+  const StoredBox& stored = shards_[piece.shard].boxes[piece.entry];
+  const int64_t element = size_of(stored.dtype);
+  auto* target = static_cast<std::byte*>(out.data());
+  int64_t held = -1;  // the block in scratch_
+  for_each_run(stored.box, box, overlap, [&](int64_t from, int64_t to, int64_t count) {
+    int64_t at = from * element;
+    std::byte* next = target + to * element;
+    for (int64_t left = count * element; left > 0;) {
+      const int64_t block = at / kBlockBytes, within = at % kBlockBytes;
+      const int64_t block_bytes = std::min(kBlockBytes, stored.bytes - block * kBlockBytes);
+      const int64_t part = std::min(left, block_bytes - within);
+      if (part == block_bytes) {  // wanted whole: straight to its place
+        read_block(piece.shard, stored, block, next);
+      } else {
+        if (held != block) {
+          scratch_.resize(static_cast<size_t>(kBlockBytes));
+          read_block(piece.shard, stored, block, scratch_.data());
+          held = block;
+        }
+        std::memcpy(next, scratch_.data() + within, static_cast<size_t>(part));
+      }
+      at += part;
+      next += part;
+      left -= part;
+    }
+  });
+}
+
+void CheckpointReader::read_block(size_t shard, const StoredBox& stored, int64_t block, void* out) {
+  const int64_t first = block * kBlockBytes;
+  const int64_t bytes = std::min(kBlockBytes, stored.bytes - first);
+  const int64_t at = stored.at + first;
+  shard_file(shard).read(at, out, bytes);
+  bytes_read_ += bytes;
+  const uint32_t crc = crc32c(out, bytes);
+  const uint32_t wanted = stored.block_crcs[static_cast<size_t>(block)];
+  check(crc == wanted, ErrorKind::checkpoint,
+        shard_path(shard) + ": is damaged: CRC32C of tensor " + stored.name + " (" + stored.role +
+            ") is " + hex(crc) + ", the index says " + hex(wanted) + " (bytes " +
+            std::to_string(at) + "-" + std::to_string(at + bytes - 1) + ")" + kRemedy);
+}
+
+}  // namespace tessera

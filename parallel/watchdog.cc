@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "parallel/watchdog.h"
+
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <thread>
+
+#include <unistd.h>
+
+#include "kernels/base/check.h"
+#include "kernels/base/log.h"
+#include "parallel/world.h"
+
+namespace tessera {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct State {
+  std::mutex mutex;
+  bool waiting = false;
+  std::string what;
+  Clock::time_point since;
+  int64_t number = 0;  // of collectives so far
+  std::atomic<double> timeout{0};
+  bool running = false;
+};
+
+State& state() {
+  static State& only = *new State;
+  return only;
+}
+
+void watch() {
+  for (;;) {
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    const double timeout = state().timeout.load();
+    const std::lock_guard lock(state().mutex);
+    if (timeout <= 0 || !state().waiting) continue;
+    const double waited = std::chrono::duration<double>(Clock::now() - state().since).count();
+    if (waited < timeout) continue;
+    log::error(state().what, "#" + std::to_string(state().number), "waited",
+               static_cast<int64_t>(waited), "s for the other ranks (on_failure.hang_timeout);",
+               "stopping with exit code 7, a restart continues from the newest checkpoint");
+    log::flush();
+    _exit(exit_code(ErrorKind::peer));  // never through MPI: it may be what hangs
+  }
+}
+
+}  // namespace
+
+void set_hang_timeout(double seconds) {
+  state().timeout = seconds;
+  const std::lock_guard lock(state().mutex);
+  if (seconds > 0 && !state().running) {
+    state().running = true;
+    std::thread(watch).detach();
+  }
+}
+
+Watched::Watched(const std::string& group, const char* operation, const char* tag, int64_t bytes) {
+  const std::lock_guard lock(state().mutex);
+  ++state().number;
+  state().waiting = true;
+  state().since = Clock::now();
+  if (state().timeout <= 0) return;
+  state().what = std::string(operation) + " (group " + group + ", " + std::to_string(bytes) +
+                 " bytes" + (*tag ? std::string(", ") + tag : std::string()) + ")";
+}
+
+Watched::~Watched() {
+  const std::lock_guard lock(state().mutex);
+  state().waiting = false;
+}
+
+}  // namespace tessera

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// Names the collective that has not moved for a while and ends the process: MPI itself never
+// reports a rank that stopped. Waiting loops hold a Watched; the thread looks once a second.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace tessera {
+
+class Watched {
+ public:
+  // The strings must outlive the object.
+  Watched(const std::string& group, const char* operation, const char* tag, int64_t bytes);
+  ~Watched();
+  Watched(const Watched&) = delete;
+  Watched& operator=(const Watched&) = delete;
+};
+
+}  // namespace tessera
