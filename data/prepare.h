@@ -28,19 +28,19 @@ struct PrepareProgress {
 };
 
 struct PrepareOptions {
-  std::vector<std::string> inputs;       // files, globs, directories: data/documents.h
-  std::string output;                    // a directory, made if need be
+  std::vector<std::string> inputs{};     // files, globs, directories: data/documents.h
+  std::string output{};                  // a directory, made if need be
   std::string tokenizer = "train:8192";  // train:VOCABULARY, bytes, chars, or a tokenizer.json
   // Shares of train, validation, test. Whole documents go to one of them, evenly spread; with fewer
   // than 100 documents each is cut instead: its last part is validation.
   std::vector<double> split = {0.98, 0.02};
   std::string text_key = "text";              // of JSON Lines
-  std::string document_separator;             // of plain text; \n and \t are understood
+  std::string document_separator{};           // of plain text; \n and \t are understood
   int workers = 0;                            // threads; 0: one a core
   bool dedup_exact = false;                   // of equal documents only the first is kept
   int64_t part_bytes = int64_t{64} << 20;     // of inputs: what a restart may have to redo
   int64_t training_bytes = int64_t{1} << 30;  // text that a tokenizer is trained on, evenly spread
-  std::function<void(const PrepareProgress&)> progress;  // on the caller's thread; may be empty
+  std::function<void(const PrepareProgress&)> progress{};  // on the caller's thread; may be empty
 };
 
 struct PrepareReport {
