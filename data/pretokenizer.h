@@ -3,7 +3,9 @@
 // Face tokenizer.json says: a list of steps, each of which cuts the pieces of the step before.
 // Regexes are PCRE2 with Unicode properties; pretokenizer.cc is the only home of PCRE2.
 //
-// Any bytes are accepted: a run of bytes that is no UTF-8 is a piece of its own.
+// Any bytes are accepted: a run of bytes that is no UTF-8 is a piece of its own. Against Hugging
+// Face's own engine 4 of 60,000 random texts were cut differently, all at U+180E (a space for PCRE2)
+// or at code points newer than Unicode 14.
 #pragma once
 
 #include <functional>
