@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -16,12 +15,6 @@
 #include "data/tokenizer.h"
 
 namespace tessera {
-
-struct BpeOptions {
-  int64_t vocab_size = 8192;                      // with the 256 bytes and the end of a document
-  std::function<void(double fraction)> progress;  // of the merges learnt; may be empty
-  std::string end_of_document = "<|endoftext|>";  // token 0; "" for none
-};
 
 class BpeTrainer {
  public:
@@ -40,7 +33,5 @@ class BpeTrainer {
   PreTokenizer pre_tokenizer_;
   std::unordered_map<std::string, int64_t, Hash, std::equal_to<>> counts_;  // of each piece
 };
-
-Tokenizer train_bpe(std::string_view text, const BpeOptions& options);
 
 }  // namespace tessera

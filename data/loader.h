@@ -21,12 +21,12 @@
 namespace tessera {
 
 struct Source {
-  std::string prefix;  // of a token file
-  double weight = 1;   // share of the samples, relative to the other sources
+  std::string prefix{};  // of a token file
+  double weight = 1;     // share of the samples, relative to the other sources
 };
 
 struct LoaderOptions {
-  std::vector<Source> sources;
+  std::vector<Source> sources{};
   int64_t sequence_length = 0;
   int64_t global_batch = 0;  // samples per step: a multiple of micro_batch * num_shards
   int64_t micro_batch = 0;   // samples per microbatch

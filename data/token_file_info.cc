@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <limits>
+
 #include <nlohmann/json.hpp>
 
 #include "data/token_file.h"
@@ -77,7 +80,8 @@ TokenFileInfo parse_token_file_info(const std::string& path, std::string_view te
   info.tokenizer_hash = fields.text("tokenizer");
   info.vocab_size = fields.count("vocab_size");
   if (fields.find("end_of_document") != nullptr)
-    info.end_of_document = static_cast<int32_t>(fields.count("end_of_document"));
+    info.end_of_document = static_cast<int32_t>(
+        std::min<int64_t>(fields.count("end_of_document"), std::numeric_limits<int32_t>::max()));
   info.tokens = fields.count("tokens");
   info.documents = fields.count("documents");
   info.bytes = fields.count("bytes");

@@ -60,4 +60,13 @@ class Tokenizer {
   std::shared_ptr<const Model> model_;
 };
 
+struct BpeOptions {
+  int64_t vocab_size = 8192;                        // with the 256 bytes and the end of a document
+  std::function<void(double fraction)> progress{};  // of the merges learnt; may be empty
+  std::string end_of_document = "<|endoftext|>";    // token 0; "" for none
+};
+
+// Learns a tokenizer from a text (data/bpe_trainer.h does it from many).
+Tokenizer train_bpe(std::string_view text, const BpeOptions& options);
+
 }  // namespace tessera

@@ -48,10 +48,10 @@ std::optional<std::string> bytes_of_token(std::string_view token);
 // A tokenizer.json made by us.
 struct TokenizerParts {
   bool byte_level = true;
-  bool gpt2_regex = true;               // false: no cut before the merges
-  std::vector<std::string> vocabulary;  // bytes (byte_level) or characters of ids 0, 1 ...
-  std::vector<TokenPair> merges;        // by rank
-  std::vector<AddedToken> added;        // all special
+  bool gpt2_regex = true;                 // false: no cut before the merges
+  std::vector<std::string> vocabulary{};  // bytes (byte_level) or characters of ids 0, 1 ...
+  std::vector<TokenPair> merges{};        // by rank
+  std::vector<AddedToken> added{};        // all special
 };
 std::string write_tokenizer_json(const TokenizerParts& parts);
 

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/documents.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include <glob.h>
+
+#include "kernels/base/check.h"
+
+namespace tessera {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr size_t kChunk = size_t{1} << 20;
+
+bool is_json_lines(std::string_view path) {
+  for (const std::string_view packed : {".gz", ".zst"})
+    if (path.ends_with(packed)) path.remove_suffix(packed.size());
+  return path.ends_with(".jsonl") || path.ends_with(".ndjson");
+}
+
+bool hidden(const fs::path& path) {
+  return path.filename().string().starts_with(".");
+}
+
+std::vector<std::string> files_below(const std::string& directory) {
+  std::vector<std::string> files;
+  auto walk = fs::recursive_directory_iterator(directory);
+  for (; walk != fs::recursive_directory_iterator(); ++walk) {
+    if (hidden(walk->path()))
+      walk.disable_recursion_pending();
+    else if (walk->is_regular_file())
+      files.push_back(walk->path().string());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+std::vector<std::string> matches_of(const std::string& pattern) {
+  if (fs::exists(pattern)) return {pattern};  // a name with [ or * in it
+  glob_t found{};
+  const int result = ::glob(pattern.c_str(), GLOB_BRACE | GLOB_TILDE, nullptr, &found);
+  std::vector<std::string> paths;
+  if (result == 0) paths.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  ::globfree(&found);
+  return paths;
+}
+
+}  // namespace
+
+std::vector<std::string> expand_inputs(const std::vector<std::string>& inputs) {
+  check(!inputs.empty(), ErrorKind::usage, "no input is named (--input FILE, GLOB or DIRECTORY)");
+  std::vector<std::string> files;
+  std::set<std::string> seen;
+  for (const std::string& input : inputs) {
+    bool matched = false;
+    for (const std::string& path : matches_of(input)) {
+      const auto below = fs::is_directory(path) ? files_below(path) : std::vector{path};
+      for (const std::string& file : below) {
+        matched = true;
+        if (seen.insert(fs::weakly_canonical(file).string()).second) files.push_back(file);
+      }
+    }
+    check(matched, ErrorKind::data, "no file matches", input);
+  }
+  return files;
+}
+
+DocumentReader::DocumentReader(const std::string& path, const TextFormat& format)
+    : path_(path),
+      format_(format),
+      json_lines_(is_json_lines(path)),
+      stream_(path),
+      json_(format.text_key) {}
+
+// The bytes up to the next separator ("": up to the end); false when nothing is left.
+bool DocumentReader::next_part(std::string_view separator, std::string& part) {
+  size_t searched = begin_;
+  while (true) {
+    const size_t found = separator.empty() ? std::string::npos : buffer_.find(separator, searched);
+    if (found != std::string::npos) {
+      part.assign(buffer_, begin_, found - begin_);
+      begin_ = found + separator.size();
+      return true;
+    }
+    if (at_end_) {
+      part.assign(buffer_, begin_);
+      const bool any = begin_ < buffer_.size();
+      begin_ = buffer_.size();
+      return any;
+    }
+    // Search again only what may hold the beginning of a separator.
+    searched = std::max(begin_, buffer_.size() - std::min(buffer_.size(), separator.size()));
+    searched -= begin_;
+    buffer_.erase(0, begin_);
+    begin_ = 0;
+    const size_t old = buffer_.size();
+    buffer_.resize(old + kChunk);
+    const size_t got = stream_.read(buffer_.data() + old, kChunk);
+    buffer_.resize(old + got);
+    at_end_ = got == 0;
+  }
+}
+
+bool DocumentReader::next(std::string& document) {
+  if (!json_lines_) {
+    while (next_part(format_.document_separator, document))
+      if (!document.empty()) return true;
+    return false;
+  }
+  std::string line;
+  while (next_part("\n", line)) {
+    ++line_;
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    document = json_.text(line, path_ + ":" + std::to_string(line_));
+    if (!document.empty()) return true;
+  }
+  return false;
+}
+
+}  // namespace tessera
