@@ -20,7 +20,7 @@ constexpr hsize_t kAlignment = 4096;  // of data: a page, and what O_DIRECT want
 // Header and two small attributes of one dataset, roughly: groups the metadata at the file's start.
 constexpr hsize_t kMetadataPerDataset = 768;
 
-std::mutex& library() {  // Debian's libhdf5 is not thread-safe
+std::mutex& library() {  // not every build of libhdf5 is thread-safe
   static std::mutex mutex;
   return mutex;
 }
@@ -193,8 +193,9 @@ void collect_pieces(const MemoryFile& memory, const std::vector<H5Dataset>& data
 H5Skeleton h5_skeleton(const std::vector<H5Dataset>& datasets,
                        const std::map<std::string, std::string>& attributes) {
   const std::lock_guard lock(library());
-  static const bool quiet = H5dont_atexit() >= 0 && H5Eset_auto2(0, nullptr, nullptr) >= 0;
-  check(quiet, "libhdf5 refused to start");
+  static const bool started = H5dont_atexit() >= 0;  // its exit handler loops after an I/O error
+  check(started, "libhdf5 refused to start");
+  require(H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr), "silence");  // a setting of each thread
   const MemoryFile memory;
   H5Skeleton skeleton;
   {
