@@ -176,7 +176,7 @@ void CheckpointReader::read_piece(const StoredPiece& piece, const Box& box, cons
         read_block(piece.shard, stored, block, next);
       } else {
         if (held != block) {
-          scratch_.resize(static_cast<size_t>(kBlockBytes));
+          reserve_scratch(block_bytes);
           read_block(piece.shard, stored, block, scratch_.data());
           held = block;
         }
@@ -187,6 +187,10 @@ void CheckpointReader::read_piece(const StoredPiece& piece, const Box& box, cons
       left -= part;
     }
   });
+}
+
+void CheckpointReader::reserve_scratch(int64_t bytes) {
+  if (static_cast<int64_t>(scratch_.size()) < bytes) scratch_.resize(static_cast<size_t>(bytes));
 }
 
 void CheckpointReader::read_block(size_t shard, const StoredBox& stored, int64_t block, void* out) {

@@ -63,6 +63,7 @@ class CheckpointReader {
   void map_shards();
   InputFile& shard_file(size_t shard);
   std::string shard_path(size_t shard) const;
+  void reserve_scratch(int64_t bytes);
   void read_block(size_t shard, const StoredBox& stored, int64_t block, void* out);
   void read_piece(const StoredPiece& piece, const Box& box, const Box& overlap, const Tensor& out);
   void verify_skeleton(size_t shard);
@@ -73,7 +74,7 @@ class CheckpointReader {
   std::vector<ShardIndex> shards_;
   ShardMap map_;
   std::map<size_t, std::unique_ptr<InputFile>> open_files_;
-  std::vector<std::byte> scratch_;  // one block
+  std::vector<std::byte> scratch_;  // at most one block
   int64_t bytes_read_ = 0;
 };
 
