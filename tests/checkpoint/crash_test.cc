@@ -53,14 +53,17 @@ void run(Storage& storage, Communicator& world, int64_t& saved) {
 std::string broken_promise(FaultyStorage& disk, Communicator& world, int64_t saved, bool replacing,
                            bool go_on = true) {
   for (const std::string& name : disk.list(kRoot)) {
-    const std::optional<int64_t> step = parse_step_name(name);
-    if (!step) continue;
+    const std::string directory = std::string(kRoot) + "/" + name;
+    // COMMIT means complete, wherever it stands: by itself, not thanks to the other checks.
+    if (!disk.exists(directory + "/COMMIT")) continue;
     std::optional<CheckpointReader> reader;
     try {
-      reader.emplace(CheckpointReader::open(disk, std::string(kRoot) + "/" + name));
-    } catch (const Error&) {
-      continue;  // it does not look valid: fine
+      reader.emplace(CheckpointReader::open(disk, directory));
+    } catch (const Error& error) {
+      return std::string("COMMIT, but ") + error.what();
     }
+    const std::optional<int64_t> step = parse_step_name(name);
+    if (!step) continue;
     const std::vector<std::string> damage = reader->find_damage();
     if (!damage.empty()) return "looks valid but is not: " + damage.front();
     State state = state_at(0, 0, 1);
