@@ -3,7 +3,7 @@
 #   One room of the house, as the object library tessera_NAME. Object libraries share one include
 #   root, so the edges named by USES are held against the sources by tests/house_rules_test.cc.
 set(TESSERA_ROOMS "")
-set(TESSERA_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wno-missing-field-initializers)
+set(TESSERA_WARNINGS -Wall -Wextra -Wpedantic -Wshadow)
 if(TESSERA_WERROR)
   list(APPEND TESSERA_WARNINGS -Werror)
 endif()

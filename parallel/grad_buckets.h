@@ -37,7 +37,7 @@ class GradBuckets {
     FlatRange range;
     int parameters = 0;
     int ready = 0;
-    std::unique_ptr<Pending> pending;
+    std::unique_ptr<Pending> pending = nullptr;
   };
   void start(Bucket& bucket);
   Tensor slice(const FlatRange& range) const;

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where people point when they say CKPT: a step directory, a directory of steps, or a run
+// directory; and a model ready to read or write text from it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "checkpoint/reader.h"
+#include "data/tokenizer.h"
+#include "launch/recipe_reader.h"
+#include "trainer/generator.h"
+
+namespace tessera {
+
+// The step directory that `path` means: itself, or the newest valid step in it or in
+// path/checkpoints. Throws Error{checkpoint} with the reasons when there is none.
+std::string resolve_checkpoint(Storage& storage, const std::string& path);
+
+struct OpenModel {
+  LoadedRecipe recipe;
+  std::string directory;
+  int64_t step = 0;
+  std::unique_ptr<LanguageModel> model;
+  std::optional<Tokenizer> tokenizer;  // of data.tokenizer, when the file is still there
+};
+
+// Loads the weights on the CPU (or the reference device when the recipe says so).
+OpenModel open_model(Storage& storage, const std::string& path,
+                     const std::vector<std::string>& overrides);
+
+}  // namespace tessera

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/preflight.h"
+
+#include "data/token_file.h"
+#include "data/tokenizer.h"
+#include "kernels/base/device.h"
+#include "kernels/cpu_path.h"
+#include "launch/xz_size.h"
+
+namespace tessera {
+namespace {
+
+std::string shorten(const std::string& hash) {
+  return hash.size() > 15 ? hash.substr(0, 15) + "..." : hash;
+}
+
+void check_tokenizer(const TokenFile& file, const Recipe& recipe, const Tokenizer& tokenizer) {
+  const TokenFileInfo& info = file.info();
+  check(info.tokenizer_hash.empty() || info.tokenizer_hash == tokenizer.hash(), ErrorKind::data,
+        file.prefix() + " was tokenized with " + shorten(info.tokenizer_hash) + " (vocab " +
+            std::to_string(info.vocab_size) + ") but data.tokenizer " + recipe.data.tokenizer +
+            " is " + shorten(tokenizer.hash()) + " (vocab " +
+            std::to_string(tokenizer.vocab_size()) +
+            "). Re-run tessera data prepare, or set data.tokenizer to the one it wrote.");
+}
+
+}  // namespace
+
+Device resolve_device(const std::string& name, int local_rank) {
+  if (name == "reference") return {Device::Kind::reference, 0};
+  check(name != "cuda", ErrorKind::usage,
+        "run.device=cuda: this build has no CUDA backend (rank " + std::to_string(local_rank) +
+            " of this node); use run.device=cpu");
+  return {Device::Kind::cpu, 0};  // auto: there is nothing faster in this build
+}
+
+DataSummary check_data(const Recipe& recipe) {
+  DataSummary summary;
+  const DataOptions& data = recipe.data;
+  std::optional<Tokenizer> tokenizer;
+  if (!data.tokenizer.empty()) {
+    tokenizer = Tokenizer::load(data.tokenizer);
+    check(tokenizer->vocab_size() <= recipe.model.vocab_size, ErrorKind::data,
+          "model.vocab_size " + std::to_string(recipe.model.vocab_size) + " is below the " +
+              std::to_string(tokenizer->vocab_size()) + " tokens of " + data.tokenizer);
+  }
+  std::vector<std::string> train;
+  if (!data.train.empty()) train.push_back(data.train);
+  for (const BlendSource& source : data.blend) train.push_back(source.path);
+  int64_t bytes = 0;
+  for (const std::string& prefix : train) {
+    const TokenFile file = TokenFile::open(prefix);
+    if (tokenizer) check_tokenizer(file, recipe, *tokenizer);
+    summary.train_tokens += file.num_tokens();
+    bytes += file.info().bytes;
+  }
+  if (summary.train_tokens > 0)
+    summary.bytes_per_token =
+        static_cast<double>(bytes) / static_cast<double>(summary.train_tokens);
+  if (!data.validation.empty()) {
+    const TokenFile file = TokenFile::open(data.validation);
+    if (tokenizer) check_tokenizer(file, recipe, *tokenizer);
+    summary.validation_tokens = file.num_tokens();
+  }
+  return summary;
+}
+
+double validation_xz(const Recipe& recipe) {
+  constexpr int64_t kMostTokens = int64_t{16} << 20;  // xz -9e takes about a second a megabyte
+  if (recipe.data.validation.empty() || recipe.data.tokenizer.empty()) return 0;
+  const TokenFile file = TokenFile::open(recipe.data.validation);
+  if (file.num_tokens() > kMostTokens || file.info().bytes > kMostTokens) return 0;
+  std::vector<int32_t> tokens(static_cast<size_t>(file.num_tokens()));
+  file.read(0, file.num_tokens(), tokens.data());
+  return xz_bits_per_byte(Tokenizer::load(recipe.data.tokenizer).decode(tokens));
+}
+
+std::string describe_cpu() {
+  return std::string("cpu x86-64-") + name(cpu_path()) + ", " + std::to_string(cpu_threads()) +
+         " thread" + (cpu_threads() == 1 ? "" : "s") + " a rank";
+}
+
+}  // namespace tessera

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is checked before a step runs: the device, and that data, tokenizer and model belong
+// together.
+#pragma once
+
+#include <string>
+
+#include "trainer/recipe.h"
+
+namespace tessera {
+
+// cpu | reference | cuda | auto -> a Device; throws Error{usage} when it cannot be used.
+Device resolve_device(const std::string& name, int local_rank);
+
+struct DataSummary {
+  int64_t train_tokens = 0;
+  int64_t validation_tokens = 0;
+  double bytes_per_token = 0;   // of the training text; 0: not recorded
+  double xz_bits_per_byte = 0;  // of the validation text; 0: not measured
+};
+
+// Throws Error{data} when a file is damaged, when data.tokenizer is not the one the data was made
+// with, or when the model's vocabulary is too small for the tokenizer.
+DataSummary check_data(const Recipe& recipe);
+// Measures xz on the decoded validation text; 0 without a tokenizer or for more than 16 MB.
+double validation_xz(const Recipe& recipe);
+
+// One line: what `tessera train` says about this machine's CPU.
+std::string describe_cpu();
+
+}  // namespace tessera

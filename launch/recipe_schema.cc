@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "launch/recipe_fields.h"
+#include "launch/recipe_reader.h"
+
+namespace tessera {
+
+std::string recipe_schema() {
+  using Json = nlohmann::ordered_json;
+  Json root = {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
+               {"title", "Tessera recipe"},
+               {"type", "object"},
+               {"additionalProperties", false},
+               {"properties", Json::object()}};
+  const Recipe defaults;
+  for (const RecipeField& field : recipe_fields()) {
+    Json* node = &root;
+    std::istringstream words(field.key);
+    std::vector<std::string> parts;
+    for (std::string part; std::getline(words, part, '.');) parts.push_back(part);
+    for (size_t depth = 0; depth + 1 < parts.size(); ++depth) {
+      Json& section = (*node)["properties"][parts[depth]];
+      if (section.is_null())
+        section = {{"type", "object"}, {"additionalProperties", false},
+                   {"properties", Json::object()}};
+      node = &section;
+    }
+    Json property = {{"description", field.doc + " (default " + field.write(defaults) + ")"}};
+    // Integers and numbers may be written 64Ki, 1e3, auto or null: text as far as JSON knows.
+    if (field.type == "integer" || field.type == "number")
+      property["type"] = {field.type, "number", "string", "null"};
+    else if (field.type == "string")
+      property["type"] = {"string", "number", "null"};
+    else
+      property["type"] = field.type;
+    if (!field.choices.empty()) {
+      property.erase("type");
+      property["enum"] = field.choices;
+    }
+    (*node)["properties"][parts.back()] = property;
+  }
+  return root.dump(2) + "\n";
+}
+
+}  // namespace tessera

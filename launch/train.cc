@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+// `tessera train`: joins the job it was started in, checks everything, then runs the loop.
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "checkpoint/layout.h"
+#include "checkpoint/load.h"
+#include "kernels/base/log.h"
+#include "kernels/cpu_path.h"
+#include "launch/console.h"
+#include "launch/format.h"
+#include "launch/open_checkpoint.h"
+#include "launch/preflight.h"
+#include "launch/run_directory.h"
+#include "launch/signals.h"
+#include "launch/verbs.h"
+#include "trainer/metrics.h"
+#include "trainer/tensorboard.h"
+#include "trainer/training_loop.h"
+
+namespace tessera {
+namespace {
+
+constexpr int kPreempted = 75;  // EX_TEMPFAIL: a supervisor starts the job again
+
+// The recipe, read by every rank; all agree that it is good before anyone goes on.
+LoadedRecipe load_together(const TrainCommand& command, World& world) {
+  std::string problem;
+  int code = 0;
+  LoadedRecipe loaded;
+  try {
+    loaded = load_recipe(command.recipe, command.overrides, world.size());
+  } catch (const RecipeFailure& failure) {
+    problem = failure.what();
+    code = failure.exit_code;
+  } catch (const Error& error) {
+    problem = error.what();
+    code = exit_code(error.kind());
+  }
+  const auto problems = world.all().all_gather(problem, "recipe");
+  code = static_cast<int>(world.all().all_reduce(int64_t{code}, Reduce::max, "recipe"));
+  for (const std::string& text : problems)
+    if (!text.empty()) throw RecipeFailure(world.rank() == 0 ? text : std::string(), code);
+  return loaded;
+}
+
+std::string alone_hint(const World& world, const Recipe& recipe) {
+  if (world.launched() || world.size() > 1) return "";
+  return "; alone: mpirun -n 2 tessera train " + recipe.name + ".yaml uses two processes";
+}
+
+class TrainRun {
+ public:
+  TrainRun(const TrainCommand& command, World& world)
+      : command_(command),
+        world_(world),
+        loaded_(load_together(command, world)),
+        recipe_(loaded_.recipe),
+        device_(resolve_device(recipe_.run.device, world.local_rank())),
+        comms_(world, grid()),
+        run_(prepare_directory()) {}
+
+  int operator()() {
+    resolved_ = resolved_yaml(loaded_, header());
+    if (world_.rank() == 0) run_.write_resolved(resolved_);
+    world_.all().barrier("run directory");
+    log::open_file(run_.log(world_.rank()));
+    set_hang_timeout(recipe_.on_failure.hang_timeout_seconds);
+    install_stop_signals();
+    summary_ = check_data(recipe_);
+    Trainer trainer(recipe_, device_, comms_);
+    const std::string how = restore(trainer);
+    if (world_.rank() == 0) announce(trainer);
+    if (command_.check_only) {
+      log::info("check    everything is in order; nothing was trained");
+      return 0;
+    }
+    return train(trainer, how);
+  }
+
+ private:
+  ProcessGrid grid() const {
+    const ParallelOptions& p = recipe_.parallel;
+    GridSizes sizes;
+    sizes.tensor = static_cast<int>(p.tensor);
+    sizes.pipeline = static_cast<int>(p.pipeline);
+    sizes.context = static_cast<int>(p.context);
+    sizes.expert = static_cast<int>(p.expert);
+    sizes.expert_tensor = static_cast<int>(p.expert_tensor);
+    return ProcessGrid::filling(world_.size(), sizes);
+  }
+
+  // Rank 0 makes the directory; its failure is everybody's.
+  RunDirectory prepare_directory() {
+    const std::string path = command_.run_dir.empty() ? "runs/" + recipe_.name : command_.run_dir;
+    std::string problem;
+    if (world_.rank() == 0) {
+      try {
+        const RunDirectory run =
+            RunDirectory::prepare(path, command_.resume == "none" && !command_.check_only);
+        if (!run.moved_to().empty()) log::info("run      the earlier run is now " + run.moved_to());
+      } catch (const Error& error) {
+        problem = error.what();
+      }
+    }
+    problem = world_.all().broadcast(problem, 0, "run directory");
+    if (!problem.empty())
+      throw RecipeFailure(world_.rank() == 0 ? problem : "", exit_code(ErrorKind::storage));
+    return RunDirectory(path);
+  }
+
+  std::vector<std::string> header() const {
+    return {version_string() + ", recipe " + loaded_.path,
+            "ranks " + std::to_string(world_.size()) + " = " + comms_.grid().to_string(),
+            describe_cpu() + ", " + world_.library() + ", " + build_description()};
+  }
+
+  // Loads weights or the whole state, as asked. Returns the words for the "start" line.
+  std::string restore(Trainer& trainer) {
+    const std::string root = run_.checkpoints(recipe_);
+    State state = trainer.state();
+    std::optional<LoadReport> report;
+    if (command_.resume == "auto") {
+      report = load_newest(storage_, world_.all(), root, state);
+    } else if (command_.resume != "none") {
+      std::string path;  // one rank looks, so that all load the same
+      if (world_.rank() == 0) path = resolve_checkpoint(storage_, command_.resume);
+      report = load_checkpoint(storage_, world_.all(), world_.all().broadcast(path, 0), state);
+    }
+    if (report) {
+      trainer.restore(state);
+      pinned_.push_back(report->step);
+      if (world_.rank() == 0)
+        for (const PassedOver& passed : report->passed_over)
+          log::warn("W011 " + passed.reason + " Resuming from " + report->directory + ".");
+      warn_of_other_path(report->directory);
+      return "resume " + std::string(6 - std::min<size_t>(6, std::to_string(report->step).size()),
+                                     ' ') +
+             std::to_string(report->step) + "       from " + report->directory;
+    }
+    if (!command_.init_from.empty()) {
+      State weights = trainer.weights();
+      std::string path;
+      if (world_.rank() == 0) path = resolve_checkpoint(storage_, command_.init_from);
+      path = world_.all().broadcast(path, 0);
+      load_checkpoint(storage_, world_.all(), path, weights, {.roles = {"param"}});
+      trainer.publish_weights();
+      if (world_.rank() == 0) log::info("init     weights from " + path + ", fresh optimizer");
+      return "init from " + path;
+    }
+    return "fresh";
+  }
+
+  // The instruction-set path stands in the recipe that the checkpoint carries.
+  void warn_of_other_path(const std::string& directory) {
+    if (world_.rank() != 0) return;
+    const std::string text = CheckpointReader::open(storage_, directory).recipe();
+    if (text.find(std::string("x86-64-") + name(cpu_path()) + ",") == std::string::npos)
+      log::warn(
+          "W012 saved under another instruction-set path than x86-64-" +
+          std::string(name(cpu_path())) + ": bits may differ from the run that was interrupted");
+  }
+
+  void announce(const Trainer& trainer) {
+    const auto& ranks = comms_.grid();
+    const int64_t dp = ranks.size(Axis::data);
+    const int64_t accumulation = recipe_.batch.global / (recipe_.batch.micro * dp);
+    log::info(version_string() + "  recipe " + recipe_.name + " (" + loaded_.path +
+              (loaded_.num_overrides > 0
+                   ? " + " + std::to_string(loaded_.num_overrides) + " override" +
+                         (loaded_.num_overrides > 1 ? "s" : "")
+                   : "") +
+              ")  run dir " + run_.path());
+    log::info("layout   " + std::to_string(world_.size()) + " rank" +
+              (world_.size() > 1 ? "s" : "") + " = " + ranks.to_string() + "   batch " +
+              std::to_string(recipe_.batch.global) + " = " + std::to_string(dp) + " x " +
+              std::to_string(recipe_.batch.micro) + " x " + std::to_string(accumulation) +
+              " accumulation" + alone_hint(world_, recipe_));
+    flops_per_token_ = training_flops_per_token(recipe_.model, recipe_.data.sequence_length);
+    log::info("model    " + recipe_.model.architecture + "  " +
+              std::to_string(recipe_.model.num_hidden_layers) + " layers  " +
+              with_prefix(static_cast<double>(trainer.num_parameters())) + " parameters (" +
+              with_prefix(flops_per_token_) + "FLOP/token)   " +
+              name(recipe_.compute_type()) + " compute, " +
+              name(accumulation_type(recipe_.compute_type())) + " master");
+    const MemoryUse use = memory_use();
+    const auto now = [&](MemoryClass c) {
+      return as_bytes(static_cast<double>(use.now[static_cast<size_t>(c)]));
+    };
+    log::info("memory   per rank: weights " + now(MemoryClass::weights) + "  grads " +
+              now(MemoryClass::gradients) + "  optimizer " + now(MemoryClass::optimizer) +
+              "  (activations: see the last line)");
+    summary_.xz_bits_per_byte = validation_xz(recipe_);
+    std::string data = "data     train " +
+                       with_prefix(static_cast<double>(summary_.train_tokens)) + " tokens";
+    if (summary_.bytes_per_token > 0)
+      data += " (" + fixed(summary_.bytes_per_token, 1) + " bytes/token)";
+    if (summary_.validation_tokens > 0)
+      data += "  validation " + with_prefix(static_cast<double>(summary_.validation_tokens));
+    if (summary_.xz_bits_per_byte > 0)
+      data += "  xz -9e on validation: " + fixed(summary_.xz_bits_per_byte, 2) + " bits/byte";
+    log::info(data);
+    log::info("device   " + (device_.kind == Device::Kind::reference
+                                 ? std::string("reference (double precision)")
+                                 : describe_cpu()) +
+              "   comm " + (world_.size() > 1 ? "MPI (" + world_.library() + ")" : "self"));
+  }
+
+  int train(Trainer& trainer, const std::string& how) {
+    LoopOptions loop;
+    loop.checkpoints = run_.checkpoints(recipe_);
+    loop.run_id = world_.all().broadcast(unique_suffix(), 0, "run id");
+    loop.resolved_recipe = resolved_;
+    loop.pinned_steps = pinned_;
+    loop.stop_after = command_.stop_after;
+    loop.stop_requested = stop_signalled;
+    const double peak = measured_peak();
+    std::unique_ptr<Console> console;
+    std::vector<std::unique_ptr<Observer>> files;
+    if (world_.rank() == 0) {
+      console = std::make_unique<Console>(
+          ConsoleOptions{.total_steps = recipe_.run.steps,
+                         .log_every = recipe_.run.log_every,
+                         .bytes_per_token = summary_.bytes_per_token,
+                         .flops_per_token = flops_per_token_,
+                         .peak_flops = peak,
+                         .xz_bits_per_byte = summary_.xz_bits_per_byte,
+                         .terminal = stderr_is_terminal() && command_.verbosity >= 0});
+      if (recipe_.metrics.jsonl)
+        files.push_back(std::make_unique<MetricsFile>(run_.metrics(), flops_per_token_, peak));
+      if (recipe_.metrics.tensorboard)
+        files.push_back(std::make_unique<TensorBoardFile>(run_.path()));
+      loop.observers.push_back(console.get());
+      for (const auto& file : files) loop.observers.push_back(file.get());
+      for (Observer* observer : loop.observers) observer->on_start(trainer.steps_done(), how);
+    }
+    if (trainer.steps_done() >= recipe_.run.steps && world_.rank() == 0)
+      log::info("step " + std::to_string(trainer.steps_done()) + " of " +
+                std::to_string(recipe_.run.steps) +
+                " is done already; --resume none starts afresh, run.steps=N goes on");
+    const Outcome outcome = run_training(trainer, comms_, storage_, loop);
+    if (console) finish(*console, trainer, outcome);
+    return outcome == Outcome::preempted && world_.rank() == 0 ? kPreempted : 0;
+  }
+
+  void finish(Console& console, const Trainer& trainer, Outcome outcome) {
+    const std::string step =
+        std::to_string(trainer.steps_done()) + "/" + std::to_string(recipe_.run.steps);
+    switch (outcome) {
+      case Outcome::done:
+        console.finish("done  " + step,
+                       recipe_.data.tokenizer.empty()
+                           ? ""
+                           : "tessera generate " + run_.path() + " -p \"In the beginning\"");
+        break;
+      case Outcome::stopped: console.finish("stopped at step " + step + " (--steps)", ""); break;
+      case Outcome::preempted: console.finish("preempted at step " + step, "resume"); break;
+    }
+    const MemoryUse use = memory_use();
+    std::string peaks;
+    for (int c = 0; c < kNumMemoryClasses; ++c)
+      peaks += std::string(c ? "  " : "") + name(static_cast<MemoryClass>(c)) + " " +
+               as_bytes(static_cast<double>(use.peak[static_cast<size_t>(c)]));
+    log::info("memory   peak of rank 0: " + as_bytes(static_cast<double>(use.peak_total)) + "  (" +
+              peaks + ")");
+  }
+
+  double measured_peak() const { return 0; }
+
+  const TrainCommand& command_;
+  World& world_;
+  LoadedRecipe loaded_;
+  const Recipe& recipe_;
+  Device device_;
+  Communicators comms_;
+  RunDirectory run_;
+  PosixStorage storage_;
+  std::string resolved_;
+  DataSummary summary_;
+  std::vector<int64_t> pinned_;
+  double flops_per_token_ = 0;
+};
+
+}  // namespace
+
+int train_verb(const TrainCommand& command) {
+  World world;
+  const log::Level level = command.verbosity > 0   ? log::Level::debug
+                           : command.verbosity < 0 ? log::Level::warn
+                                                   : log::Level::info;
+  log::set_console(world.rank() == 0 ? level : log::Level::error, stderr_wants_colour());
+  try {
+    return TrainRun(command, world)();
+  } catch (const RecipeFailure& failure) {
+    // Agreed by all ranks: everybody leaves in order, rank 0 speaks.
+    if (*failure.what()) std::fprintf(stderr, "%s\n", failure.what());
+    return failure.exit_code;
+  } catch (const Error& error) {
+    log::error(error.what());
+    World::abort(exit_code(error.kind()));
+  } catch (const std::exception& error) {
+    log::error("internal error:", error.what());
+    World::abort(exit_code(ErrorKind::internal));
+  }
+}
+
+}  // namespace tessera

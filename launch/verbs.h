@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// The verbs of the command line: what each was asked (filled by cli.cc), and the function that does
+// it and returns the exit code. Results go to standard output, everything else to standard error.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace tessera {
+
+struct TrainCommand {
+  std::string recipe;
+  std::vector<std::string> overrides;
+  std::string resume = "auto";  // auto | none | PATH
+  std::string init_from;
+  std::string run_dir;  // "" = runs/NAME
+  bool check_only = false;
+  int64_t stop_after = 0;  // step at which this job ends, the schedule unchanged; 0: run.steps
+  int verbosity = 0;       // -q: -1, -v: 1
+};
+int train_verb(const TrainCommand& command);
+
+struct DataPrepareCommand {
+  std::vector<std::string> inputs;
+  std::string output;
+  std::string tokenizer = "bytes";
+  std::string text_key = "text";
+  std::string separator;
+  std::vector<double> split = {0.98, 0.02};
+  int workers = 0;
+  std::string dedup;
+};
+int data_prepare_verb(const DataPrepareCommand& command);
+
+struct DataInspectCommand {
+  std::string prefix;
+  std::string tokenizer;
+  int64_t samples = 0;
+  int64_t document = -1;
+  bool json = false;
+};
+int data_inspect_verb(const DataInspectCommand& command);
+
+struct TokenizerCommand {
+  std::string tokenizer;
+  std::vector<std::string> inputs;
+  int64_t vocab_size = 0;
+  std::string output;
+  std::string text;  // to encode; "" = standard input
+};
+int tokenizer_train_verb(const TokenizerCommand& command);
+int tokenizer_encode_verb(const TokenizerCommand& command);
+int tokenizer_decode_verb(const TokenizerCommand& command);
+
+struct CheckpointCommand {
+  std::string path;
+  std::string other;
+  bool json = false;
+  std::string keep;
+};
+int checkpoint_list_verb(const CheckpointCommand& command);
+int checkpoint_inspect_verb(const CheckpointCommand& command);
+int checkpoint_verify_verb(const CheckpointCommand& command);
+int checkpoint_diff_verb(const CheckpointCommand& command);
+int checkpoint_prune_verb(const CheckpointCommand& command);
+
+struct RecipeCommand {
+  std::string path;
+  std::vector<std::string> overrides;
+  int ranks = 0;
+};
+int recipe_check_verb(const RecipeCommand& command);
+int recipe_show_verb(const RecipeCommand& command);
+int recipe_list_verb(const RecipeCommand& command);
+int recipe_schema_verb();
+
+struct EvalCommand {
+  std::string checkpoint;
+  std::string data;
+  std::string tokens;  // JSON file of token id lists
+  std::string logits;  // safetensors file to write
+  std::vector<std::string> overrides;
+  bool json = false;
+};
+int eval_verb(const EvalCommand& command);
+
+struct GenerateCommand {
+  std::string checkpoint;
+  std::string prompt;
+  int64_t max_tokens = 200;
+  double temperature = 0.8;
+  double top_p = 0.95;
+  uint64_t seed = 42;
+  bool stream = false;
+};
+int generate_verb(const GenerateCommand& command);
+
+int doctor_verb(bool json);
+int version_verb();
+
+struct BenchCommand {
+  std::string what;
+  std::string dtype = "bf16";
+  int64_t batch = 4;
+  int64_t sequence = 1024;
+  bool json = false;
+};
+int bench_verb(const BenchCommand& command);
+
+// version.cc: "tessera 0.1.0", and what this build is made of.
+std::string version_string();
+std::string build_description();
+
+}  // namespace tessera

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/generator.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "kernels/base/exact_sum.h"
+#include "kernels/base/random.h"
+#include "kernels/copy.h"
+#include "kernels/reduce.h"
+
+namespace tessera {
+namespace {
+
+std::vector<double> last_row(const Tensor& logits) {
+  std::vector<double> scores(static_cast<size_t>(logits.columns()));
+  const int64_t row = logits.rows() - 1;
+  for (size_t i = 0; i < scores.size(); ++i)
+    scores[i] = logits.dtype() == DType::f64 ? logits.row<double>(row)[i]
+                                             : static_cast<double>(logits.row<float>(row)[i]);
+  return scores;
+}
+
+int32_t sample(const std::vector<double>& scores, const SamplingOptions& options, double uniform) {
+  const auto best = std::max_element(scores.begin(), scores.end());
+  if (options.temperature <= 0) return static_cast<int32_t>(best - scores.begin());
+  std::vector<double> weight(scores.size());
+  for (size_t i = 0; i < scores.size(); ++i)
+    weight[i] = std::exp((scores[i] - *best) / options.temperature);
+  std::vector<int32_t> order(scores.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+    return weight[static_cast<size_t>(a)] > weight[static_cast<size_t>(b)];
+  });
+  const double total = std::accumulate(weight.begin(), weight.end(), 0.0);
+  double kept = 0;  // the nucleus (Holtzman et al., arXiv:1904.09751)
+  size_t count = 0;
+  while (count < order.size() && (count == 0 || kept < options.top_p * total))
+    kept += weight[static_cast<size_t>(order[count++])];
+  double left = uniform * kept;
+  for (size_t i = 0; i < count; ++i) {
+    left -= weight[static_cast<size_t>(order[i])];
+    if (left < 0) return order[i];
+  }
+  return order[count - 1];
+}
+
+}  // namespace
+
+LanguageModel::LanguageModel(const Recipe& recipe, Device device, int64_t positions)
+    : recipe_(recipe), positions_(positions), stream_(device) {
+  const LayerContext context{stream_, store_, alone_, recipe.compute_type()};
+  stage_ = build_stage(context, recipe.model, recipe.optimizer, positions);
+  store_.allocate_for_inference(device, recipe.compute_type());
+}
+
+State LanguageModel::weights() const {
+  State state;
+  for (const Parameter& parameter : store_.all())
+    state.entries.push_back({.name = parameter.name,
+                             .role = "param",
+                             .tensor = store_.view(store_.masters(), parameter.index),
+                             .shard = parameter.shard,
+                             .owner = true});
+  return state;
+}
+
+void LanguageModel::publish() { store_.publish(stream_); }
+
+Micro LanguageModel::micro(std::span<const int32_t> tokens, int64_t first_position, bool targets) {
+  const auto rows = static_cast<int64_t>(tokens.size());
+  check(first_position + rows <= positions_, ErrorKind::usage,
+        "the text has more tokens than the model has positions:", first_position + rows, "of",
+        positions_);
+  Micro micro;
+  micro.num_sequences = 1;
+  micro.sequence_length = rows;
+  micro.tokens = Tensor(stream_.device(), DType::i32, {rows});
+  micro.positions = Tensor(stream_.device(), DType::i32, {rows});
+  std::memcpy(micro.tokens.data(), tokens.data(), tokens.size() * sizeof(int32_t));
+  for (int64_t row = 0; row < rows; ++row) {
+    const int32_t token = tokens[static_cast<size_t>(row)];
+    check(token >= 0 && token < vocab_size(), ErrorKind::data, "token id", token,
+          "is outside the model's vocabulary of", vocab_size());
+    micro.positions.as<int32_t>()[row] = static_cast<int32_t>(first_position + row);
+  }
+  if (targets) {
+    micro.targets = Tensor(stream_.device(), DType::i32, {rows});
+    for (int64_t row = 0; row < rows; ++row)
+      micro.targets.as<int32_t>()[row] = row + 1 < rows ? tokens[static_cast<size_t>(row + 1)] : -1;
+  }
+  return micro;
+}
+
+Tensor LanguageModel::logits(std::span<const int32_t> tokens) {
+  return stage_->logits(micro(tokens, 0, false));
+}
+
+double LanguageModel::loss(std::span<const int32_t> tokens) {
+  const Tensor words(stream_.device(), DType::i64, {ExactSum::kWords});
+  fill(stream_, 0, words);
+  exact_sum(stream_, stage_->losses(micro(tokens, 0, true)), words);
+  ExactSum sum;
+  std::memcpy(sum.words().data(), words.data(), sizeof(int64_t) * ExactSum::kWords);
+  return sum.round();
+}
+
+std::vector<int32_t> LanguageModel::generate(std::span<const int32_t> prompt,
+                                             const SamplingOptions& options,
+                                             const std::function<void(int32_t)>& on_token) {
+  check(!prompt.empty(), ErrorKind::usage, "the prompt has no tokens; give some text with -p");
+  const Philox philox{options.seed, stream_named("generate")};
+  KvCache cache;
+  cache.capacity = positions_;
+  std::vector<int32_t> next(prompt.begin(), prompt.end()), fresh;
+  while (static_cast<int64_t>(fresh.size()) < options.max_tokens) {
+    if (cache.length + static_cast<int64_t>(next.size()) > positions_) break;
+    Micro step = micro(next, cache.length, false);
+    step.cache = &cache;
+    const Tensor scores = stage_->logits(step);
+    cache.length += step.rows();
+    const int32_t token = sample(last_row(scores), options, philox.uniform(fresh.size()));
+    if (token == options.stop_token) break;
+    fresh.push_back(token);
+    on_token(token);
+    next = {token};
+  }
+  return fresh;
+}
+
+}  // namespace tessera

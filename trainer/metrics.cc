@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/metrics.h"
+
+#include <nlohmann/json.hpp>
+
+namespace tessera {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// JSON has no infinities: such a number is written as null, and "applied": false tells why.
+void write_line(std::ofstream& out, const Json& line) { out << line.dump() << std::endl; }
+
+}  // namespace
+
+MetricsFile::MetricsFile(const std::string& path, double flops_per_token, double peak_flops)
+    : out_(path, std::ios::app), flops_per_token_(flops_per_token), peak_flops_(peak_flops) {
+  check(out_.good(), ErrorKind::storage, "cannot write " + path);
+}
+
+void MetricsFile::on_step(const StepReport& report) {
+  const double rate = static_cast<double>(report.target_tokens) / report.seconds;
+  Json line = {{"kind", "train"},
+               {"step", report.step},
+               {"loss", report.loss},
+               {"grad_norm", report.grad_norm},
+               {"lr", report.learning_rate},
+               {"loss_scale", report.loss_scale},
+               {"applied", report.applied},
+               {"updates", report.updates},
+               {"tokens", report.tokens},
+               {"tokens_per_second", rate},
+               {"step_seconds", report.seconds},
+               {"data_seconds", report.data_seconds},
+               {"comm_seconds", report.comm_seconds}};
+  if (peak_flops_ > 0) line["mfu"] = flops_per_token_ * rate / peak_flops_;
+  if (!report.applied) line["overflow"] = report.overflow;
+  write_line(out_, line);
+}
+
+void MetricsFile::on_eval(const EvalReport& report) {
+  Json line = {{"kind", "eval"},
+               {"step", report.step},
+               {"loss", report.loss},
+               {"perplexity", report.perplexity()},
+               {"tokens", report.tokens},
+               {"seconds", report.seconds}};
+  if (report.bits_per_byte > 0) line["bits_per_byte"] = report.bits_per_byte;
+  write_line(out_, line);
+}
+
+void MetricsFile::on_checkpoint(const CheckpointEvent& event) {
+  Json line = {{"kind", "checkpoint"},
+               {"step", event.step},
+               {"bytes", event.bytes},
+               {"seconds", event.seconds},
+               {"stall_seconds", event.stall_seconds}};
+  if (!event.error.empty()) line["error"] = event.error;
+  write_line(out_, line);
+}
+
+void MetricsFile::on_start(int64_t step, const std::string& how) {
+  write_line(out_, {{"kind", "start"}, {"step", step}, {"how", how}});
+}
+
+void MetricsFile::on_warning(const std::string& code, const std::string& text) {
+  write_line(out_, {{"kind", "warning"}, {"code", code}, {"text", text}});
+}
+
+}  // namespace tessera

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// metrics.jsonl: one JSON object a line, appended as things happen; the source of truth for every
+// plot. Lines and keys are a contract (docs/recipes.md, "Files of a run").
+#pragma once
+
+#include <fstream>
+
+#include "trainer/observer.h"
+
+namespace tessera {
+
+class MetricsFile : public Observer {
+ public:
+  // peak_flops: of all ranks together, for "mfu"; 0: not measured, the key is left out.
+  MetricsFile(const std::string& path, double flops_per_token, double peak_flops);
+  void on_step(const StepReport& report) override;
+  void on_eval(const EvalReport& report) override;
+  void on_checkpoint(const CheckpointEvent& event) override;
+  void on_start(int64_t step, const std::string& how) override;
+  void on_warning(const std::string& code, const std::string& text) override;
+
+ private:
+  std::ofstream out_;
+  double flops_per_token_;
+  double peak_flops_;
+};
+
+}  // namespace tessera

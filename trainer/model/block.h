@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// One branch of a transformer block: y = x + inner(norm(x)). A block is two of them, attention and
+// feed-forward, each a Layer, so that a schedule may later treat them apart.
+#pragma once
+
+#include <memory>
+
+#include "trainer/model/norm.h"
+
+namespace tessera {
+
+class ResidualBranch : public Layer {
+ public:
+  ResidualBranch(LayerContext context, std::unique_ptr<RmsNorm> norm, std::unique_ptr<Layer> inner)
+      : context_(context), norm_(std::move(norm)), inner_(std::move(inner)) {}
+  Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;  // (T, H) -> (T, H)
+  Tensor backward_input(const Tensor& dy, Tape& tape) override;
+  void backward_weight(Tape& tape) override;
+  std::vector<int> parameters() const override;
+
+ private:
+  LayerContext context_;
+  std::unique_ptr<RmsNorm> norm_;
+  std::unique_ptr<Layer> inner_;
+};
+
+}  // namespace tessera

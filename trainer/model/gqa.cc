@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/model/gqa.h"
+
+#include <cmath>
+
+#include "kernels/copy.h"
+#include "trainer/model/init.h"
+
+namespace tessera {
+namespace {
+
+struct Saved {
+  Tensor qkv;              // (T, (heads + 2 kv_heads) * D), q and k rotated
+  Tensor out;              // (T, heads * D)
+  Tensor log_sum_exp;      // (T, heads)
+  Tensor positions;        // (T)
+  Tensor document_starts;  // (T) or empty
+  Attention shape;
+};
+
+}  // namespace
+
+GroupedQueryAttention::GroupedQueryAttention(LayerContext context, const std::string& prefix,
+                                             const ModelOptions& model, Tensor rope_table)
+    : context_(context),
+      num_heads_(model.num_attention_heads),
+      num_kv_heads_(model.kv_heads()),
+      head_dim_(model.head_size()),
+      rope_table_(std::move(rope_table)),
+      qkv_(context,
+           {matrix(prefix + "q_proj.weight", num_heads_ * head_dim_, model.hidden_size,
+                   model.initializer_range),
+            matrix(prefix + "k_proj.weight", num_kv_heads_ * head_dim_, model.hidden_size,
+                   model.initializer_range),
+            matrix(prefix + "v_proj.weight", num_kv_heads_ * head_dim_, model.hidden_size,
+                   model.initializer_range)}),
+      out_(context, {matrix(prefix + "o_proj.weight", model.hidden_size, num_heads_ * head_dim_,
+                            residual_deviation(model))}) {}
+
+Tensor GroupedQueryAttention::q(const Tensor& qkv) const {
+  return qkv.column_slice(0, num_heads_ * head_dim_);
+}
+Tensor GroupedQueryAttention::k(const Tensor& qkv) const {
+  return qkv.column_slice(num_heads_ * head_dim_, num_kv_heads_ * head_dim_);
+}
+Tensor GroupedQueryAttention::v(const Tensor& qkv) const {
+  return qkv.column_slice((num_heads_ + num_kv_heads_) * head_dim_, num_kv_heads_ * head_dim_);
+}
+
+Attention GroupedQueryAttention::shape(const Micro& micro) const {
+  return {.num_heads = static_cast<int>(num_heads_),
+          .num_kv_heads = static_cast<int>(num_kv_heads_),
+          .qk_dim = static_cast<int>(head_dim_),
+          .v_dim = static_cast<int>(head_dim_),
+          .scale = 1 / std::sqrt(static_cast<double>(head_dim_)),
+          .num_sequences = micro.num_sequences,
+          .query_length = micro.sequence_length,
+          .key_length = micro.sequence_length};
+}
+
+// q and k are neighbours and their heads have one size: one rotation for both.
+void GroupedQueryAttention::rotate(const Tensor& qkv, const Tensor& positions, bool inverse) const {
+  const Rope rotation{.num_heads = static_cast<int>(num_heads_ + num_kv_heads_),
+                      .head_dim = static_cast<int>(head_dim_),
+                      .offset = 0,
+                      .rotary_dim = static_cast<int>(head_dim_),
+                      .pairing = RopePairing::half_split,
+                      .inverse = inverse};
+  rope(context_.stream, rotation, positions, rope_table_,
+       qkv.column_slice(0, (num_heads_ + num_kv_heads_) * head_dim_));
+}
+
+Tensor GroupedQueryAttention::forward(const Tensor& x, const Micro& micro, Tape* tape) {
+  const Tensor qkv = qkv_.forward(x, micro, tape);
+  rotate(qkv, micro.positions, false);
+  Attention attend = shape(micro);
+  const Tensor out(x.device(), x.dtype(), {x.rows(), num_heads_ * head_dim_});
+  const Tensor log_sum_exp(x.device(), accumulation_type(x.dtype()), {x.rows(), num_heads_});
+  Tensor keys = k(qkv), values = v(qkv);
+  if (micro.cache != nullptr) {
+    KvCache::Entry& cached = micro.cache->layers[this];
+    if (cached.k.empty()) {
+      cached.k = Tensor(x.device(), x.dtype(), {micro.cache->capacity, keys.columns()});
+      cached.v = Tensor(x.device(), x.dtype(), {micro.cache->capacity, values.columns()});
+    }
+    copy(context_.stream, keys, cached.k.row_slice(micro.cache->length, x.rows()));
+    copy(context_.stream, values, cached.v.row_slice(micro.cache->length, x.rows()));
+    attend.key_length = micro.cache->length + x.rows();
+    keys = cached.k.row_slice(0, attend.key_length);
+    values = cached.v.row_slice(0, attend.key_length);
+  }
+  attention(context_.stream, attend, q(qkv), keys, values, micro.document_starts, out,
+            log_sum_exp);
+  if (tape)
+    tape->frame<Saved>(this) = {qkv, out, log_sum_exp, micro.positions, micro.document_starts,
+                                attend};
+  return out_.forward(out, micro, tape);
+}
+
+Tensor GroupedQueryAttention::backward_input(const Tensor& dy, Tape& tape) {
+  const Tensor dout = out_.backward_input(dy, tape);
+  const Saved& saved = tape.frame<Saved>(this);
+  const Tensor dqkv(dy.device(), dy.dtype(), {dy.rows(), saved.qkv.columns()});
+  attention_backward(context_.stream, saved.shape, q(saved.qkv), k(saved.qkv), v(saved.qkv),
+                     saved.document_starts, saved.out, saved.log_sum_exp, dout,
+                     {.dq = q(dqkv), .dk = k(dqkv), .dv = v(dqkv)});
+  rotate(dqkv, saved.positions, true);
+  tape.release(this);
+  return qkv_.backward_input(dqkv, tape);
+}
+
+void GroupedQueryAttention::backward_weight(Tape& tape) {
+  out_.backward_weight(tape);
+  qkv_.backward_weight(tape);
+}
+
+std::vector<int> GroupedQueryAttention::parameters() const {
+  std::vector<int> all = qkv_.parameters();
+  for (const int parameter : out_.parameters()) all.push_back(parameter);
+  return all;
+}
+
+}  // namespace tessera

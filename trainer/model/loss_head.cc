@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/model/loss_head.h"
+
+#include <algorithm>
+
+#include "kernels/cross_entropy.h"
+#include "kernels/gemm.h"
+
+namespace tessera {
+namespace {
+
+struct Saved {
+  Tensor dx;  // (T, H)
+};
+
+// Rows of logits that exist at a time. Fixed, because the weight gradient is summed chunk by chunk
+// and must not depend on memory or threads; 1,024 rows keep the extra traffic of dW under 10 %.
+constexpr int64_t kChunkRows = 1024;
+
+}  // namespace
+
+LossHead::LossHead(LayerContext context, Stack weight, bool tied)
+    : context_(context), weight_(weight), tied_(tied) {}
+
+Tensor LossHead::logits(const Tensor& x) const {
+  const Tensor weight = context_.store.value(weight_);
+  const Tensor out(x.device(), accumulation_type(x.dtype()), {x.rows(), weight.rows()});
+  gemm(context_.stream, {.a = x, .b = weight, .c = out, .transpose_b = true});
+  return out;
+}
+
+Tensor LossHead::forward(const Tensor& x, const Micro& micro, Tape* tape) {
+  Stream& stream = context_.stream;
+  Communicator& slices = context_.comms.along(Axis::tensor);
+  const Tensor weight = context_.store.value(weight_);
+  const DType wide = accumulation_type(x.dtype());
+  const int64_t first_class = slices.rank() * weight.rows();
+  const Tensor loss(x.device(), DType::f64, {x.rows()});
+  const Tensor dx = tape ? Tensor(x.device(), x.dtype(), {x.rows(), x.columns()}) : Tensor();
+  for (int64_t first = 0; first < x.rows(); first += kChunkRows) {
+    const int64_t rows = std::min(kChunkRows, x.rows() - first);
+    const Tensor xs = x.row_slice(first, rows);
+    const Tensor targets = micro.targets.column_slice(first, rows);
+    const Tensor scores = logits(xs);                          // (rows, V)
+    const Tensor stats(x.device(), wide, {rows, 3});           // of my slice of the vocabulary
+    const Tensor all(x.device(), wide, {slices.size() * rows, 3});
+    const Tensor log_sum_exp(x.device(), wide, {rows});
+    softmax_stats(stream, scores, targets, first_class, stats);
+    slices.all_gather(stream, stats, all, "softmax");
+    cross_entropy(stream, all, targets, log_sum_exp, loss.column_slice(first, rows));
+    if (!tape) continue;
+    const Tensor dscores =
+        x.dtype() == wide ? scores : Tensor(x.device(), x.dtype(), {rows, weight.rows()});
+    cross_entropy_backward(stream, scores, targets, first_class, log_sum_exp, micro.dloss, dscores);
+    gemm(stream, {.a = dscores, .b = weight, .c = dx.row_slice(first, rows)});
+    gemm(stream, {.a = dscores,
+                  .b = xs,
+                  .c = context_.store.grad(weight_),
+                  .transpose_a = true,
+                  .accumulate = true});
+  }
+  if (tape) tape->frame<Saved>(this).dx = dx;
+  return loss;
+}
+
+Tensor LossHead::backward_input(const Tensor&, Tape& tape) {
+  Tensor dx = tape.frame<Saved>(this).dx;
+  tape.release(this);
+  return dx;
+}
+
+void LossHead::backward_weight(Tape&) {}
+
+std::vector<int> LossHead::parameters() const {
+  return tied_ ? std::vector<int>{} : std::vector<int>{weight_.first};
+}
+
+}  // namespace tessera

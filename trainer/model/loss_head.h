@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// The last layer: logits = x W^T, cross-entropy against the targets, and both gradients, made chunk
+// of rows after chunk of rows so that the (T, V) logits never exist whole. The one stated exception
+// to the two halves of a Layer: dL/dx and dL/dW are made together in forward(), while the logits
+// are at hand; backward_input() only hands out dL/dx and backward_weight() does nothing
+// (docs/decisions/0005-loss-head.md).
+#pragma once
+
+#include "trainer/model/layer.h"
+
+namespace tessera {
+
+class LossHead : public Layer {
+ public:
+  // weight: (V, H), declared by the caller: its own parameter or a further use of the embedding.
+  LossHead(LayerContext context, Stack weight, bool tied);
+  // Returns the loss of each row, (T) f64; 0 where the target is negative.
+  Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;
+  Tensor backward_input(const Tensor& unused, Tape& tape) override;  // -> (T, H)
+  void backward_weight(Tape& tape) override;
+  std::vector<int> parameters() const override;
+  Tensor logits(const Tensor& x) const;  // (T, H) -> (T, V) accumulation type: inference
+
+ private:
+  LayerContext context_;
+  Stack weight_;
+  bool tied_;
+};
+
+}  // namespace tessera

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// One microbatch as every layer sees it: the tokens and what is known about their places. Owns no
+// activations. Rows are sequence after sequence, position after position.
+#pragma once
+
+#include <unordered_map>
+
+#include "kernels/base/tensor.h"
+
+namespace tessera {
+
+// Keys and values of the tokens generated so far, per attention layer (inference only).
+struct KvCache {
+  int64_t capacity = 0;  // positions
+  int64_t length = 0;    // positions filled; advanced by the caller after each forward pass
+  struct Entry {
+    Tensor k;  // (capacity, kv_heads * head_dim)
+    Tensor v;
+  };
+  std::unordered_map<const void*, Entry> layers;
+};
+
+struct Micro {
+  int64_t num_sequences = 0;
+  int64_t sequence_length = 0;
+  Tensor tokens;           // (rows) i32
+  Tensor targets;          // (rows) i32, negative: not counted; empty: no loss is asked for
+  Tensor positions;        // (rows) i32
+  Tensor document_starts;  // (rows) i32, first visible position of the row's sequence; may be empty
+  double dloss = 0;        // gradient of the step's loss with respect to one token's loss
+  KvCache* cache = nullptr;  // inference: attend to earlier calls too; one sequence
+
+  int64_t rows() const { return num_sequences * sequence_length; }
+};
+
+}  // namespace tessera

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// AdamW over the flat buffers of a ParameterStore: parameter groups and their runs. Its arithmetic
+// is kernels/update.h; it is told the learning rate, clipping and loss scale, and owns none of them.
+#pragma once
+
+#include <vector>
+
+#include "kernels/update.h"
+#include "trainer/model/parameter.h"
+#include "trainer/recipe.h"
+
+namespace tessera {
+
+// What changes from step to step.
+struct UpdateScalars {
+  bool apply = true;
+  double grad_scale = 1;  // unscaling x normalisation x clipping
+  double learning_rate = 0;
+  int64_t update = 1;  // Adam's t, from 1
+};
+
+class Optimizer {
+ public:
+  Optimizer(const OptimizerOptions& options, const ParameterStore& store);
+  void step(Stream& stream, const ParameterStore& store, const UpdateScalars& scalars);
+
+ private:
+  struct Run {  // neighbouring parameters of one group
+    FlatRange range;
+    bool decay;
+  };
+  OptimizerOptions options_;
+  std::vector<Run> runs_;
+};
+
+}  // namespace tessera

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/recipe.h"
+
+#include <algorithm>
+
+namespace tessera {
+namespace {
+
+class Problems {
+ public:
+  void require(bool good, const std::string& key, const std::string& message,
+               ErrorKind kind = ErrorKind::usage) {
+    if (!good) found.push_back({kind, key, message});
+  }
+  void positive(int64_t value, const std::string& key) {
+    require(value > 0, key, "must be at least 1, got " + std::to_string(value));
+  }
+  void one_of(const std::string& value, const std::string& key,
+              const std::vector<std::string>& choices) {
+    std::string list;
+    for (const std::string& choice : choices) list += (list.empty() ? "" : " | ") + choice;
+    require(std::find(choices.begin(), choices.end(), value) != choices.end(), key,
+            "must be " + list + ", got '" + value + "'");
+  }
+  // An axis or feature that later versions have: only its neutral value can be honoured today.
+  void only(bool neutral, const std::string& key, const std::string& what) {
+    require(neutral, key, what + "; see the table in README.md", ErrorKind::capacity);
+  }
+  std::vector<RecipeProblem> found;
+};
+
+void check_model(const ModelOptions& model, Problems& problems) {
+  problems.one_of(model.architecture, "model.architecture", {"llama"});
+  problems.positive(model.vocab_size, "model.vocab_size");
+  problems.positive(model.hidden_size, "model.hidden_size");
+  problems.positive(model.intermediate_size, "model.intermediate_size");
+  problems.positive(model.num_hidden_layers, "model.num_hidden_layers");
+  problems.positive(model.num_attention_heads, "model.num_attention_heads");
+  problems.require(model.num_key_value_heads >= 0, "model.num_key_value_heads",
+                   "must not be negative");
+  if (model.num_attention_heads <= 0 || model.num_key_value_heads < 0) return;
+  problems.require(model.num_attention_heads % model.kv_heads() == 0, "model.num_key_value_heads",
+                   std::to_string(model.kv_heads()) + " does not divide num_attention_heads " +
+                       std::to_string(model.num_attention_heads));
+  problems.require(model.head_dim != 0 || model.hidden_size % model.num_attention_heads == 0,
+                   "model.hidden_size",
+                   std::to_string(model.hidden_size) + " is not a multiple of num_attention_heads " +
+                       std::to_string(model.num_attention_heads) + "; set model.head_dim");
+  problems.require(model.head_size() % 2 == 0, "model.head_dim",
+                   "rotary embedding needs an even head size, got " +
+                       std::to_string(model.head_size()));
+  problems.require(model.rms_norm_eps > 0, "model.rms_norm_eps", "must be above 0");
+  problems.require(model.rope_theta > 0, "model.rope_theta", "must be above 0");
+}
+
+void check_layout(const Recipe& recipe, int num_ranks, Problems& problems) {
+  const ParallelOptions& parallel = recipe.parallel;
+  problems.only(parallel.tensor == 1, "parallel.tensor", "this version cuts over data only");
+  problems.only(parallel.pipeline == 1, "parallel.pipeline", "this version cuts over data only");
+  problems.only(parallel.context == 1, "parallel.context", "this version cuts over data only");
+  problems.only(parallel.expert == 1, "parallel.expert", "this version cuts over data only");
+  problems.only(parallel.expert_tensor == 1, "parallel.expert_tensor",
+                "this version cuts over data only");
+  problems.only(parallel.zero == 0, "parallel.zero",
+                "this version keeps the whole optimizer state on every rank");
+  problems.only(parallel.schedule == "1f1b", "parallel.schedule",
+                "with one stage every schedule is 1f1b; use 1f1b");
+  problems.only(parallel.recompute == "none", "parallel.recompute",
+                "this version recomputes nothing in backward; use none");
+  problems.positive(recipe.batch.global, "batch.global");
+  problems.positive(recipe.batch.micro, "batch.micro");
+  if (num_ranks == 0 || recipe.batch.global <= 0 || recipe.batch.micro <= 0) return;
+  problems.require(parallel.data == 0 || parallel.data == num_ranks, "parallel.data",
+                   std::to_string(parallel.data) + " data ranks were asked for, the job has " +
+                       std::to_string(num_ranks) +
+                       " rank(s): tessera launch RECIPE -n " + std::to_string(parallel.data) +
+                       ", or parallel.data=auto",
+                   ErrorKind::capacity);
+  const int64_t per_round = recipe.batch.micro * num_ranks;
+  problems.require(
+      recipe.batch.global % per_round == 0, "batch.global",
+      std::to_string(recipe.batch.global) + " sequences cannot be cut into microbatches of " +
+          std::to_string(recipe.batch.micro) + " on " + std::to_string(num_ranks) +
+          " data rank(s); nearest legal: " +
+          std::to_string(std::max(per_round, recipe.batch.global / per_round * per_round)) + " or " +
+          std::to_string((recipe.batch.global / per_round + 1) * per_round),
+      ErrorKind::capacity);
+}
+
+void check_precision(const Recipe& recipe, Problems& problems) {
+  const PrecisionOptions& precision = recipe.precision;
+  problems.one_of(precision.compute, "precision.compute", {"f32", "bf16", "f16"});
+  problems.one_of(precision.master_weights, "precision.master_weights", {"f32"});
+  problems.one_of(precision.reduce, "precision.reduce", {"f32"});
+  const LossScalingOptions& scaling = precision.loss_scaling;
+  problems.one_of(scaling.mode, "precision.loss_scaling.mode", {"auto", "none", "dynamic"});
+  problems.one_of(scaling.style, "precision.loss_scaling.style", {"pytorch", "megatron"});
+  problems.require(scaling.initial > 0, "precision.loss_scaling.initial", "must be above 0");
+  problems.require(scaling.min > 0, "precision.loss_scaling.min", "must be above 0");
+  problems.positive(scaling.growth_interval, "precision.loss_scaling.growth_interval");
+  problems.positive(scaling.hysteresis, "precision.loss_scaling.hysteresis");
+}
+
+void check_optimizer(const Recipe& recipe, Problems& problems) {
+  const OptimizerOptions& optimizer = recipe.optimizer;
+  problems.one_of(optimizer.name, "optimizer.name", {"adamw"});
+  problems.require(optimizer.lr > 0, "optimizer.lr", "must be above 0");
+  problems.require(optimizer.betas.size() == 2, "optimizer.betas", "wants two numbers");
+  for (const double beta : optimizer.betas)
+    problems.require(beta >= 0 && beta < 1, "optimizer.betas", "must be in [0, 1)");
+  problems.require(optimizer.eps > 0, "optimizer.eps", "must be above 0");
+  problems.require(optimizer.weight_decay >= 0, "optimizer.weight_decay", "must not be negative");
+  problems.require(optimizer.grad_clip >= 0, "optimizer.grad_clip", "must not be negative");
+  const LrScheduleOptions& schedule = recipe.lr_schedule;
+  problems.one_of(schedule.kind, "lr_schedule.kind",
+                  {"constant", "warmup_cosine", "wsd", "multi_step"});
+  problems.require(schedule.warmup_steps >= 0, "lr_schedule.warmup_steps", "must not be negative");
+  problems.require(schedule.decay_steps >= 0, "lr_schedule.decay_steps", "must not be negative");
+  problems.require(schedule.min_lr_ratio >= 0 && schedule.min_lr_ratio <= 1,
+                   "lr_schedule.min_lr_ratio", "must be in [0, 1]");
+}
+
+}  // namespace
+
+DType Recipe::compute_type() const {
+  if (run.device == "reference") return DType::f64;
+  return dtype_named(precision.compute).value_or(DType::f32);
+}
+
+std::vector<RecipeProblem> validate(const Recipe& recipe, int num_ranks) {
+  Problems problems;
+  problems.require(recipe.version == 1, "recipe",
+                   "format version must be 1, got " + std::to_string(recipe.version));
+  problems.require(!recipe.name.empty(), "name", "is missing");
+  check_model(recipe.model, problems);
+  problems.require(!recipe.data.train.empty() || !recipe.data.blend.empty(), "data.train",
+                   "is missing: a PREFIX written by tessera data prepare");
+  problems.require(recipe.data.train.empty() || recipe.data.blend.empty(), "data.blend",
+                   "give data.train or data.blend, not both");
+  for (const BlendSource& source : recipe.data.blend)
+    problems.require(source.weight > 0, "data.blend", "weight of " + source.path +
+                                                          " must be above 0");
+  problems.positive(recipe.data.sequence_length, "data.sequence_length");
+  problems.require(recipe.model.max_position_embeddings == 0 ||
+                       recipe.model.max_position_embeddings >= recipe.data.sequence_length,
+                   "model.max_position_embeddings", "is below data.sequence_length");
+  check_layout(recipe, num_ranks, problems);
+  check_precision(recipe, problems);
+  check_optimizer(recipe, problems);
+  problems.positive(recipe.run.steps, "run.steps");
+  problems.positive(recipe.run.log_every, "run.log_every");
+  problems.one_of(recipe.run.device, "run.device", {"auto", "cpu", "reference", "cuda"});
+  problems.one_of(recipe.run.determinism, "run.determinism", {"same_layout"});
+  problems.one_of(recipe.checkpoint.on_preempt, "checkpoint.on_preempt", {"save", "stop"});
+  problems.one_of(recipe.on_failure.non_finite, "on_failure.non_finite", {"skip", "stop"});
+  problems.positive(recipe.checkpoint.max_failures, "checkpoint.max_failures");
+  return problems.found;
+}
+
+}  // namespace tessera

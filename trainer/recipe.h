@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every knob of a run, with its default, as plain structs: what a recipe file says
+// (launch/recipe_yaml.h reads and writes it). Model keys are those of Hugging Face's config.json,
+// parallel keys Megatron's. validate() checks what one value alone cannot: sizes against each other
+// and against the number of ranks.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/base/dtype.h"
+
+namespace tessera {
+
+struct ModelOptions {
+  std::string architecture = "llama";
+  int64_t vocab_size = 0;
+  int64_t hidden_size = 0;
+  int64_t intermediate_size = 0;
+  int64_t num_hidden_layers = 0;
+  int64_t num_attention_heads = 0;
+  int64_t num_key_value_heads = 0;  // 0: as many as num_attention_heads
+  int64_t head_dim = 0;             // 0: hidden_size / num_attention_heads
+  double rope_theta = 10000;
+  double rms_norm_eps = 1e-6;
+  double initializer_range = 0.02;
+  // Standard deviation of the two projections that add to the residual stream is
+  // initializer_range / sqrt(2 * num_hidden_layers) (GPT-2, Megatron-LM) when true.
+  bool scale_residual_init = true;
+  bool tie_word_embeddings = false;
+  int64_t max_position_embeddings = 0;  // 0: data.sequence_length
+
+  int64_t kv_heads() const { return num_key_value_heads ? num_key_value_heads : num_attention_heads; }
+  int64_t head_size() const { return head_dim ? head_dim : hidden_size / num_attention_heads; }
+};
+
+struct BlendSource {
+  std::string path;
+  double weight = 1;
+};
+
+struct DataOptions {
+  std::string train;                // PREFIX of a .bin/.idx pair
+  std::string validation;           // the same; empty: no evaluation
+  std::string tokenizer;            // tokenizer.json; empty: bits per byte are not known
+  std::vector<BlendSource> blend;   // instead of `train`
+  int64_t sequence_length = 256;
+  bool attend_across_documents = true;
+  bool shuffle = true;
+  int64_t seed = 1234;
+};
+
+struct BatchOptions {
+  int64_t global = 16;  // sequences per step over all ranks
+  int64_t micro = 4;    // sequences per microbatch of one rank
+};
+
+struct ParallelOptions {
+  int64_t data = 0;  // 0: auto, whatever is left of the ranks
+  int64_t tensor = 1;
+  int64_t pipeline = 1;
+  int64_t context = 1;
+  int64_t expert = 1;
+  int64_t expert_tensor = 1;
+  int64_t zero = 0;
+  std::string schedule = "1f1b";
+  std::string recompute = "none";
+};
+
+struct LossScalingOptions {
+  std::string mode = "auto";      // auto: dynamic for f16, none otherwise | none | dynamic
+  std::string style = "pytorch";  // pytorch | megatron
+  double initial = 65536;
+  int64_t growth_interval = 2000;
+  int64_t hysteresis = 1;  // megatron: overflows tolerated before the scale falls
+  double min = 1;
+};
+
+struct PrecisionOptions {
+  std::string compute = "bf16";  // f32 | bf16 | f16; the reference device computes in f64
+  std::string master_weights = "f32";
+  std::string reduce = "f32";
+  LossScalingOptions loss_scaling;
+};
+
+struct OptimizerOptions {
+  std::string name = "adamw";
+  double lr = 1e-3;
+  std::vector<double> betas = {0.9, 0.95};
+  double eps = 1e-8;
+  double weight_decay = 0.1;  // on matrices; norm weights are never decayed
+  bool decay_embeddings = true;
+  double grad_clip = 1.0;  // by global norm; 0: off
+};
+
+struct LrScheduleOptions {
+  std::string kind = "warmup_cosine";  // constant | warmup_cosine | wsd | multi_step
+  int64_t warmup_steps = 0;
+  int64_t decay_steps = 0;  // cosine: steps to the minimum, 0 = run.steps; wsd: of the last phase
+  double min_lr_ratio = 0.1;
+  std::vector<double> milestones = {0.8, 0.9};  // multi_step: fractions of run.steps
+  double milestone_factor = 0.316;              // multi_step: what each one multiplies with
+};
+
+struct RunOptions {
+  int64_t steps = 0;
+  std::string device = "auto";  // auto | cpu | reference | cuda
+  int64_t seed = 42;
+  std::string determinism = "same_layout";
+  int64_t log_every = 10;
+  int64_t eval_every = 0;    // steps; 0: only at the end
+  int64_t eval_batches = 0;  // global batches of the validation split; 0: all of it
+};
+
+struct KeepOptions {
+  int64_t last = 3;
+  int64_t every = 0;
+};
+
+struct CheckpointOptions {
+  std::string directory = "{run}/checkpoints";  // {name} and {run} are replaced
+  int64_t every_steps = 0;                      // 0: only at the end
+  double every_seconds = 0;                     // e.g. "30min"
+  KeepOptions keep;
+  int64_t max_failures = 3;
+  std::string on_preempt = "save";  // save | stop
+};
+
+struct FailureOptions {
+  std::string non_finite = "skip";  // skip | stop
+  int64_t max_skips = 5;            // in a row; f16 loss scaling allows 20
+  double hang_timeout_seconds = 600;
+};
+
+struct MetricsOptions {
+  bool jsonl = true;
+  bool tensorboard = true;
+};
+
+struct Recipe {
+  int64_t version = 1;
+  std::string name;
+  ModelOptions model;
+  DataOptions data;
+  BatchOptions batch;
+  ParallelOptions parallel;
+  PrecisionOptions precision;
+  OptimizerOptions optimizer;
+  LrScheduleOptions lr_schedule;
+  RunOptions run;
+  CheckpointOptions checkpoint;
+  FailureOptions on_failure;
+  MetricsOptions metrics;
+
+  DType compute_type() const;  // f64 on the reference device
+};
+
+// One broken rule: which key, what is wrong, what to do.
+struct RecipeProblem {
+  ErrorKind kind = ErrorKind::usage;
+  std::string key;  // "parallel.tensor"
+  std::string message;
+};
+
+// Everything wrong with the values, all at once; empty when the recipe can run on num_ranks
+// (0: any number). Allocates nothing.
+std::vector<RecipeProblem> validate(const Recipe& recipe, int num_ranks);
+
+}  // namespace tessera

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+
+#include "data/tokenizer.h"
+#include "kernels/base/exact_sum.h"
+#include "kernels/copy.h"
+#include "kernels/reduce.h"
+#include "trainer/optim/lr_schedule.h"
+
+namespace tessera {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+Tensor device_ints(Stream& stream, const std::vector<int32_t>& values) {
+  if (values.empty()) return {};
+  const Tensor tensor(stream.device(), DType::i32, {static_cast<int64_t>(values.size())});
+  std::memcpy(tensor.data(), values.data(), values.size() * sizeof(int32_t));
+  return tensor;
+}
+
+// The power of two nearest `rows` (in the logarithm): scaling by it is exact in every type.
+double nearest_power_of_two(int64_t rows) {
+  return std::exp2(std::round(std::log2(static_cast<double>(rows))));
+}
+
+ExactSum exact(const Tensor& words) {
+  ExactSum sum;
+  std::memcpy(sum.words().data(), words.data(), sizeof(int64_t) * ExactSum::kWords);
+  sum.normalize();
+  return sum;
+}
+
+}  // namespace
+
+double EvalReport::perplexity() const { return std::exp(loss); }
+
+Micro to_micro(Stream& stream, const MicroBatch& batch, int64_t sequence_length) {
+  Micro micro;
+  micro.num_sequences = batch.num_sequences;
+  micro.sequence_length = sequence_length;
+  micro.tokens = device_ints(stream, batch.tokens);
+  micro.targets = device_ints(stream, batch.targets);
+  micro.positions = device_ints(stream, batch.positions);
+  micro.document_starts = device_ints(stream, batch.document_starts);
+  return micro;
+}
+
+Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms)
+    : recipe_(recipe),
+      comms_(comms),
+      stream_(device),
+      scaler_(recipe.precision, recipe.on_failure) {
+  const LayerContext context{stream_, store_, comms_, recipe.compute_type()};
+  stage_ = build_stage(context, recipe.model, recipe.optimizer, recipe.data.sequence_length);
+  store_.allocate(device, recipe.compute_type());
+  store_.initialize(static_cast<uint64_t>(recipe.run.seed));
+  buckets_ =
+      std::make_unique<GradBuckets>(stream_, comms.data(), store_.grads(), store_.ranges());
+  optimizer_ = std::make_unique<Optimizer>(recipe.optimizer, store_);
+
+  const BatchOptions& batch = recipe.batch;
+  const int shards = comms.grid().size(Axis::data);
+  plan_ = one_f_one_b(1, static_cast<int>(batch.global / (batch.micro * shards)));
+  check_plan(plan_);
+  LoaderOptions options;
+  for (const BlendSource& source : recipe.data.blend)
+    options.sources.push_back({source.path, source.weight});
+  if (options.sources.empty()) options.sources.push_back({recipe.data.train, 1.0});
+  options.sequence_length = recipe.data.sequence_length;
+  options.global_batch = batch.global;
+  options.micro_batch = batch.micro;
+  options.seed = static_cast<uint64_t>(recipe.data.seed);
+  options.attend_across_documents = recipe.data.attend_across_documents;
+  options.shuffle = recipe.data.shuffle;
+  options.vocab_size = recipe.model.vocab_size;
+  options.shard_index = comms.data().rank();
+  options.num_shards = shards;
+  loader_ = std::make_unique<Loader>(options);
+  if (!recipe.data.tokenizer.empty()) {
+    const Tokenizer tokenizer = Tokenizer::load(recipe.data.tokenizer);
+    for (int64_t token = 0; token < tokenizer.vocab_size(); ++token)
+      token_bytes_.push_back(
+          static_cast<int64_t>(tokenizer.token_bytes(static_cast<int32_t>(token)).size()));
+  }
+}
+
+std::vector<Micro> Trainer::microbatches(const Batch& batch, double dloss) {
+  std::vector<Micro> micros;
+  for (const MicroBatch& part : batch.micros) {
+    micros.push_back(to_micro(stream_, part, recipe_.data.sequence_length));
+    micros.back().dloss = dloss;
+  }
+  return micros;
+}
+
+struct Trainer::Measured {
+  double loss_sum = 0;
+  double grad_norm = 0;  // of the scaled gradients
+  bool finite = true;
+  int64_t targets = 0;
+  StepWishes agreed;
+};
+
+// One small integer reduction carries everything the ranks must agree on.
+Trainer::Measured Trainer::measure(int64_t targets, const StepWishes& wishes) {
+  // Gradients are equal on all data ranks: each measures its share of the parameters.
+  const Tensor norm_words(stream_.device(), DType::i64, {ExactSum::kWords});
+  fill(stream_, 0, norm_words);
+  const Communicator& data = comms_.data();
+  for (int parameter = data.rank(); parameter < store_.count(); parameter += data.size())
+    sum_of_squares(stream_, store_.view(store_.grads(), parameter), norm_words);
+
+  ExactSum loss = exact(stage_->loss_words()), norm = exact(norm_words);
+  constexpr int64_t kWords = ExactSum::kWords, kScalars = 3;
+  const Tensor agreed(stream_.device(), DType::i64, {2 * kWords + kScalars});
+  auto* words = agreed.as<int64_t>();
+  std::copy(loss.words().begin(), loss.words().end(), words);
+  std::copy(norm.words().begin(), norm.words().end(), words + kWords);
+  words[2 * kWords] = targets;
+  words[2 * kWords + 1] = wishes.save;
+  words[2 * kWords + 2] = wishes.stop;
+  comms_.data().all_reduce(stream_, agreed, agreed, Reduce::sum, "step statistics");
+
+  Measured measured;
+  std::copy(words, words + kWords, loss.words().begin());
+  std::copy(words + kWords, words + 2 * kWords, norm.words().begin());
+  measured.loss_sum = loss.round();
+  measured.grad_norm = std::sqrt(norm.round());
+  measured.finite = loss.finite() && norm.finite();
+  measured.targets = words[2 * kWords];
+  measured.agreed = {words[2 * kWords + 1] > 0, words[2 * kWords + 2] > 0};
+  return measured;
+}
+
+StepReport Trainer::step(const StepWishes& wishes) {
+  const auto start = Clock::now();
+  const Batch batch = loader_->next();
+  const double data_seconds = seconds_since(start);
+
+  const int64_t rows = recipe_.batch.micro * recipe_.data.sequence_length;
+  const double normalizer = nearest_power_of_two(rows);  // dloss = scale / 2^k: docs/numerics.md
+  const double scale = scaler_.scale();
+  int64_t targets = 0;
+  for (const MicroBatch& micro : batch.micros) targets += micro.num_targets;
+
+  store_.zero_grads(stream_);
+  buckets_->begin_step();
+  stage_->begin_step(microbatches(batch, scale / normalizer), *buckets_, scaler_.dynamic());
+  run(plan_.ranks[0], *stage_);
+  stage_->end_step();
+  const auto comm_start = Clock::now();
+  buckets_->wait();
+  const double wait_seconds = seconds_since(comm_start);
+  const Measured measured = measure(targets, wishes);
+
+  StepReport report;
+  const double unscale =
+      normalizer / (scale * static_cast<double>(std::max<int64_t>(1, measured.targets)));
+  report.grad_norm = measured.grad_norm * unscale;
+  report.loss_scale = scale;
+  report.learning_rate = learning_rate(recipe_.lr_schedule, recipe_.optimizer.lr,
+                                       recipe_.run.steps, updates_);
+  if (!measured.finite) report.overflow = name_overflow();
+  report.applied = scaler_.update(measured.finite, step_ + 1, report.overflow);
+  const double limit = recipe_.optimizer.grad_clip;
+  // torch.nn.utils.clip_grad_norm_: max_norm / (norm + 1e-6), only when below 1.
+  const double clip = limit > 0 ? std::min(1.0, limit / (report.grad_norm + 1e-6)) : 1.0;
+  optimizer_->step(stream_, store_,
+                   {.apply = report.applied,
+                    .grad_scale = report.applied ? unscale * clip : 0,
+                    .learning_rate = report.learning_rate,
+                    .update = updates_ + 1});
+  ++step_;
+  updates_ += report.applied ? 1 : 0;
+  tokens_ += measured.targets;
+
+  report.step = step_;
+  report.updates = updates_;
+  report.loss = measured.loss_sum / static_cast<double>(std::max<int64_t>(1, measured.targets));
+  report.target_tokens = measured.targets;
+  report.tokens = tokens_;
+  report.agreed = measured.agreed;
+  report.data_seconds = data_seconds;
+  report.comm_seconds = wait_seconds;
+  report.seconds = seconds_since(start);
+  return report;
+}
+
+// Called by all ranks. With loss scaling on, each rank looked at its own gradients before they were
+// summed and knows its first bad tensor; otherwise the sum tells which tensor, but not where.
+std::string Trainer::name_overflow() {
+  int first = stage_->first_overflow();
+  if (first < 0 && !scaler_.dynamic()) {
+    const Tensor count(stream_.device(), DType::i64, {1});
+    for (int parameter = store_.count(); parameter-- > 0 && first < 0;) {
+      fill(stream_, 0, count);
+      count_non_finite(stream_, store_.view(store_.grads(), parameter), count);
+      if (*count.as<int64_t>() > 0) first = parameter;
+    }
+    return first < 0 ? "loss" : store_.at(first).name + " grad";
+  }
+  const std::vector<std::string> names =
+      comms_.data().all_gather(first < 0 ? std::string() : store_.at(first).name, "overflow");
+  std::string text;
+  for (size_t rank = 0; rank < names.size(); ++rank) {
+    if (names[rank].empty()) continue;
+    const bool same = !text.empty() && text.find(names[rank] + " grad") != std::string::npos;
+    text += (text.empty() ? "" : ", ") +
+            (same ? std::to_string(rank)
+                  : names[rank] + " grad on data rank " + std::to_string(rank));
+  }
+  return text.empty() ? "the sum over ranks" : text;
+}
+
+}  // namespace tessera

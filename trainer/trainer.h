@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// The order of events of a training step, and everything a run must remember. Owns the model, its
+// optimizer and the data of this rank; does no arithmetic itself. One thread drives it; all ranks
+// call the same member functions in the same order.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "checkpoint/state.h"
+#include "data/loader.h"
+#include "parallel/communicators.h"
+#include "trainer/model/build.h"
+#include "trainer/optim/loss_scaler.h"
+#include "trainer/optim/optimizer.h"
+#include "trainer/recipe.h"
+
+namespace tessera {
+
+// Wishes of one rank; what any rank wishes, all do, at the same step. Decisions by clock or signal
+// travel this way (docs/numerics.md).
+struct StepWishes {
+  bool save = false;  // write a checkpoint after this step
+  bool stop = false;  // end the run after this step (preemption)
+};
+
+struct StepReport {
+  int64_t step = 0;     // batches consumed, from 1
+  int64_t updates = 0;  // updates applied so far
+  double loss = 0;      // mean over all target tokens of the step, of all ranks
+  double grad_norm = 0;  // global, before clipping, unscaled
+  double learning_rate = 0;
+  double loss_scale = 1;
+  bool applied = true;
+  std::string overflow;       // when not applied: the first bad tensor and on which ranks
+  int64_t target_tokens = 0;  // of this step
+  int64_t tokens = 0;         // running total
+  double seconds = 0;         // of the step
+  double data_seconds = 0;    // of it, waiting for the next batch
+  double comm_seconds = 0;    // of it, waiting for other ranks
+  StepWishes agreed;
+};
+
+struct EvalReport {
+  int64_t step = 0;
+  double loss = 0;  // nats per target token
+  int64_t tokens = 0;
+  double bits_per_byte = 0;  // 0: no tokenizer, so bytes are not known
+  double seconds = 0;
+  double perplexity() const;
+};
+
+class Trainer {
+ public:
+  // Builds the model of this rank with initial weights. The recipe is valid for this world.
+  Trainer(const Recipe& recipe, Device device, const Communicators& comms);
+
+  StepReport step(const StepWishes& wishes);
+  // Over the validation split (or eval_batches of it), the same windows on any number of ranks.
+  EvalReport evaluate();
+
+  // All that continues the run: masters, moments, scaler, data cursor, step and updates.
+  State state() const;
+  // After load_checkpoint() filled state()'s tensors: takes over the scalars and publishes weights.
+  void restore(const State& state);
+  // The weights alone, for --init-from; publish_weights() after they were filled.
+  State weights() const;
+  void publish_weights();
+
+  int64_t steps_done() const { return step_; }
+  int64_t tokens_seen() const { return tokens_; }
+  int64_t num_parameters() const { return store_.num_elements(); }
+  const ParameterStore& parameters() const { return store_; }
+  const Recipe& recipe() const { return recipe_; }
+  Stage& stage() { return *stage_; }
+  Stream& stream() { return stream_; }
+
+ private:
+  struct Measured;  // agreed by all ranks
+  std::vector<Micro> microbatches(const Batch& batch, double dloss);
+  Measured measure(int64_t targets, const StepWishes& wishes);
+  std::string name_overflow();
+
+  Recipe recipe_;
+  const Communicators& comms_;
+  Stream stream_;
+  ParameterStore store_;
+  std::unique_ptr<Stage> stage_;
+  Plan plan_;
+  std::unique_ptr<GradBuckets> buckets_;
+  std::unique_ptr<Optimizer> optimizer_;
+  LossScaler scaler_;
+  std::unique_ptr<Loader> loader_;
+  std::vector<int64_t> token_bytes_;  // bytes each token stands for; empty: unknown
+  int64_t step_ = 0;
+  int64_t updates_ = 0;
+  int64_t tokens_ = 0;
+};
+
+// Moves a microbatch to the device.
+Micro to_micro(Stream& stream, const MicroBatch& batch, int64_t sequence_length);
+
+}  // namespace tessera

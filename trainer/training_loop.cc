@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/training_loop.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "checkpoint/retention.h"
+#include "checkpoint/writer.h"
+
+namespace tessera {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+class Loop {
+ public:
+  Loop(Trainer& trainer, const Communicators& comms, Storage& storage, const LoopOptions& options)
+      : trainer_(trainer),
+        comms_(comms),
+        storage_(storage),
+        options_(options),
+        recipe_(trainer.recipe()) {}
+
+  Outcome run() {
+    const int64_t end = options_.stop_after > 0 ? std::min(options_.stop_after, recipe_.run.steps)
+                                                : recipe_.run.steps;
+    while (trainer_.steps_done() < end) {
+      const StepReport report = trainer_.step(wishes());
+      tell([&](Observer& observer) { observer.on_step(report); });
+      const bool last = trainer_.steps_done() == end;
+      const bool preempted = report.agreed.stop && !last;
+      if (!preempted && due(recipe_.run.eval_every, last)) evaluate();
+      const bool stop_saves = preempted && recipe_.checkpoint.on_preempt == "save";
+      if (last || stop_saves || report.agreed.save ||
+          due(recipe_.checkpoint.every_steps, false))
+        save(last || stop_saves);
+      if (preempted) return Outcome::preempted;
+    }
+    return end < recipe_.run.steps ? Outcome::stopped : Outcome::done;
+  }
+
+ private:
+  bool due(int64_t every, bool last) const {
+    return last || (every > 0 && trainer_.steps_done() % every == 0);
+  }
+
+  // Rank 0's clock decides; any rank's signal counts. Both travel with the step's own reduction.
+  StepWishes wishes() const {
+    const double every = recipe_.checkpoint.every_seconds;
+    return {.save = comms_.rank() == 0 && every > 0 && seconds_since(last_save_) >= every,
+            .stop = options_.stop_requested()};
+  }
+
+  void evaluate() {
+    if (recipe_.data.validation.empty()) return;
+    const EvalReport report = trainer_.evaluate();
+    tell([&](Observer& observer) { observer.on_eval(report); });
+  }
+
+  // must_succeed: nothing follows that could save again, so a failure ends the run.
+  void save(bool must_succeed) {
+    if (last_saved_step_ == trainer_.steps_done()) return;
+    const auto start = Clock::now();
+    CheckpointEvent event;
+    event.step = trainer_.steps_done();
+    const SaveInfo info{options_.run_id, trainer_.steps_done(), comms_.grid().to_string(),
+                        options_.resolved_recipe};
+    try {
+      const SaveReport report =
+          save_checkpoint(storage_, comms_.world(), options_.checkpoints, info, trainer_.state());
+      event.directory = report.directory;
+      event.bytes = report.bytes;
+      event.seconds = report.seconds;
+      failures_ = 0;
+      last_saved_step_ = trainer_.steps_done();
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::storage) throw;
+      event.error = error.what();
+      ++failures_;
+    }
+    last_save_ = Clock::now();
+    if (event.error.empty()) prune();
+    event.stall_seconds = seconds_since(start);
+    tell([&](Observer& observer) { observer.on_checkpoint(event); });
+    check(failures_ < recipe_.checkpoint.max_failures && !(must_succeed && failures_ > 0),
+          ErrorKind::storage,
+          std::to_string(failures_) + " save(s) in a row failed (checkpoint.max_failures " +
+              std::to_string(recipe_.checkpoint.max_failures) + "); the last:",
+          event.error);
+  }
+
+  void prune() {
+    if (comms_.rank() != 0) return;
+    try {
+      apply_retention(storage_, options_.checkpoints,
+                      {.last = static_cast<int>(recipe_.checkpoint.keep.last),
+                       .every = recipe_.checkpoint.keep.every,
+                       .pinned = options_.pinned_steps});
+    } catch (const Error& error) {
+      tell([&](Observer& o) { o.on_warning("W010", std::string("retention: ") + error.what()); });
+    }
+  }
+
+  template <typename Call>
+  void tell(Call call) {
+    if (comms_.rank() != 0) return;
+    for (Observer* observer : options_.observers) call(*observer);
+  }
+
+  Trainer& trainer_;
+  const Communicators& comms_;
+  Storage& storage_;
+  const LoopOptions& options_;
+  const Recipe& recipe_;
+  Clock::time_point last_save_ = Clock::now();
+  int64_t last_saved_step_ = -1;
+  int64_t failures_ = 0;
+};
+
+}  // namespace
+
+Outcome run_training(Trainer& trainer, const Communicators& comms, Storage& storage,
+                     const LoopOptions& options) {
+  return Loop(trainer, comms, storage, options).run();
+}
+
+}  // namespace tessera
