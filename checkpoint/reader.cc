@@ -60,9 +60,10 @@ CheckpointReader CheckpointReader::open(Storage& storage, const std::string& dir
     const std::string path = directory + "/" + index_name(line.rank);
     check(storage.exists(path), ErrorKind::checkpoint, path + ": is missing" + kRemedy);
     const std::string text = read_file(storage, path, kLargestIndex);
-    check(static_cast<int64_t>(text.size()) == line.index_bytes && crc32c(text) == line.index_crc,
+    const uint32_t crc = crc32c(text);
+    check(static_cast<int64_t>(text.size()) == line.index_bytes && crc == line.index_crc,
           ErrorKind::checkpoint,
-          path + ": is damaged: its CRC32C is " + hex(crc32c(text)) + ", manifest.json says " +
+          path + ": is damaged: its CRC32C is " + hex(crc) + ", manifest.json says " +
               hex(line.index_crc) + kRemedy);
     ShardIndex index = parse_index(text, path);
     check(index.writer == line.rank && index.file_bytes == line.shard_bytes, ErrorKind::checkpoint,
@@ -201,10 +202,11 @@ void CheckpointReader::read_block(size_t shard, const StoredBox& stored, int64_t
   bytes_read_ += bytes;
   const uint32_t crc = crc32c(out, bytes);
   const uint32_t wanted = stored.block_crcs[static_cast<size_t>(block)];
-  check(crc == wanted, ErrorKind::checkpoint,
-        shard_path(shard) + ": is damaged: CRC32C of tensor " + stored.name + " (" + stored.role +
-            ") is " + hex(crc) + ", the index says " + hex(wanted) + " (bytes " +
-            std::to_string(at) + "-" + std::to_string(at + bytes - 1) + ")" + kRemedy);
+  if (crc != wanted)  // not check(): the sentence would be put together for every block
+    fail(ErrorKind::checkpoint,
+         shard_path(shard) + ": is damaged: CRC32C of tensor " + stored.name + " (" + stored.role +
+             ") is " + hex(crc) + ", the index says " + hex(wanted) + " (bytes " +
+             std::to_string(at) + "-" + std::to_string(at + bytes - 1) + ")" + kRemedy);
 }
 
 }  // namespace tessera
