@@ -38,7 +38,7 @@ struct CheckpointDiff {
 };
 
 struct DiffOptions {
-  std::vector<std::string> roles;  // compare only these; empty: all
+  std::vector<std::string> roles = {};  // compare only these; empty: all
 };
 
 // Throws Error{checkpoint} for damage on either side.

@@ -17,9 +17,9 @@
 namespace tessera {
 
 struct Keep {
-  int last = 3;                 // the newest so many; at least 1
-  int64_t every = 0;            // and every step that this divides, for ever; 0: none
-  std::vector<int64_t> pinned;  // and these, e.g. the one that this run was resumed from
+  int last = 3;                      // the newest so many; at least 1
+  int64_t every = 0;                 // and every step that this divides, for ever; 0: none
+  std::vector<int64_t> pinned = {};  // and these, e.g. the one that this run was resumed from
 };
 
 // Steps whose COMMIT matches their manifest (a quick look: two small files each), increasing.
