@@ -72,6 +72,17 @@ TEST_F(Retention, SweepsWhatDeadSavesLeftButNothingElse) {
                                       "step-00000025", "step-7"}));
 }
 
+TEST_F(Retention, ASaveFirstSweepsWhatDeadOnesLeft) {
+  save(10);
+  std::filesystem::copy(path(10), root_ + "/.tmp-step-00000030.abc");
+  std::filesystem::create_directory(root_ + "/.tmp-step-00000040.abc");
+  std::filesystem::create_directory(root_ + "/.tmp-step-00000040.abc/not-ours");
+  std::ofstream(root_ + "/.tmp-step-00000040.abc/not-ours/x") << "cannot be swept";
+  save(20);
+  EXPECT_EQ(committed_steps(storage_, root_), (Steps{10, 20}));
+  EXPECT_FALSE(storage_.exists(root_ + "/.tmp-step-00000030.abc"));
+}
+
 TEST_F(Retention, NewestValidPassesOverWithReasons) {
   for (const int64_t step : {10, 20, 30, 40}) save(step);
   std::filesystem::remove(path(40) + "/COMMIT");
