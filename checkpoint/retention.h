@@ -57,8 +57,8 @@ struct RetentionReport {
 RetentionReport apply_retention(Storage& storage, const std::string& root, const Keep& keep);
 
 // Removes the .tmp-* and .trash-* directories of saves and deletions that died; how many. Never
-// throws: one that cannot be removed is a warning in the log. A save does this first, so that a disk
-// filled by them does not stay full.
+// throws: one that cannot be removed is a warning in the log. A save does this first, so that a
+// disk filled by them does not stay full.
 int sweep_remains(Storage& storage, const std::string& root);
 
 // Unmarks, renames to .trash-*, deletes: one directory in `root`.
