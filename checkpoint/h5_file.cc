@@ -8,6 +8,7 @@
 
 #include <hdf5.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,7 +21,7 @@ constexpr hsize_t kAlignment = 4096;  // of data: a page, and what O_DIRECT want
 // Header and two small attributes of one dataset, roughly: groups the metadata at the file's start.
 constexpr hsize_t kMetadataPerDataset = 768;
 
-std::mutex& library() {  // Debian's libhdf5 is not thread-safe
+std::mutex& library() {  // not every build of libhdf5 is thread-safe
   static std::mutex mutex;
   return mutex;
 }
@@ -169,6 +170,18 @@ int64_t data_bytes(const H5Dataset& dataset) {
                          std::multiplies<>());
 }
 
+// A limit on the size of files holds for files in memory, too, where libhdf5 would stumble over it
+// and could not say why. The estimate is a little high.
+void check_size_limit(const std::vector<H5Dataset>& datasets) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return;
+  rlim_t bytes = 0;
+  for (const H5Dataset& dataset : datasets)
+    bytes += static_cast<rlim_t>(data_bytes(dataset)) + kAlignment + kMetadataPerDataset;
+  check(bytes <= limit.rlim_cur, ErrorKind::storage, "a checkpoint's shard file needs", bytes,
+        "bytes, but files are limited to", limit.rlim_cur, "(ulimit -f); raise the limit");
+}
+
 // Everything around the datasets. Metadata may stand in any gap, also between two datasets.
 void collect_pieces(const MemoryFile& memory, const std::vector<H5Dataset>& datasets,
                     H5Skeleton& skeleton) {
@@ -193,8 +206,10 @@ void collect_pieces(const MemoryFile& memory, const std::vector<H5Dataset>& data
 H5Skeleton h5_skeleton(const std::vector<H5Dataset>& datasets,
                        const std::map<std::string, std::string>& attributes) {
   const std::lock_guard lock(library());
-  static const bool quiet = H5dont_atexit() >= 0 && H5Eset_auto2(0, nullptr, nullptr) >= 0;
-  check(quiet, "libhdf5 refused to start");
+  static const bool started = H5dont_atexit() >= 0;  // its exit handler loops after an I/O error
+  check(started, "libhdf5 refused to start");
+  require(H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr), "silence");  // a setting of each thread
+  check_size_limit(datasets);
   const MemoryFile memory;
   H5Skeleton skeleton;
   {

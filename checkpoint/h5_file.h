@@ -37,7 +37,7 @@ struct H5Skeleton {
 };
 
 // `attributes` become string attributes of the root group. Throws Error{internal} when libhdf5
-// refuses (two datasets of one path, say).
+// refuses (two datasets of one path, say), Error{storage} when files are limited to less than this.
 H5Skeleton h5_skeleton(const std::vector<H5Dataset>& datasets,
                        const std::map<std::string, std::string>& attributes);
 

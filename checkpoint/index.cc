@@ -38,7 +38,9 @@ int64_t checked_bytes(const StoredBox& stored, const std::string& where) {
            !__builtin_mul_overflow(global, stored.global_shape[dim], &global) &&
            !__builtin_mul_overflow(bytes, extent, &bytes);
   }
-  check(good, ErrorKind::checkpoint, where + ": is damaged: box", to_string(stored.box),
+  // Not to_string(box): the sums in it may overflow.
+  check(good, ErrorKind::checkpoint, where + ": is damaged: the box at",
+        list_text(stored.box.offset), "of extent", list_text(stored.box.extent),
         "does not lie in a tensor of shape", list_text(stored.global_shape));
   return bytes;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// An index as the bytes that ranks send each other: one rank reads thousands of index files and
-// broadcasts them, a tenth of their JSON's parsing time for every other rank. Never on disk, never
-// from a stranger: unpack_indexes() trusts what pack_indexes() of the same build made.
+// An index as the bytes that ranks send each other: each reads and parses some of thousands of
+// index files; unpacking what the others read costs a tenth of that. Never on disk, never from a
+// stranger: unpack_indexes() trusts what pack_indexes() of the same build made.
 #pragma once
 
 #include <string>

@@ -20,7 +20,7 @@ struct LoadOptions {
   bool allow_unexpected = false;  // the checkpoint may hold tensors that no rank asks for
   // Only tensors of these roles are looked at on either side ({"param"}: weights alone); empty:
   // all. With roles named, scalars are left alone.
-  std::vector<std::string> roles;
+  std::vector<std::string> roles = {};
 };
 
 struct LoadReport {

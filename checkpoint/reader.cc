@@ -56,54 +56,69 @@ CheckpointReader::CheckpointReader(Storage& storage, std::string directory)
 CheckpointReader CheckpointReader::open(Storage& storage, const std::string& directory) {
   CheckpointReader reader(storage, directory);
   reader.manifest_ = read_committed_manifest(storage, directory);
-  for (const WriterLine& line : reader.manifest_.writers) {
-    const std::string path = directory + "/" + index_name(line.rank);
-    check(storage.exists(path), ErrorKind::checkpoint, path + ": is missing" + kRemedy);
-    const std::string text = read_file(storage, path, kLargestIndex);
-    check(static_cast<int64_t>(text.size()) == line.index_bytes && crc32c(text) == line.index_crc,
-          ErrorKind::checkpoint,
-          path + ": is damaged: its CRC32C is " + hex(crc32c(text)) + ", manifest.json says " +
-              hex(line.index_crc) + kRemedy);
-    ShardIndex index = parse_index(text, path);
-    check(index.writer == line.rank && index.file_bytes == line.shard_bytes, ErrorKind::checkpoint,
-          path + ": is damaged: it is of another shard");
-    const std::string shard = directory + "/" + shard_name(line.rank);
-    check(storage.exists(shard), ErrorKind::checkpoint, shard + ": is missing" + kRemedy);
-    const int64_t bytes = storage.open(shard)->size();
-    check(bytes == line.shard_bytes, ErrorKind::checkpoint, shard + ": is damaged: it has", bytes,
-          "bytes, manifest.json says", std::to_string(line.shard_bytes) + kRemedy);
-    reader.shards_.push_back(std::move(index));
-  }
-  reader.map_shards();
-  const std::vector<std::string> faults = reader.map_.faults();
-  check(faults.empty(), ErrorKind::checkpoint,
-        directory + ": is damaged:", faults.empty() ? "" : faults.front());
+  reader.shards_ = reader.read_indexes(0, 1);
+  reader.map_ = ShardMap(reader.shards_);
+  reader.check_cover();
   return reader;
 }
 
 CheckpointReader CheckpointReader::open(Storage& storage, Communicator& world,
                                         const std::string& directory) {
   CheckpointReader reader(storage, directory);
-  std::string manifest, shards;
+  std::string text;
   together(world, "checkpoint open", [&] {
-    if (world.rank() != 0) return;
-    reader = open(storage, directory);
-    if (world.size() == 1) return;
-    manifest = to_json(reader.manifest_);
-    shards = pack_indexes(reader.shards_);
+    if (world.rank() == 0) text = to_json(read_committed_manifest(storage, directory));
   });
-  if (world.size() == 1) return reader;
-  manifest = world.broadcast(manifest, 0, "checkpoint manifest");
-  shards = world.broadcast(shards, 0, "checkpoint indexes");
-  if (world.rank() == 0) return reader;
-  reader.manifest_ = parse_manifest(manifest, directory + "/" + kManifestName);
-  reader.shards_ = unpack_indexes(shards);
-  reader.map_shards();
+  text = world.broadcast(text, 0, "checkpoint manifest");
+  reader.manifest_ = parse_manifest(text, directory + "/" + kManifestName);
+  std::string mine;
+  together(world, "checkpoint indexes", [&] {
+    mine = pack_indexes(
+        reader.read_indexes(static_cast<size_t>(world.rank()), static_cast<size_t>(world.size())));
+  });
+  for (const std::string& part : world.all_gather(mine, "checkpoint indexes"))
+    for (ShardIndex& index : unpack_indexes(part)) reader.shards_.push_back(std::move(index));
+  std::sort(reader.shards_.begin(), reader.shards_.end(),
+            [](const ShardIndex& a, const ShardIndex& b) { return a.writer < b.writer; });
+  reader.map_ = ShardMap(reader.shards_);
+  together(world, "checkpoint cover", [&] {
+    if (world.rank() == 0) reader.check_cover();
+  });
   return reader;
 }
 
-void CheckpointReader::map_shards() {
-  map_ = ShardMap(shards_);
+// Those of the manifest's writers number first, first + stride ...
+std::vector<ShardIndex> CheckpointReader::read_indexes(size_t first, size_t stride) const {
+  std::vector<ShardIndex> indexes;
+  for (size_t i = first; i < manifest_.writers.size(); i += stride)
+    indexes.push_back(read_index(manifest_.writers[i]));
+  return indexes;
+}
+
+ShardIndex CheckpointReader::read_index(const WriterLine& line) const {
+  const std::string path = directory_ + "/" + index_name(line.rank);
+  check(storage_->exists(path), ErrorKind::checkpoint, path + ": is missing" + kRemedy);
+  const std::string text = read_file(*storage_, path, kLargestIndex);
+  const uint32_t crc = crc32c(text);
+  check(static_cast<int64_t>(text.size()) == line.index_bytes && crc == line.index_crc,
+        ErrorKind::checkpoint,
+        path + ": is damaged: its CRC32C is " + hex(crc) + ", manifest.json says " +
+            hex(line.index_crc) + kRemedy);
+  ShardIndex index = parse_index(text, path);
+  check(index.writer == line.rank && index.file_bytes == line.shard_bytes, ErrorKind::checkpoint,
+        path + ": is damaged: it is of another shard");
+  const std::string shard = directory_ + "/" + shard_name(line.rank);
+  check(storage_->exists(shard), ErrorKind::checkpoint, shard + ": is missing" + kRemedy);
+  const int64_t bytes = storage_->open(shard)->size();
+  check(bytes == line.shard_bytes, ErrorKind::checkpoint, shard + ": is damaged: it has", bytes,
+        "bytes, manifest.json says", std::to_string(line.shard_bytes) + kRemedy);
+  return index;
+}
+
+void CheckpointReader::check_cover() const {
+  const std::vector<std::string> faults = map_.faults();
+  check(faults.empty(), ErrorKind::checkpoint,
+        directory_ + ": is damaged:", faults.empty() ? "" : faults.front());
 }
 
 const GlobalTensor* CheckpointReader::find(const std::string& name, const std::string& role) const {
@@ -176,7 +191,7 @@ void CheckpointReader::read_piece(const StoredPiece& piece, const Box& box, cons
         read_block(piece.shard, stored, block, next);
       } else {
         if (held != block) {
-          scratch_.resize(static_cast<size_t>(kBlockBytes));
+          reserve_scratch(block_bytes);
           read_block(piece.shard, stored, block, scratch_.data());
           held = block;
         }
@@ -189,6 +204,10 @@ void CheckpointReader::read_piece(const StoredPiece& piece, const Box& box, cons
   });
 }
 
+void CheckpointReader::reserve_scratch(int64_t bytes) {
+  if (static_cast<int64_t>(scratch_.size()) < bytes) scratch_.resize(static_cast<size_t>(bytes));
+}
+
 void CheckpointReader::read_block(size_t shard, const StoredBox& stored, int64_t block, void* out) {
   const int64_t first = block * kBlockBytes;
   const int64_t bytes = std::min(kBlockBytes, stored.bytes - first);
@@ -197,10 +216,11 @@ void CheckpointReader::read_block(size_t shard, const StoredBox& stored, int64_t
   bytes_read_ += bytes;
   const uint32_t crc = crc32c(out, bytes);
   const uint32_t wanted = stored.block_crcs[static_cast<size_t>(block)];
-  check(crc == wanted, ErrorKind::checkpoint,
-        shard_path(shard) + ": is damaged: CRC32C of tensor " + stored.name + " (" + stored.role +
-            ") is " + hex(crc) + ", the index says " + hex(wanted) + " (bytes " +
-            std::to_string(at) + "-" + std::to_string(at + bytes - 1) + ")" + kRemedy);
+  if (crc != wanted)  // not check(): the sentence would be put together for every block
+    fail(ErrorKind::checkpoint,
+         shard_path(shard) + ": is damaged: CRC32C of tensor " + stored.name + " (" + stored.role +
+             ") is " + hex(crc) + ", the index says " + hex(wanted) + " (bytes " +
+             std::to_string(at) + "-" + std::to_string(at + bytes - 1) + ")" + kRemedy);
 }
 
 }  // namespace tessera

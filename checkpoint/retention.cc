@@ -6,6 +6,7 @@
 #include "checkpoint/layout.h"
 #include "checkpoint/reader.h"
 #include "kernels/base/check.h"
+#include "kernels/base/log.h"
 
 namespace tessera {
 namespace {
@@ -79,14 +80,31 @@ void delete_checkpoint(Storage& storage, const std::string& root, const std::str
   remove_directory(storage, root + "/" + retire_checkpoint(storage, root, name));
 }
 
+int sweep_remains(Storage& storage, const std::string& root) {
+  int swept = 0;
+  const auto attempt = [](auto&& work) {
+    try {
+      work();
+    } catch (const Error& error) {
+      log::warn("the remains of a dead save or deletion stay on disk:", error.what());
+    }
+  };
+  std::vector<std::string> names;
+  attempt([&] { names = storage.list(root); });
+  for (const std::string& name : names) {
+    if (!starts_with(name, kTemporaryPrefix) && !starts_with(name, kTrashPrefix)) continue;
+    attempt([&] {
+      remove_directory(storage, root + "/" + name);
+      ++swept;
+    });
+  }
+  return swept;
+}
+
 RetentionReport apply_retention(Storage& storage, const std::string& root, const Keep& keep) {
   RetentionReport report;
   if (!storage.exists(root)) return report;
-  for (const std::string& name : storage.list(root)) {
-    if (!starts_with(name, kTemporaryPrefix) && !starts_with(name, kTrashPrefix)) continue;
-    remove_directory(storage, root + "/" + name);
-    ++report.swept;
-  }
+  report.swept = sweep_remains(storage, root);
   const std::vector<int64_t> committed = committed_steps(storage, root);
   const size_t last = static_cast<size_t>(std::max(keep.last, 1));
   for (size_t i = 0; i + last < committed.size(); ++i) {

@@ -17,9 +17,9 @@
 namespace tessera {
 
 struct Keep {
-  int last = 3;                 // the newest so many; at least 1
-  int64_t every = 0;            // and every step that this divides, for ever; 0: none
-  std::vector<int64_t> pinned;  // and these, e.g. the one that this run was resumed from
+  int last = 3;                      // the newest so many; at least 1
+  int64_t every = 0;                 // and every step that this divides, for ever; 0: none
+  std::vector<int64_t> pinned = {};  // and these, e.g. the one that this run was resumed from
 };
 
 // Steps whose COMMIT matches their manifest (a quick look: two small files each), increasing.
@@ -55,6 +55,11 @@ struct RetentionReport {
 // committed, and what dead saves and deletions left behind. A directory with a damaged COMMIT is
 // left for a person to look at.
 RetentionReport apply_retention(Storage& storage, const std::string& root, const Keep& keep);
+
+// Removes the .tmp-* and .trash-* directories of saves and deletions that died; how many. Never
+// throws: one that cannot be removed is a warning in the log. A save does this first, so that a
+// disk filled by them does not stay full.
+int sweep_remains(Storage& storage, const std::string& root);
 
 // Unmarks, renames to .trash-*, deletes: one directory in `root`.
 void delete_checkpoint(Storage& storage, const std::string& root, const std::string& name);

@@ -11,12 +11,12 @@ namespace tessera {
 // HDF5's own bytes are not needed for loading, but whoever opens the shard with h5dump needs them.
 void CheckpointReader::verify_skeleton(size_t shard) {
   const ShardIndex& index = shards_[shard];
-  scratch_.resize(static_cast<size_t>(kBlockBytes));
   uint32_t crc = 0;
   int64_t at = 0;
   const auto gap_until = [&](int64_t end) {
     while (at < end) {
       const int64_t bytes = std::min(kBlockBytes, end - at);
+      reserve_scratch(bytes);
       shard_file(shard).read(at, scratch_.data(), bytes);
       bytes_read_ += bytes;
       crc = crc32c(scratch_.data(), bytes, crc);
@@ -46,14 +46,14 @@ std::vector<std::string> CheckpointReader::find_damage(const Progress& progress)
   };
   const int64_t total = manifest_.bytes();
   int64_t done = 0;
-  std::vector<std::byte> block(static_cast<size_t>(kBlockBytes));
   for (size_t shard = 0; shard < shards_.size(); ++shard) {
     int64_t reported = done;
     for (const StoredBox& stored : shards_[shard].boxes) {
       uint32_t whole = 0;
       for (int64_t i = 0; i < num_blocks(stored.bytes); ++i) {
-        attempt([&] { read_block(shard, stored, i, block.data()); });
         const int64_t bytes = std::min(kBlockBytes, stored.bytes - i * kBlockBytes);
+        reserve_scratch(bytes);
+        attempt([&] { read_block(shard, stored, i, scratch_.data()); });
         whole = crc32c_joined(whole, stored.block_crcs[static_cast<size_t>(i)], bytes);
         reported += bytes;
         if (progress) progress(reported, total);

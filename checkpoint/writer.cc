@@ -95,6 +95,7 @@ class Save {
     together(world_, "checkpoint directory", [&] {
       if (!leads()) return;
       make_directories(storage_, root_);
+      sweep_remains(storage_, root_);
       storage_.make_directory(temporary_path());
     });
     together(world_, "checkpoint room", [&] {

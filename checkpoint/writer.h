@@ -6,6 +6,7 @@
 //   reserved -> AGREE -> data, index, fsync -> AGREE -> manifest, fsync -> rename to step-N ->
 //   COMMIT, fsync, rename -> AGREE
 //
+// First of all the remains of saves that died are swept, so one run at a time may save in a `root`.
 // A full disk is found at the first agreement, before any byte of data. A step that exists already
 // is replaced at the rename (it is lost if the power fails in the moment before COMMIT).
 #pragma once

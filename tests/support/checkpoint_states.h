@@ -61,25 +61,31 @@ inline StateEntry blank_entry(const std::string& name, const std::string& role, 
   return {name, role, tensor, shard, true};
 }
 
-inline StateEntry filled_entry(const std::string& name, const std::string& role, DType dtype,
-                               const ShardSpec& shard) {
+// `salt` makes another content: that of another step, say.
+inline StateEntry salted_entry(const std::string& name, const std::string& role, DType dtype,
+                               const ShardSpec& shard, const std::string& salt) {
   StateEntry entry = blank_entry(name, role, dtype, shard);
   auto* bytes = static_cast<char*>(entry.tensor.data());
   const auto width = static_cast<size_t>(size_of(dtype));
   each_element(shard, [&](int64_t position, int64_t index) {
-    const uint64_t bits = element_bits(role + name, index);
+    const uint64_t bits = element_bits(role + name + salt, index);
     std::memcpy(bytes + static_cast<size_t>(position) * width, &bits, width);
   });
   return entry;
 }
 
-// Number of elements that are not what filled_entry() puts there.
-inline int64_t wrong_elements(const StateEntry& entry) {
+inline StateEntry filled_entry(const std::string& name, const std::string& role, DType dtype,
+                               const ShardSpec& shard) {
+  return salted_entry(name, role, dtype, shard, "");
+}
+
+// Number of elements that are not what filled_entry() or salted_entry() puts there.
+inline int64_t wrong_elements(const StateEntry& entry, const std::string& salt = "") {
   int64_t wrong = 0;
   const auto* bytes = static_cast<const char*>(entry.tensor.data());
   const auto width = static_cast<size_t>(size_of(entry.tensor.dtype()));
   each_element(entry.shard, [&](int64_t position, int64_t index) {
-    const uint64_t bits = element_bits(entry.role + entry.name, index);
+    const uint64_t bits = element_bits(entry.role + entry.name + salt, index);
     wrong += std::memcmp(bytes + static_cast<size_t>(position) * width, &bits, width) != 0;
   });
   return wrong;
