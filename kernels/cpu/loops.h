@@ -66,19 +66,22 @@ struct UpdateLoops {
                 Element element, void* compute, int64_t count);
 };
 
-// A matrix product is computed in tiles of 8 x 48 from panels: op(A) as [depth][8], op(B) as
-// [depth][48], zeros where the matrix ends.
+// A matrix product is computed in tiles of 8 x 48 from panels: op(A) as [words][8], op(B) as
+// [words][48], zeros where the matrix ends. A word is 32 bits: one f32 of one k, or two bf16 of
+// two neighbouring k (v4_bf16).
 constexpr int64_t kPanelRows = 8;
 constexpr int64_t kPanelColumns = 48;
 struct GemmLoops {
-  // panel[k][i] = from[i * lane_step + k * depth_step] for i < lanes, 0 for lanes <= i < width,
-  // as f32; steps count elements and one of them is 1.
+  int64_t depth_of_word;  // 1 or 2
+  // panel[k][i] = from[i * lane_step + k * depth_step] for i < lanes, 0 for lanes <= i < width;
+  // steps count elements and one of them is 1.
   void (*pack)(Element element, const void* from, int64_t lane_step, int64_t depth_step,
-               int64_t lanes, int64_t depth, int64_t width, float* panel);
-  // c[8][16 * vectors] (row step c_step) = or += sum over k of a[k][i] * b[k][j].
-  void (*multiply)(const float* a, int64_t a_step, const float* b, int64_t b_step, int64_t depth,
-                   int64_t vectors, bool add, float* c, int64_t c_step);
+               int64_t lanes, int64_t depth, int64_t width, void* panel);
+  // c[8][16 * vectors] (row step c_step) = or += sum over `words` of a[w][i] * b[w][j].
+  void (*multiply)(const void* a, const void* b, int64_t words, int64_t vectors, bool add, float* c,
+                   int64_t c_step);
 };
+const GemmLoops& gemm_loops(Element element);  // of cpu_path()
 
 // One head of one sequence. Elements of row i of q start at q + i * q_pitch, and so on.
 struct AttentionHead {
@@ -116,7 +119,6 @@ struct Loops {
   const CrossEntropyLoops& cross_entropy;
   const ReduceLoops& reduce;
   const UpdateLoops& update;
-  const GemmLoops& gemm;
   const AttentionLoops& attention;
 };
 const Loops& loops();  // of cpu_path()

@@ -66,7 +66,7 @@ Attention shape_of(int heads, int kv_heads, int qk_dim, int v_dim, int64_t queri
 }
 
 const std::vector<Attention> kShapes = {
-    shape_of(1, 1, 5, 3, 1, 2),       shape_of(2, 2, 16, 16, 65, 65),
+    shape_of(1, 1, 5, 3, 4, 9),       shape_of(2, 2, 16, 16, 65, 65),
     shape_of(4, 2, 64, 64, 130, 130), shape_of(3, 1, 24, 16, 51, 51),
     shape_of(2, 1, 33, 20, 7, 120),   shape_of(2, 2, 192, 128, 70, 70),
     shape_of(4, 4, 20, 50, 1, 100),

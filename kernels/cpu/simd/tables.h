@@ -35,4 +35,7 @@ extern const UpdateLoops update;
 extern const GemmLoops gemm;
 extern const AttentionLoops attention;
 }  // namespace v4
+namespace v4_bf16 {
+extern const GemmLoops gemm;  // bf16 only
+}  // namespace v4_bf16
 }  // namespace tessera::cpu

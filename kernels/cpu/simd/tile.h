@@ -11,24 +11,34 @@ namespace {
 using tessera::cpu::kPanelColumns;
 using tessera::cpu::kPanelRows;
 
-template <int kRows, int kVectors>
-[[gnu::always_inline]] inline void multiply_registers(const float* a, int64_t a_step,
-                                                      const float* b, int64_t b_step, int64_t depth,
-                                                      bool add, float* c, int64_t c_step) {
+// What a panel is made of: 32-bit words, each one element of one k.
+struct FloatWords {
+  using Type = float;
+  static Vec load(const float* from) { return ::load(from); }
+  static Vec broadcast(float word) { return ::broadcast(word); }
+  static Vec multiply_add(Vec a, Vec b, Vec sum) { return fma(a, b, sum); }
+};
+
+template <typename Words, int kRows, int kVectors>
+[[gnu::always_inline]] inline void multiply_registers(const typename Words::Type* a, int64_t a_step,
+                                                      const typename Words::Type* b, int64_t b_step,
+                                                      int64_t depth, bool add, float* c,
+                                                      int64_t c_step) {
   Vec sums[kRows][kVectors];
 #pragma GCC unroll 8
   for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 8
     for (int j = 0; j < kVectors; ++j) sums[i][j] = zero();
   for (int64_t k = 0; k < depth; ++k) {
-    Vec columns[kVectors];
+    decltype(Words::load(b)) columns[kVectors];
 #pragma GCC unroll 8
-    for (int j = 0; j < kVectors; ++j) columns[j] = load(b + j * kLanes);
+    for (int j = 0; j < kVectors; ++j) columns[j] = Words::load(b + j * kLanes);
 #pragma GCC unroll 8
     for (int i = 0; i < kRows; ++i) {
-      const Vec row = broadcast(a[i]);
+      const auto row = Words::broadcast(a[i]);
 #pragma GCC unroll 8
-      for (int j = 0; j < kVectors; ++j) sums[i][j] = fma(row, columns[j], sums[i][j]);
+      for (int j = 0; j < kVectors; ++j)
+        sums[i][j] = Words::multiply_add(row, columns[j], sums[i][j]);
     }
     a += a_step;
     b += b_step;
@@ -42,28 +52,31 @@ template <int kRows, int kVectors>
     }
 }
 
-template <int kVectors>
-inline void multiply_columns(const float* a, int64_t a_step, const float* b, int64_t b_step,
-                             int64_t depth, bool add, float* c, int64_t c_step) {
+template <typename Words, int kVectors>
+inline void multiply_columns(const typename Words::Type* a, int64_t a_step,
+                             const typename Words::Type* b, int64_t b_step, int64_t depth, bool add,
+                             float* c, int64_t c_step) {
   for (int64_t row = 0; row < kPanelRows; row += kTileRows)
-    multiply_registers<kTileRows, kVectors>(a + row, a_step, b, b_step, depth, add,
-                                            c + row * c_step, c_step);
+    multiply_registers<Words, kTileRows, kVectors>(a + row, a_step, b, b_step, depth, add,
+                                                   c + row * c_step, c_step);
 }
 
 // c[8][16 * vectors] = or += sum over k < depth of a[k * a_step + i] * b[k * b_step + j]
-inline void multiply_tile(const float* a, int64_t a_step, const float* b, int64_t b_step,
-                          int64_t depth, int64_t vectors, bool add, float* c, int64_t c_step) {
+template <typename Words = FloatWords>
+inline void multiply_tile(const typename Words::Type* a, int64_t a_step,
+                          const typename Words::Type* b, int64_t b_step, int64_t depth,
+                          int64_t vectors, bool add, float* c, int64_t c_step) {
   int64_t done = 0;
   for (; done + kTileVectors <= vectors; done += kTileVectors)
-    multiply_columns<kTileVectors>(a, a_step, b + done * kLanes, b_step, depth, add,
-                                   c + done * kLanes, c_step);
+    multiply_columns<Words, kTileVectors>(a, a_step, b + done * kLanes, b_step, depth, add,
+                                          c + done * kLanes, c_step);
   if constexpr (kTileVectors == 3) {
     if (vectors - done == 2)
-      multiply_columns<2>(a, a_step, b + done * kLanes, b_step, depth, add, c + done * kLanes,
-                          c_step);
+      multiply_columns<Words, 2>(a, a_step, b + done * kLanes, b_step, depth, add,
+                                 c + done * kLanes, c_step);
     if (vectors - done == 1)
-      multiply_columns<1>(a, a_step, b + done * kLanes, b_step, depth, add, c + done * kLanes,
-                          c_step);
+      multiply_columns<Words, 1>(a, a_step, b + done * kLanes, b_step, depth, add,
+                                 c + done * kLanes, c_step);
   }
 }
 
