@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/attention.h"
 
-#include "tests/support/numeric.h"
+#include "tests/support/golden.h"
 
 namespace tessera::test {
 namespace {
@@ -120,6 +120,31 @@ TEST(Attention, OfOneQueryEqualsTheSameRowOfMany) {
   attention(cpu_stream(), one, at.q.row_slice(79, 1), at.k.row_slice(0, 80), at.v.row_slice(0, 80),
             {}, out, lse);
   EXPECT_EQ(bits_of(out), bits_of(at.out.row_slice(79, 1)));
+}
+
+TEST(Attention, IsPyTorchs) {
+  const auto& table = golden().at("causal_attention");
+  constexpr int64_t kBatch = 2, kHeads = 3, kLength = 5, kDim = 4;
+  // The file keeps (batch, head, position, element); a row of ours is one position.
+  const auto reordered = [](const Tensor& in) {
+    const Tensor out(kReference, DType::f64, {kBatch * kLength, kHeads * kDim});
+    for (int64_t i = 0; i < in.size(); ++i) {
+      const int64_t d = i % kDim, t = i / kDim % kLength, h = i / kDim / kLength % kHeads;
+      const int64_t b = i / kDim / kLength / kHeads;
+      out.row<double>(b * kLength + t)[h * kDim + d] = in.as<double>()[i];
+    }
+    return out;
+  };
+  const auto input = [&](size_t which) {
+    return reordered(golden_input(1, kBatch * kHeads * kLength * kDim,
+                                  table.at("a_qkv").at(which).get<double>()));
+  };
+  Attention shape = shape_of(kHeads, kHeads, kDim, kDim, kLength, kLength);
+  const Tensor q = input(0), k = input(1), v = input(2);
+  const Tensor out(kReference, DType::f64, {kBatch * kLength, kHeads * kDim});
+  const Tensor lse(kReference, DType::f64, {kBatch * kLength, kHeads});
+  attention(reference_stream(), shape, q, k, v, {}, out, lse);
+  expect_golden(out, reordered(golden_tensor(table.at("out"), 1, out.size())), 1e-12);
 }
 
 // <gradient, direction> against the difference quotient of <out, dout>, all in f64.

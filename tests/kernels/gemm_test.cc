@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/gemm.h"
 
+#include <array>
+
 #include "tests/support/numeric.h"
 
 namespace tessera::test {
