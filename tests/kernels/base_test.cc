@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "kernels/base/exact_sum.h"
 #include "kernels/base/random.h"
@@ -51,13 +51,13 @@ TEST(Half, EveryBf16AndF8SurvivesTheRoundTripThroughF32) {
 }
 
 TEST(Half, RoundsTiesToEvenAndOverflowsAsIeee) {
-  EXPECT_EQ(to_bf16(1.00390625f).bits, 0x3f80);   // 1 + 2^-8: tie, down to even
-  EXPECT_EQ(to_bf16(1.01171875f).bits, 0x3f82);   // 1 + 3 * 2^-8: tie, up to even
-  EXPECT_EQ(to_f16(65519.99f).bits, 0x7bff);      // largest finite
-  EXPECT_EQ(to_f16(65520.0f).bits, 0x7c00);       // rounds to infinity
-  EXPECT_EQ(to_f16(0x1p-25f).bits, 0x0000);       // tie between 0 and the smallest subnormal
+  EXPECT_EQ(to_bf16(1.00390625f).bits, 0x3f80);  // 1 + 2^-8: tie, down to even
+  EXPECT_EQ(to_bf16(1.01171875f).bits, 0x3f82);  // 1 + 3 * 2^-8: tie, up to even
+  EXPECT_EQ(to_f16(65519.99f).bits, 0x7bff);     // largest finite
+  EXPECT_EQ(to_f16(65520.0f).bits, 0x7c00);      // rounds to infinity
+  EXPECT_EQ(to_f16(0x1p-25f).bits, 0x0000);      // tie between 0 and the smallest subnormal
   EXPECT_EQ(to_f16(0x1.8p-25f).bits, 0x0001);
-  EXPECT_EQ(to_f8_e4m3(1000.0f).bits, 0x7e);      // saturates at 448
+  EXPECT_EQ(to_f8_e4m3(1000.0f).bits, 0x7e);  // saturates at 448
   EXPECT_TRUE(std::isnan(to_float(to_bf16(std::numeric_limits<float>::quiet_NaN()))));
 }
 
@@ -86,7 +86,8 @@ TEST(ExactSum, DoesNotDependOnOrderOrCuts) {
   const Philox philox{7, 7};
   std::vector<double> terms;
   for (uint64_t i = 0; i < 1000; ++i)
-    terms.push_back(philox.normal(i) * std::ldexp(1.0, static_cast<int>(philox.bits(i) % 200) - 100));
+    terms.push_back(philox.normal(i) *
+                    std::ldexp(1.0, static_cast<int>(philox.bits(i) % 200) - 100));
   ExactSum forward, left, right;
   for (const double term : terms) forward.add(term);
   for (size_t i = terms.size(); i-- > 0;) (i % 3 == 0 ? left : right).add(terms[i]);

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CPU backend: f32, bf16 and f16 on the instruction-set path of kernels/cpu_path.h.
+#include "kernels/backend.h"
+
+namespace tessera {
+namespace cpu {
+decltype(tessera::copy) copy;
+decltype(tessera::cast) cast;
+decltype(tessera::fill) fill;
+decltype(tessera::transpose) transpose;
+decltype(tessera::gemm) gemm;
+decltype(tessera::add) add;
+decltype(tessera::scale) scale;
+decltype(tessera::swiglu) swiglu;
+decltype(tessera::swiglu_backward) swiglu_backward;
+decltype(tessera::rms_norm) rms_norm;
+decltype(tessera::rms_norm_backward_input) rms_norm_backward_input;
+decltype(tessera::rms_norm_backward_weight) rms_norm_backward_weight;
+decltype(tessera::rope) rope;
+decltype(tessera::attention) attention;
+decltype(tessera::attention_backward) attention_backward;
+decltype(tessera::embedding) embedding;
+decltype(tessera::embedding_backward) embedding_backward;
+decltype(tessera::softmax_stats) softmax_stats;
+decltype(tessera::cross_entropy) cross_entropy;
+decltype(tessera::cross_entropy_backward) cross_entropy_backward;
+decltype(tessera::sum_of_squares) sum_of_squares;
+decltype(tessera::exact_sum) exact_sum;
+decltype(tessera::count_non_finite) count_non_finite;
+decltype(tessera::argmax) argmax;
+decltype(tessera::adamw_update) adamw_update;
+}  // namespace cpu
+
+const Backend& cpu_backend() {
+  static constexpr Backend kBackend = {
+      .name = "cpu",
+      .copy = cpu::copy,
+      .cast = cpu::cast,
+      .fill = cpu::fill,
+      .transpose = cpu::transpose,
+      .gemm = cpu::gemm,
+      .add = cpu::add,
+      .scale = cpu::scale,
+      .swiglu = cpu::swiglu,
+      .swiglu_backward = cpu::swiglu_backward,
+      .rms_norm = cpu::rms_norm,
+      .rms_norm_backward_input = cpu::rms_norm_backward_input,
+      .rms_norm_backward_weight = cpu::rms_norm_backward_weight,
+      .rope = cpu::rope,
+      .attention = cpu::attention,
+      .attention_backward = cpu::attention_backward,
+      .embedding = cpu::embedding,
+      .embedding_backward = cpu::embedding_backward,
+      .softmax_stats = cpu::softmax_stats,
+      .cross_entropy = cpu::cross_entropy,
+      .cross_entropy_backward = cpu::cross_entropy_backward,
+      .sum_of_squares = cpu::sum_of_squares,
+      .exact_sum = cpu::exact_sum,
+      .count_non_finite = cpu::count_non_finite,
+      .argmax = cpu::argmax,
+      .adamw_update = cpu::adamw_update,
+  };
+  return kBackend;
+}
+
+}  // namespace tessera

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/reduce.h"
+
+#include "kernels/arguments.h"
+#include "kernels/backend.h"
+#include "kernels/base/exact_sum.h"
+
+namespace tessera {
+namespace {
+void check_words(const Arguments& arguments, const Tensor& x, const Tensor& words) {
+  arguments.on_device({{"x", x}, {"words", words}});
+  arguments.floating({"x", x});
+  arguments.vector({"words", words}, ExactSum::kWords);
+  arguments.of_type({"words", words}, DType::i64);
+}
+}  // namespace
+
+void sum_of_squares(Stream& stream, const Tensor& x, const Tensor& words) {
+  check_words(Arguments(stream, "sum_of_squares:"), x, words);
+  stream.backend().sum_of_squares(stream, x, words);
+}
+
+void exact_sum(Stream& stream, const Tensor& x, const Tensor& words) {
+  check_words(Arguments(stream, "exact_sum:"), x, words);
+  stream.backend().exact_sum(stream, x, words);
+}
+
+void count_non_finite(Stream& stream, const Tensor& x, const Tensor& count) {
+  const Arguments arguments(stream, "count_non_finite:");
+  arguments.on_device({{"x", x}, {"count", count}});
+  arguments.floating({"x", x});
+  arguments.vector({"count", count}, 1);
+  arguments.of_type({"count", count}, DType::i64);
+  stream.backend().count_non_finite(stream, x, count);
+}
+
+void argmax(Stream& stream, const Tensor& x, const Tensor& index) {
+  const Arguments arguments(stream, "argmax:");
+  arguments.on_device({{"x", x}, {"index", index}});
+  arguments.floating({"x", x});
+  arguments.holds(x.columns() > 0, "at least one column");
+  arguments.vector({"index", index}, x.rows());
+  arguments.of_type({"index", index}, DType::i32);
+  stream.backend().argmax(stream, x, index);
+}
+
+}  // namespace tessera

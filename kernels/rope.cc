@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/rope.h"
+
+#include <cmath>
+
+#include "kernels/arguments.h"
+#include "kernels/backend.h"
+
+namespace tessera {
+
+void rope(Stream& stream, const Rope& rope, const Tensor& positions, const Tensor& table,
+          const Tensor& x) {
+  const Arguments arguments(stream, "rope:");
+  arguments.on_device({{"positions", positions}, {"table", table}, {"x", x}});
+  arguments.computable({"x", x});
+  arguments.holds(rope.rotary_dim >= 0 && rope.rotary_dim % 2 == 0, "an even rotary_dim");
+  arguments.holds(rope.offset >= 0 && rope.offset + rope.rotary_dim <= rope.head_dim,
+                  "offset + rotary_dim <= head_dim");
+  arguments.matrix({"x", x}, x.rows(), int64_t{rope.num_heads} * rope.head_dim);
+  arguments.vector({"positions", positions}, x.rows());
+  arguments.of_type({"positions", positions}, DType::i32);
+  arguments.matrix({"table", table}, table.rows(), rope.rotary_dim);
+  arguments.of_type({"table", table}, accumulation_type(x.dtype()));
+  stream.backend().rope(stream, rope, positions, table, x);
+}
+
+std::vector<double> rope_inverse_frequencies(int rotary_dim, double theta) {
+  check(rotary_dim >= 0 && rotary_dim % 2 == 0, "rope: rotary_dim must be even, got", rotary_dim);
+  std::vector<double> frequencies(static_cast<size_t>(rotary_dim / 2));
+  for (size_t pair = 0; pair < frequencies.size(); ++pair)
+    frequencies[pair] = std::pow(theta, -2.0 * static_cast<double>(pair) / rotary_dim);
+  return frequencies;
+}
+
+Tensor rope_table(Device device, DType dtype, const std::vector<double>& inverse_frequencies,
+                  int64_t max_positions, double amplitude) {
+  check(device.is_host(), "rope_table: make the table on the host, not on", name(device));
+  check(dtype == DType::f64 || dtype == DType::f32, "rope_table: wants f64 or f32, got",
+        name(dtype));
+  const auto pairs = static_cast<int64_t>(inverse_frequencies.size());
+  Tensor table(device, dtype, {max_positions, 2 * pairs}, MemoryClass::weights);
+  visit(dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    if constexpr (std::is_floating_point_v<T>) {
+      for (int64_t position = 0; position < max_positions; ++position) {
+        T* row = table.row<T>(position);
+        for (int64_t pair = 0; pair < pairs; ++pair) {
+          const double angle =
+              static_cast<double>(position) * inverse_frequencies[static_cast<size_t>(pair)];
+          row[pair] = static_cast<T>(amplitude * std::cos(angle));
+          row[pairs + pair] = static_cast<T>(amplitude * std::sin(angle));
+        }
+      }
+    }
+  });
+  return table;
+}
+
+}  // namespace tessera

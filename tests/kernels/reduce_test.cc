@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/reduce.h"
+
+#include <limits>
+
+#include "kernels/base/exact_sum.h"
+#include "tests/support/numeric.h"
+
+namespace tessera::test {
+namespace {
+
+Tensor no_words() {
+  const Tensor words(kCpu, DType::i64, {ExactSum::kWords});
+  fill(cpu_stream(), 0, words);
+  return words;
+}
+double rounded(const Tensor& words) {
+  ExactSum sum;
+  std::copy_n(words.as<int64_t>(), ExactSum::kWords, sum.words().begin());
+  return sum.round();
+}
+
+TEST(SumOfSquares, AgreesWithTheReferenceOnAnyThreadsAndPath) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+    const Tensor x = normal(dtype, 301, 700, 1), narrow = converted(x, kCpu, dtype, true);
+    const Tensor truth = no_words();
+    sum_of_squares(reference_stream(), x, truth);
+    expect_same_bits_everywhere([&] {
+      const Tensor words = no_words();
+      sum_of_squares(cpu_stream(), narrow, words);
+      EXPECT_NEAR(rounded(words) / rounded(truth), 1, 1e-15);
+      return std::vector<Tensor>{words.reshaped({1, ExactSum::kWords})};
+    });
+  }
+}
+
+TEST(SumOfSquares, DoesNotDependOnCutsBetweenRows) {
+  const Tensor x = converted(normal(DType::f32, 50, 33, 1, 1e10), kCpu, DType::f32);
+  const Tensor whole = no_words(), parts = no_words();
+  sum_of_squares(cpu_stream(), x, whole);
+  sum_of_squares(cpu_stream(), x.row_slice(20, 30), parts);
+  sum_of_squares(cpu_stream(), x.row_slice(0, 20), parts);
+  EXPECT_EQ(rounded(whole), rounded(parts));
+  x.as<float>()[7] = std::numeric_limits<float>::infinity();
+  sum_of_squares(cpu_stream(), x, whole);
+  EXPECT_TRUE(std::isnan(rounded(whole)));
+}
+
+TEST(ExactSum, AddsEveryElement) {
+  const Tensor x(kCpu, DType::f64, {1, 3}), words = no_words();
+  x.as<double>()[0] = 1e300, x.as<double>()[1] = 1.5, x.as<double>()[2] = -1e300;
+  exact_sum(cpu_stream(), x, words);
+  EXPECT_EQ(rounded(words), 1.5);
+  exact_sum(reference_stream(), x, words);
+  EXPECT_EQ(rounded(words), 3.0);
+}
+
+TEST(CountNonFinite, FindsInfinitiesAndNaNsOfEveryType) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+    const Tensor wide = normal(DType::f32, 5, 37, 1);
+    wide.as<double>()[3] = std::numeric_limits<double>::infinity();
+    wide.as<double>()[36] = -std::numeric_limits<double>::infinity();
+    wide.as<double>()[100] = std::numeric_limits<double>::quiet_NaN();
+    const Tensor x = converted(wide, kCpu, dtype, true);
+    expect_same_bits_everywhere([&] {
+      const Tensor count(kCpu, DType::i64, {1});
+      fill(cpu_stream(), 4, count);
+      count_non_finite(cpu_stream(), x, count);
+      EXPECT_EQ(*count.as<int64_t>(), 7);
+      return std::vector<Tensor>{count};
+    });
+  }
+}
+
+TEST(Argmax, TakesTheFirstOfEquals) {
+  const Tensor x(kCpu, DType::f32, {2, 40}), index(kCpu, DType::i32, {2});
+  fill(cpu_stream(), -1, x);
+  x.row<float>(1)[17] = x.row<float>(1)[33] = 2;
+  argmax(cpu_stream(), x, index);
+  EXPECT_EQ(index.as<int32_t>()[0], 0);
+  EXPECT_EQ(index.as<int32_t>()[1], 17);
+}
+
+}  // namespace
+}  // namespace tessera::test
