@@ -102,7 +102,7 @@ ConvertReport write_megatron(const ConvertOptions& options) {
 }
 
 ConvertReport write_u16(const ConvertOptions& options) {
-  OutputFile out(options.to);
+  PendingFile out(options.to);
   if (options.to_format == TokenFormat::llmc) {
     int64_t count = 0;
     read_tokens(options, [&](auto ids) { count += static_cast<int64_t>(ids.size()); });

@@ -74,18 +74,18 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<char*>(data_), size_);
 }
 
-OutputFile::OutputFile(std::string path) : path_(std::move(path)), tmp_(path_ + ".tmp") {
+PendingFile::PendingFile(std::string path) : path_(std::move(path)), tmp_(path_ + ".tmp") {
   fd_ = ::open(tmp_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (fd_ < 0) cannot(ErrorKind::storage, "create", tmp_);
   buffer_.reserve(kBufferBytes);
 }
 
-OutputFile::~OutputFile() {
+PendingFile::~PendingFile() {
   if (fd_ >= 0) ::close(fd_);
   if (!published_) ::unlink(tmp_.c_str());
 }
 
-void OutputFile::write(const void* data, size_t size) {
+void PendingFile::write(const void* data, size_t size) {
   const char* from = static_cast<const char*>(data);
   bytes_ += static_cast<int64_t>(size);
   while (size > 0) {
@@ -97,7 +97,7 @@ void OutputFile::write(const void* data, size_t size) {
   }
 }
 
-void OutputFile::flush() {
+void PendingFile::flush() {
   size_t done = 0;
   while (done < buffer_.size()) {
     const ssize_t written = ::write(fd_, buffer_.data() + done, buffer_.size() - done);
@@ -108,7 +108,7 @@ void OutputFile::flush() {
   buffer_.clear();
 }
 
-void OutputFile::finish() {
+void PendingFile::finish() {
   if (fd_ < 0) return;
   flush();
   if (::fsync(fd_) != 0) cannot(ErrorKind::storage, "sync", tmp_);
@@ -116,7 +116,7 @@ void OutputFile::finish() {
   if (closed != 0) cannot(ErrorKind::storage, "close", tmp_);
 }
 
-void OutputFile::publish() {
+void PendingFile::publish() {
   finish();
   if (::rename(tmp_.c_str(), path_.c_str()) != 0) cannot(ErrorKind::storage, "rename", tmp_);
   published_ = true;
@@ -129,7 +129,7 @@ std::string read_file(const std::string& path) {
 }
 
 void write_file(const std::string& path, std::string_view text) {
-  OutputFile file(path);
+  PendingFile file(path);
   file.write(text);
   file.publish();
 }

@@ -37,12 +37,12 @@ class MappedFile {
 
 // Appends bytes to NAME.tmp. finish() syncs and closes it; publish() renames it to NAME. Without
 // publish() the destructor removes it, and whatever stood at NAME before stays as it was.
-class OutputFile {
+class PendingFile {
  public:
-  explicit OutputFile(std::string path);
-  OutputFile(const OutputFile&) = delete;
-  OutputFile& operator=(const OutputFile&) = delete;
-  ~OutputFile();
+  explicit PendingFile(std::string path);
+  PendingFile(const PendingFile&) = delete;
+  PendingFile& operator=(const PendingFile&) = delete;
+  ~PendingFile();
 
   void write(const void* data, size_t size);
   void write(std::string_view text) { write(text.data(), text.size()); }

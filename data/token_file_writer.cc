@@ -14,7 +14,7 @@ namespace {
 constexpr int64_t kFirstVocabularyForI32 = 65500;  // Megatron's rule
 
 template <typename T>
-void append(OutputFile& file, T value) {
+void append(PendingFile& file, T value) {
   file.write(&value, sizeof value);
 }
 
@@ -24,7 +24,7 @@ struct TokenFileWriter::State {
   std::string prefix;
   int64_t vocab_size;
   bool narrow;  // u16
-  OutputFile bin;
+  PendingFile bin;
   Sha256 hash;
   std::vector<int32_t> lengths;    // of sequences
   std::vector<int64_t> documents;  // sequence at which each document ends; begins with 0
@@ -49,7 +49,7 @@ struct TokenFileWriter::State {
     hash.update(data, size);
   }
 
-  void write_index(OutputFile& idx) const {
+  void write_index(PendingFile& idx) const {
     const int token_bytes = narrow ? 2 : 4;
     idx.write(std::string_view("MMIDIDX\0\0", 9));
     append<uint64_t>(idx, 1);
@@ -118,7 +118,7 @@ TokenFileInfo TokenFileWriter::finish(TokenFileInfo info) {
   if (info.vocab_size == 0) info.vocab_size = s.vocab_size;
   info.bin_sha256 = s.hash.hex();
   s.bin.finish();
-  OutputFile idx(s.prefix + ".idx"), json(s.prefix + ".json");
+  PendingFile idx(s.prefix + ".idx"), json(s.prefix + ".json");
   s.write_index(idx);
   idx.finish();
   json.write(to_json(info));

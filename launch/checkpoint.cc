@@ -115,6 +115,46 @@ int checkpoint_verify_verb(const CheckpointCommand& command) {
   return 0;
 }
 
+int checkpoint_diff_verb(const CheckpointCommand& command) {
+  PosixStorage storage;
+  CheckpointReader a =
+      CheckpointReader::open(storage, resolve_checkpoint(storage, command.path));
+  CheckpointReader b =
+      CheckpointReader::open(storage, resolve_checkpoint(storage, command.other));
+  ProgressLine line("diff", a.manifest().bytes() + b.manifest().bytes());
+  const CheckpointDiff diff =
+      diff_checkpoints(a, b, {}, [&](int64_t done, int64_t) { line.at(done); });
+  line.finish();
+  size_t equal = 0;
+  Json tensors = Json::array();
+  for (const TensorDifference& tensor : diff.tensors) {
+    if (tensor.kind == TensorDifference::Kind::equal) {
+      ++equal;
+      continue;
+    }
+    tensors.push_back({{"name", tensor.name},
+                       {"role", tensor.role},
+                       {"different", tensor.num_different},
+                       {"elements", tensor.num_elements},
+                       {"max_abs", tensor.max_abs},
+                       {"relative_frobenius", tensor.relative_frobenius}});
+    if (!command.json) std::printf("%s\n", describe(tensor).c_str());
+  }
+  for (const ScalarDifference& scalar : diff.scalars)
+    if (!command.json)
+      std::printf("scalar %s: %s | %s\n", scalar.key.c_str(), scalar.a.value_or("-").c_str(),
+                  scalar.b.value_or("-").c_str());
+  if (command.json)
+    std::printf("%s\n", Json{{"equal", diff.equal()}, {"equal_tensors", equal},
+                             {"tensors", tensors}, {"scalars", diff.scalars.size()}}
+                            .dump()
+                            .c_str());
+  else
+    std::printf("%s: %zu of %zu tensors are equal bit for bit\n",
+                diff.equal() ? "equal" : "different", equal, diff.tensors.size());
+  return diff.equal() ? 0 : exit_code(ErrorKind::numeric);
+}
+
 int checkpoint_prune_verb(const CheckpointCommand& command) {
   PosixStorage storage;
   Keep keep;

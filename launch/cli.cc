@@ -26,9 +26,9 @@ VerbNode verb_tree_of(const CLI::App& app) {
 }
 
 // The chosen verb, run after parsing.
-using Action = std::function<int()>;
+using VerbAction = std::function<int()>;
 
-void add_train(CLI::App& app, Action& action) {
+void add_train(CLI::App& app, VerbAction& action) {
   auto* verb = app.add_subcommand("train", "train a recipe; joins the mpirun or srun job it is in");
   auto command = std::make_shared<TrainCommand>();
   verb->add_option("recipe", command->recipe, "recipe file")->required();
@@ -45,7 +45,21 @@ void add_train(CLI::App& app, Action& action) {
   verb->callback([command, &action] { action = [command] { return train_verb(*command); }; });
 }
 
-void add_data(CLI::App& app, Action& action) {
+void add_convert(CLI::App& data, VerbAction& action) {
+  auto* convert = data.add_subcommand("convert", "token files of nanoGPT and llm.c, in and out");
+  auto command = std::make_shared<DataConvertCommand>();
+  convert->add_option("from", command->from, "file, or PREFIX for megatron")->required();
+  convert->add_option("to", command->to, "file, or PREFIX for megatron")->required();
+  convert->add_option("--from-format", command->from_format, "megatron | nanogpt | llmc")
+      ->required();
+  convert->add_option("--to-format", command->to_format, "megatron | nanogpt | llmc")
+      ->capture_default_str();
+  convert->add_option("--tokenizer", command->tokenizer, "needed to write megatron");
+  convert->callback(
+      [command, &action] { action = [command] { return data_convert_verb(*command); }; });
+}
+
+void add_data(CLI::App& app, VerbAction& action) {
   auto* data = app.add_subcommand("data", "prepare and look at token files");
   data->require_subcommand(1);
   auto* prepare = data->add_subcommand("prepare", "text -> tokenizer and token files");
@@ -88,9 +102,10 @@ void add_data(CLI::App& app, Action& action) {
   verify->callback([inspect_command, &action] {
     action = [inspect_command] { return data_verify_verb(*inspect_command); };
   });
+  add_convert(*data, action);
 }
 
-void add_tokenizer(CLI::App& app, Action& action) {
+void add_tokenizer(CLI::App& app, VerbAction& action) {
   auto* tokenizer = app.add_subcommand("tokenizer", "train and use tokenizers");
   tokenizer->require_subcommand(1);
   auto command = std::make_shared<TokenizerCommand>();
@@ -112,7 +127,7 @@ void add_tokenizer(CLI::App& app, Action& action) {
       [command, &action] { action = [command] { return tokenizer_decode_verb(*command); }; });
 }
 
-void add_checkpoint(CLI::App& app, Action& action) {
+void add_checkpoint(CLI::App& app, VerbAction& action) {
   auto* checkpoint = app.add_subcommand("checkpoint", "look at, verify and compare checkpoints");
   checkpoint->alias("ckpt");
   checkpoint->require_subcommand(1);
@@ -136,7 +151,7 @@ void add_checkpoint(CLI::App& app, Action& action) {
       ->required();
 }
 
-void add_recipe(CLI::App& app, Action& action) {
+void add_recipe(CLI::App& app, VerbAction& action) {
   auto* recipe = app.add_subcommand("recipe", "check and show recipes");
   recipe->require_subcommand(1);
   auto command = std::make_shared<RecipeCommand>();
@@ -157,7 +172,7 @@ void add_recipe(CLI::App& app, Action& action) {
   });
 }
 
-void add_models(CLI::App& app, Action& action) {
+void add_models(CLI::App& app, VerbAction& action) {
   auto* eval = app.add_subcommand("eval", "loss of a checkpoint on data or on token ids");
   auto evaluate = std::make_shared<EvalCommand>();
   eval->add_option("checkpoint", evaluate->checkpoint, "run, checkpoints or step directory")
@@ -184,22 +199,7 @@ void add_models(CLI::App& app, Action& action) {
   generate->callback([make, &action] { action = [make] { return generate_verb(*make); }; });
 }
 
-void add_tools(CLI::App& app, Action& action) {
-  auto* bench = app.add_subcommand("bench", "measure this machine and this build");
-  auto command = std::make_shared<BenchCommand>();
-  bench->add_option("what", command->what, "gemm | attention | adamw | allreduce | step")
-      ->required()
-      ->check(CLI::IsMember({"gemm", "attention", "adamw", "allreduce", "step"}));
-  bench->add_option("--dtype", command->dtype, "f32 | bf16")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"f32", "bf16"}));
-  bench->add_option("--batch", command->batch, "sequences (step, attention)")
-      ->capture_default_str();
-  bench->add_option("--sequence", command->sequence, "tokens of one (step, attention)")
-      ->capture_default_str();
-  bench->add_flag("--json", command->json, "machine-readable");
-  bench->callback([command, &action] { action = [command] { return bench_verb(*command); }; });
-
+void add_tools(CLI::App& app, VerbAction& action) {
   auto* doctor = app.add_subcommand("doctor", "what this machine has and lacks");
   auto json = std::make_shared<bool>(false);
   doctor->add_flag("--json", *json, "machine-readable");
@@ -251,7 +251,7 @@ bool explain_unknown_verb(const CLI::App& app, int argc, char** argv) {
   return false;
 }
 
-int run(const Action& action) {
+int run(const VerbAction& action) {
   try {
     return action();
   } catch (const RecipeFailure& failure) {
@@ -271,7 +271,7 @@ int run(const Action& action) {
 int run_command_line(int argc, char** argv) {
   CLI::App app("Distributed training of DeepSeek-style language models", "tessera");
   app.require_subcommand(1);
-  Action action;
+  VerbAction action;
   add_train(app, action);
   add_data(app, action);
   add_tokenizer(app, action);

@@ -6,7 +6,7 @@ set -euo pipefail
 
 build=(g++ cmake ninja-build pkg-config openmpi-bin libopenmpi-dev libhdf5-dev libdnnl-dev
        libspdlog-dev libfmt-dev libcli11-dev libyaml-cpp-dev nlohmann-json3-dev libisal-dev
-       libpcre2-dev libsimdjson-dev libzstd-dev zlib1g-dev libssl-dev)
+       libpcre2-dev libsimdjson-dev libzstd-dev zlib1g-dev liblzma-dev libssl-dev)
 text=(bible-kjv xz-utils)
 test=(libgtest-dev libgmock-dev libbenchmark-dev clang clang-format-14 hdf5-tools python3 python3-h5py
       protobuf-compiler qemu-user bash-completion git)

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <numbers>
 
+#include "data/token_file.h"
 #include "launch/format.h"
 #include "launch/open_checkpoint.h"
 #include "launch/preflight.h"

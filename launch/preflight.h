@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "kernels/base/device.h"
 #include "trainer/recipe.h"
 
 namespace tessera {

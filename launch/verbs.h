@@ -24,7 +24,7 @@ int train_verb(const TrainCommand& command);
 struct DataPrepareCommand {
   std::vector<std::string> inputs;
   std::string output;
-  std::string tokenizer = "bytes";
+  std::string tokenizer = "train:8192";
   std::string text_key = "text";
   std::string separator;
   std::vector<double> split = {0.98, 0.02};
@@ -42,6 +42,11 @@ struct DataInspectCommand {
 };
 int data_inspect_verb(const DataInspectCommand& command);
 int data_verify_verb(const DataInspectCommand& command);
+
+struct DataConvertCommand {
+  std::string from, from_format, to, to_format = "megatron", tokenizer;
+};
+int data_convert_verb(const DataConvertCommand& command);
 
 struct TokenizerCommand {
   std::string tokenizer;
@@ -99,15 +104,6 @@ int generate_verb(const GenerateCommand& command);
 
 int doctor_verb(bool json);
 int version_verb();
-
-struct BenchCommand {
-  std::string what;
-  std::string dtype = "bf16";
-  int64_t batch = 4;
-  int64_t sequence = 1024;
-  bool json = false;
-};
-int bench_verb(const BenchCommand& command);
 
 // version.cc: "tessera 0.1.0", and what this build is made of.
 std::string version_string();

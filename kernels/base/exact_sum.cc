@@ -9,7 +9,7 @@ namespace tessera {
 namespace {
 constexpr int kBitsPerLimb = 32;
 constexpr int kAdditionsBetweenCarries = 1 << 29;
-constexpr int64_t kLimbMask = 0xffffffff;
+constexpr uint64_t kLimbMask = 0xffffffff;
 }  // namespace
 
 void ExactSum::add(double term) {
@@ -26,11 +26,13 @@ void ExactSum::add(double term) {
   const int shift = exponent == 0 ? 0 : exponent - 1;
   const int limb = shift / kBitsPerLimb, offset = shift % kBitsPerLimb;
   const int64_t sign = (bits >> 63) != 0 ? -1 : 1;
-  const unsigned __int128 wide = static_cast<unsigned __int128>(mantissa) << offset;
-  for (int part = 0; part < 3; ++part) {
-    const auto piece = static_cast<int64_t>((wide >> (part * kBitsPerLimb)) & kLimbMask);
-    words_[static_cast<size_t>(limb + part)] += sign * piece;
-  }
+  // mantissa << offset has up to 84 bits: three limbs, made from its two halves.
+  const uint64_t low = (mantissa & kLimbMask) << offset, high = (mantissa >> kBitsPerLimb) << offset;
+  const uint64_t middle = (low >> kBitsPerLimb) + (high & kLimbMask);
+  int64_t* const place = words_.data() + limb;
+  place[0] += sign * static_cast<int64_t>(low & kLimbMask);
+  place[1] += sign * static_cast<int64_t>(middle);
+  place[2] += sign * static_cast<int64_t>(high >> kBitsPerLimb);
   if (++additions_ >= kAdditionsBetweenCarries) normalize();
 }
 
@@ -47,7 +49,7 @@ void ExactSum::normalize() {
     int64_t& word = words_[static_cast<size_t>(limb)];
     word += carry;
     carry = word >> kBitsPerLimb;  // floor: the limb becomes non-negative
-    word &= kLimbMask;
+    word &= static_cast<int64_t>(kLimbMask);
   }
   words_[kLimbs - 1] += carry;
   additions_ = 0;

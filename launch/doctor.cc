@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// `tessera doctor`: one line a question, OK, WARN or FAIL, with the fix.
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "kernels/cpu_path.h"
+#include "launch/format.h"
+#include "launch/verbs.h"
+
+namespace tessera {
+namespace {
+
+struct Finding {
+  const char* verdict;  // OK | WARN | FAIL
+  std::string what;
+  std::string found;
+  std::string fix;  // "" when OK
+};
+
+Finding cpu() {
+  const CpuPath best = best_cpu_path();
+  const std::string found = std::string("x86-64-") + name(best);
+  if (best >= CpuPath::v4_bf16) return {"OK", "cpu", found, ""};
+  if (best >= CpuPath::v3)
+    return {"WARN", "cpu", found, "bf16 products run in f32 here; precision.compute=f32 is as quick"};
+  return {"WARN", "cpu", found, "no AVX2: training will be slow"};
+}
+
+Finding cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  sched_getaffinity(0, sizeof set, &set);
+  return {"OK", "cores", std::to_string(CPU_COUNT(&set)) + " usable", ""};
+}
+
+Finding memory() {
+  std::ifstream in("/proc/meminfo");
+  std::string key, unit;
+  for (int64_t kib = 0; in >> key >> kib; std::getline(in, unit))
+    if (key == "MemAvailable:") {
+      const double bytes = 1024.0 * static_cast<double>(kib);
+      return {bytes > 2e9 ? "OK" : "WARN", "memory", as_bytes(bytes) + " available",
+              bytes > 2e9 ? "" : "close other programs or use smaller batches"};
+    }
+  return {"WARN", "memory", "unknown", "/proc/meminfo cannot be read"};
+}
+
+Finding launcher() {
+  const char* path = std::getenv("PATH");
+  std::string rest = path ? path : "";
+  while (!rest.empty()) {
+    const size_t colon = std::min(rest.find(':'), rest.size());
+    const std::string program = rest.substr(0, colon) + "/mpirun";
+    if (access(program.c_str(), X_OK) == 0) return {"OK", "mpirun", program, ""};
+    rest.erase(0, colon + 1);
+  }
+  return {"FAIL", "mpirun", "not on the PATH", "apt-get install openmpi-bin"};
+}
+
+Finding root() {
+  if (geteuid() != 0 || std::getenv("OMPI_ALLOW_RUN_AS_ROOT")) return {"OK", "user", "", ""};
+  return {"WARN", "user", "root",
+          "mpirun refuses root: export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"};
+}
+
+Finding gpu() {
+  if (void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL)) {
+    dlclose(driver);
+    return {"WARN", "gpu", "NVIDIA driver found", "this version trains on CPUs only"};
+  }
+  return {"OK", "gpu", std::string("none (") + dlerror() + ")", ""};
+}
+
+Finding disk() {
+  struct statvfs fs = {};
+  if (statvfs(".", &fs) != 0) return {"WARN", "disk", "unknown", "statvfs failed"};
+  const double free = static_cast<double>(fs.f_bavail) * static_cast<double>(fs.f_frsize);
+  return {free > 5e9 ? "OK" : "WARN", "disk", as_bytes(free) + " free here",
+          free > 5e9 ? "" : "checkpoints need room: set checkpoint.directory elsewhere"};
+}
+
+// Median of eleven durable 4 KiB writes: what a checkpoint's commit waits for a few times.
+Finding sync_latency() {
+  const std::string path = ".tessera-doctor";
+  const int file = open(path.c_str(), O_CREAT | O_WRONLY | O_TRUNC, 0600);
+  if (file < 0) return {"FAIL", "fsync", "cannot write here", "run doctor where runs/ will be"};
+  std::vector<double> times;
+  const std::string block(4096, 'x');
+  for (int i = 0; i < 11; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    if (write(file, block.data(), block.size()) < 0 || fsync(file) != 0) break;
+    times.push_back(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  close(file);
+  unlink(path.c_str());
+  if (times.size() < 11) return {"FAIL", "fsync", "failed", "the disk here is full or broken"};
+  std::nth_element(times.begin(), times.begin() + 5, times.end());
+  const bool quick = times[5] < 0.1;
+  return {quick ? "OK" : "WARN", "fsync", fixed(1000 * times[5], 1) + " ms",
+          quick ? "" : "saving will stall training: set checkpoint.directory to a faster disk"};
+}
+
+Finding open_files() {
+  rlimit limit = {};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  const bool enough = limit.rlim_cur >= 256;
+  return {enough ? "OK" : "WARN", "open files", std::to_string(limit.rlim_cur),
+          enough ? "" : "ulimit -n 1024"};
+}
+
+}  // namespace
+
+int doctor_verb(bool json) {
+  const std::vector<Finding> findings = {cpu(),  cores(), memory(),       launcher(),  root(),
+                                         gpu(),  disk(),  sync_latency(), open_files()};
+  bool failed = false;
+  std::vector<std::vector<std::string>> rows = {{"", "check", "found", "fix"}};
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const Finding& finding : findings) {
+    failed = failed || std::string(finding.verdict) == "FAIL";
+    rows.push_back({finding.verdict, finding.what, finding.found, finding.fix});
+    list.push_back({{"verdict", finding.verdict}, {"check", finding.what},
+                    {"found", finding.found}, {"fix", finding.fix}});
+  }
+  if (json)
+    std::printf("%s\n", list.dump().c_str());
+  else
+    std::fputs(table(rows).c_str(), stdout);
+  return failed ? 1 : 0;
+}
+
+}  // namespace tessera
