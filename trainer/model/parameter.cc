@@ -25,9 +25,10 @@ int64_t Parameter::columns() const { return shard.box.extent.back(); }
 Stack ParameterStore::add(std::vector<Parameter> members) {
   check(values_.empty(), "ParameterStore: add() after allocate()");
   const Stack stack{count(), static_cast<int>(members.size())};
+  const int64_t columns = members.front().columns();
   int64_t offset = padded_elements_;
   for (Parameter& member : members) {
-    check(member.columns() == members.front().columns(), "ParameterStore: a stack of", member.name,
+    check(member.columns() == columns, "ParameterStore: a stack of", member.name,
           "has members of different widths");
     member.index = count();
     member.range = {offset, member.shard.box.size()};
