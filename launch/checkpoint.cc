@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // `tessera checkpoint list|inspect|verify|diff|prune-old`.
 #include <cstdio>
-#include <nlohmann/json.hpp>
 #include <sstream>
+
+#include <nlohmann/json.hpp>
 
 #include "checkpoint/diff.h"
 #include "checkpoint/layout.h"
@@ -57,8 +58,12 @@ int checkpoint_list_verb(const CheckpointCommand& command) {
     }
     rows.push_back({std::to_string(*step), status, as_bytes(static_cast<double>(bytes)),
                     std::to_string(writers), layout, directory});
-    list.push_back({{"step", *step}, {"status", status}, {"bytes", bytes}, {"writers", writers},
-                    {"layout", layout}, {"directory", directory}});
+    list.push_back({{"step", *step},
+                    {"status", status},
+                    {"bytes", bytes},
+                    {"writers", writers},
+                    {"layout", layout},
+                    {"directory", directory}});
   }
   if (command.json)
     std::printf("%s\n", list.dump().c_str());
@@ -71,21 +76,27 @@ int checkpoint_inspect_verb(const CheckpointCommand& command) {
   PosixStorage storage;
   const CheckpointReader reader =
       CheckpointReader::open(storage, resolve_checkpoint(storage, command.path));
-  std::vector<std::vector<std::string>> rows = {{"tensor", "role", "dtype", "shape", "size",
-                                                 "boxes"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"tensor", "role", "dtype", "shape", "size", "boxes"}};
   Json tensors = Json::array();
   for (const GlobalTensor& tensor : reader.tensors()) {
     rows.push_back({tensor.name, tensor.role, name(tensor.dtype), shape_text(tensor.global_shape),
                     as_bytes(static_cast<double>(tensor.bytes())),
                     std::to_string(tensor.pieces.size())});
-    tensors.push_back({{"name", tensor.name}, {"role", tensor.role}, {"dtype", name(tensor.dtype)},
-                       {"shape", tensor.global_shape}, {"boxes", tensor.pieces.size()}});
+    tensors.push_back({{"name", tensor.name},
+                       {"role", tensor.role},
+                       {"dtype", name(tensor.dtype)},
+                       {"shape", tensor.global_shape},
+                       {"boxes", tensor.pieces.size()}});
   }
   const Manifest& manifest = reader.manifest();
   if (command.json) {
-    std::printf("%s\n", Json{{"directory", reader.directory()}, {"step", manifest.step},
-                             {"run_id", manifest.run_id}, {"layout", manifest.layout},
-                             {"scalars", manifest.scalars}, {"tensors", tensors}}
+    std::printf("%s\n", Json{{"directory", reader.directory()},
+                             {"step", manifest.step},
+                             {"run_id", manifest.run_id},
+                             {"layout", manifest.layout},
+                             {"scalars", manifest.scalars},
+                             {"tensors", tensors}}
                             .dump()
                             .c_str());
     return 0;
@@ -117,10 +128,8 @@ int checkpoint_verify_verb(const CheckpointCommand& command) {
 
 int checkpoint_diff_verb(const CheckpointCommand& command) {
   PosixStorage storage;
-  CheckpointReader a =
-      CheckpointReader::open(storage, resolve_checkpoint(storage, command.path));
-  CheckpointReader b =
-      CheckpointReader::open(storage, resolve_checkpoint(storage, command.other));
+  CheckpointReader a = CheckpointReader::open(storage, resolve_checkpoint(storage, command.path));
+  CheckpointReader b = CheckpointReader::open(storage, resolve_checkpoint(storage, command.other));
   ProgressLine line("diff", a.manifest().bytes() + b.manifest().bytes());
   const CheckpointDiff diff =
       diff_checkpoints(a, b, {}, [&](int64_t done, int64_t) { line.at(done); });
@@ -145,8 +154,10 @@ int checkpoint_diff_verb(const CheckpointCommand& command) {
       std::printf("scalar %s: %s | %s\n", scalar.key.c_str(), scalar.a.value_or("-").c_str(),
                   scalar.b.value_or("-").c_str());
   if (command.json)
-    std::printf("%s\n", Json{{"equal", diff.equal()}, {"equal_tensors", equal},
-                             {"tensors", tensors}, {"scalars", diff.scalars.size()}}
+    std::printf("%s\n", Json{{"equal", diff.equal()},
+                             {"equal_tensors", equal},
+                             {"tensors", tensors},
+                             {"scalars", diff.scalars.size()}}
                             .dump()
                             .c_str());
   else
@@ -166,15 +177,14 @@ int checkpoint_prune_verb(const CheckpointCommand& command) {
           "--keep wants last:N,every:M, got '" + part + "'");
     try {
       const int64_t value = parse_integer(part.substr(colon + 1));
-      check(value >= (key == "last" ? 1 : 0), ErrorKind::usage, "--keep " + key + " is too small:",
-            value);
+      check(value >= (key == "last" ? 1 : 0), ErrorKind::usage,
+            "--keep " + key + " is too small:", value);
       (key == "last" ? keep.last = static_cast<int>(value) : keep.every = value);
     } catch (const ScalarError& error) {
       fail(ErrorKind::usage, "--keep " + part + ": " + error.what());
     }
   }
-  const RetentionReport report =
-      apply_retention(storage, steps_root(storage, command.path), keep);
+  const RetentionReport report = apply_retention(storage, steps_root(storage, command.path), keep);
   for (const int64_t step : report.deleted)
     std::printf("deleted step %lld\n", static_cast<long long>(step));
   if (report.swept > 0) std::printf("swept %d left-over directories\n", report.swept);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/cli.h"
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <functional>
+
+#include <CLI/CLI.hpp>
 
 #include "kernels/base/check.h"
 #include "kernels/base/log.h"
@@ -35,13 +36,16 @@ void add_train(CLI::App& app, VerbAction& action) {
   verb->add_option("overrides", command->overrides, "key=value ...");
   verb->add_option("--resume", command->resume, "auto | none | PATH of a checkpoint")
       ->capture_default_str();
-  verb->add_option("--init-from", command->init_from, "weights of this checkpoint, fresh optimizer");
+  verb->add_option("--init-from", command->init_from,
+                   "weights of this checkpoint, fresh optimizer");
   verb->add_option("--run-dir", command->run_dir, "where the run's files go (runs/NAME)");
   verb->add_option("--steps", command->stop_after,
                    "end after this step; the schedule stays that of run.steps");
   verb->add_flag("--check", command->check_only, "check everything, train nothing");
-  verb->add_flag_callback("-q,--quiet", [command] { command->verbosity = -1; }, "warnings only");
-  verb->add_flag_callback("-v,--verbose", [command] { command->verbosity = 1; }, "say more");
+  verb->add_flag_callback(
+      "-q,--quiet", [command] { command->verbosity = -1; }, "warnings only");
+  verb->add_flag_callback(
+      "-v,--verbose", [command] { command->verbosity = 1; }, "say more");
   verb->callback([command, &action] { action = [command] { return train_verb(*command); }; });
 }
 
@@ -77,7 +81,8 @@ void add_data(CLI::App& app, VerbAction& action) {
   prepare->add_option("--split", command->split, "shares of train and validation")
       ->delimiter(',')
       ->capture_default_str();
-  prepare->add_option("--workers", command->workers, "threads; 0: all cores")->capture_default_str();
+  prepare->add_option("--workers", command->workers, "threads; 0: all cores")
+      ->capture_default_str();
   prepare->add_option("--dedup", command->dedup, "exact: drop documents seen before")
       ->check(CLI::IsMember({"exact"}));
   prepare->callback(
@@ -241,9 +246,9 @@ bool explain_unknown_verb(const CLI::App& app, int argc, char** argv) {
       }
     }
     if (next == nullptr) {
-      std::fprintf(stderr, "unknown command `%s`%s\n", word.c_str(),
-                   nearest.empty() ? "; see tessera --help"
-                                   : (", did you mean `" + nearest + "`?").c_str());
+      std::fprintf(
+          stderr, "unknown command `%s`%s\n", word.c_str(),
+          nearest.empty() ? "; see tessera --help" : (", did you mean `" + nearest + "`?").c_str());
       return true;
     }
     at = next;

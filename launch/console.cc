@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/console.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <numbers>
+
+#include <unistd.h>
 
 #include "kernels/base/log.h"
 #include "launch/format.h"
@@ -26,8 +26,12 @@ std::string percent(double part, double whole) {
 
 }  // namespace
 
-bool stderr_is_terminal() { return isatty(STDERR_FILENO) != 0; }
-bool stderr_wants_colour() { return stderr_is_terminal() && std::getenv("NO_COLOR") == nullptr; }
+bool stderr_is_terminal() {
+  return isatty(STDERR_FILENO) != 0;
+}
+bool stderr_wants_colour() {
+  return stderr_is_terminal() && std::getenv("NO_COLOR") == nullptr;
+}
 
 Console::Console(const ConsoleOptions& options)
     : options_(options), start_(std::chrono::steady_clock::now()) {}
@@ -97,8 +101,7 @@ void Console::on_eval(const EvalReport& report) {
                      fixed(report.loss, 3);
   if (report.bits_per_byte > 0) {
     text += "  bpb " + fixed(report.bits_per_byte, 2);
-    if (options_.xz_bits_per_byte > 0)
-      text += " (xz " + fixed(options_.xz_bits_per_byte, 2) + ")";
+    if (options_.xz_bits_per_byte > 0) text += " (xz " + fixed(options_.xz_bits_per_byte, 2) + ")";
   }
   text += "  ppl " + fixed(report.perplexity(), 1) + "  " +
           with_prefix(static_cast<double>(report.tokens)) + " tokens in " +
@@ -110,11 +113,11 @@ void Console::on_checkpoint(const CheckpointEvent& event) {
   const std::string head = left("ckpt", 5) + right(std::to_string(event.step), 6) + "        ";
   if (event.error.empty())
     line(head + "saved " + event.directory + "  " + as_bytes(static_cast<double>(event.bytes)) +
-         " in " + fixed(event.seconds, 2) + "s (stalled training " +
-         fixed(event.stall_seconds, 2) + "s)");
+         " in " + fixed(event.seconds, 2) + "s (stalled training " + fixed(event.stall_seconds, 2) +
+         "s)");
   else
-    on_warning("W030", "save of step " + std::to_string(event.step) + " failed, training goes on: " +
-                           event.error);
+    on_warning("W030", "save of step " + std::to_string(event.step) +
+                           " failed, training goes on: " + event.error);
 }
 
 void Console::on_start(int64_t step, const std::string& how) {

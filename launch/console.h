@@ -12,7 +12,7 @@ namespace tessera {
 struct ConsoleOptions {
   int64_t total_steps = 0;
   int64_t log_every = 10;
-  double bytes_per_token = 0;   // 0: bits per byte are not shown
+  double bytes_per_token = 0;  // 0: bits per byte are not shown
   double flops_per_token = 0;
   double peak_flops = 0;        // of all ranks; 0: MFU is not shown
   double xz_bits_per_byte = 0;  // of the validation text; 0: not known

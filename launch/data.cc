@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+
 #include <nlohmann/json.hpp>
 
 #include "data/convert.h"
@@ -85,16 +86,22 @@ int data_inspect_verb(const DataInspectCommand& command) {
   const auto tokenizer = tokenizer_for(command);
   const bool wants_text = command.samples > 0 || command.document >= 0;
   check(!wants_text || tokenizer, ErrorKind::usage,
-        "to show text, give --tokenizer FILE (there is no tokenizer.json beside " +
-            command.prefix + ")");
+        "to show text, give --tokenizer FILE (there is no tokenizer.json beside " + command.prefix +
+            ")");
   if (command.json) {
     Json sources = Json::array();
     for (const TokenFileSource& source : info.sources)
-      sources.push_back({{"path", source.path}, {"sha256", source.sha256}, {"bytes", source.bytes},
-                         {"documents", source.documents}, {"tokens", source.tokens}});
-    std::printf("%s\n", Json{{"prefix", command.prefix}, {"tokens", file.num_tokens()},
-                             {"documents", file.num_documents()}, {"bytes", info.bytes},
-                             {"vocab_size", info.vocab_size}, {"tokenizer", info.tokenizer_hash},
+      sources.push_back({{"path", source.path},
+                         {"sha256", source.sha256},
+                         {"bytes", source.bytes},
+                         {"documents", source.documents},
+                         {"tokens", source.tokens}});
+    std::printf("%s\n", Json{{"prefix", command.prefix},
+                             {"tokens", file.num_tokens()},
+                             {"documents", file.num_documents()},
+                             {"bytes", info.bytes},
+                             {"vocab_size", info.vocab_size},
+                             {"tokenizer", info.tokenizer_hash},
                              {"sources", sources}}
                             .dump()
                             .c_str());

@@ -10,7 +10,7 @@ build=(g++ cmake ninja-build pkg-config openmpi-bin libopenmpi-dev libhdf5-dev l
 text=(bible-kjv xz-utils)
 test=(libgtest-dev libgmock-dev libbenchmark-dev clang clang-format-14 hdf5-tools python3 python3-h5py
       protobuf-compiler qemu-user bash-completion git)
-fuzz=(clang libclang-rt-14-dev)
+fuzz=(clang libclang-rt-14-dev libomp-14-dev)
 slurm=(slurm-wlm slurmctld slurmd munge libpmix2)
 
 groups=("$@"); [ ${#groups[@]} -gt 0 ] || groups=(build)

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // `tessera doctor`: one line a question, OK, WARN or FAIL, with the fix.
-#include <dlfcn.h>
-#include <fcntl.h>
-#include <sched.h>
-#include <sys/resource.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <vector>
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <nlohmann/json.hpp>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "kernels/cpu_path.h"
 #include "launch/format.h"
@@ -34,7 +34,8 @@ Finding cpu() {
   const std::string found = std::string("x86-64-") + name(best);
   if (best >= CpuPath::v4_bf16) return {"OK", "cpu", found, ""};
   if (best >= CpuPath::v3)
-    return {"WARN", "cpu", found, "bf16 products run in f32 here; precision.compute=f32 is as quick"};
+    return {"WARN", "cpu", found,
+            "bf16 products run in f32 here; precision.compute=f32 is as quick"};
   return {"WARN", "cpu", found, "no AVX2: training will be slow"};
 }
 
@@ -124,16 +125,18 @@ Finding open_files() {
 }  // namespace
 
 int doctor_verb(bool json) {
-  const std::vector<Finding> findings = {cpu(),  cores(), memory(),       launcher(),  root(),
-                                         gpu(),  disk(),  sync_latency(), open_files()};
+  const std::vector<Finding> findings = {cpu(), cores(), memory(),       launcher(),  root(),
+                                         gpu(), disk(),  sync_latency(), open_files()};
   bool failed = false;
   std::vector<std::vector<std::string>> rows = {{"", "check", "found", "fix"}};
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const Finding& finding : findings) {
     failed = failed || std::string(finding.verdict) == "FAIL";
     rows.push_back({finding.verdict, finding.what, finding.found, finding.fix});
-    list.push_back({{"verdict", finding.verdict}, {"check", finding.what},
-                    {"found", finding.found}, {"fix", finding.fix}});
+    list.push_back({{"verdict", finding.verdict},
+                    {"check", finding.what},
+                    {"found", finding.found},
+                    {"fix", finding.fix}});
   }
   if (json)
     std::printf("%s\n", list.dump().c_str());

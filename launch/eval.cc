@@ -3,8 +3,9 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <numbers>
+
+#include <nlohmann/json.hpp>
 
 #include "data/token_file.h"
 #include "launch/format.h"
@@ -27,8 +28,7 @@ std::vector<std::vector<int32_t>> read_token_lists(const std::string& path) {
   Json json = Json::parse(in, nullptr, false);
   check(!json.is_discarded(), ErrorKind::data, path + " is not JSON");
   if (json.is_object() && json.contains("tokens")) json = json["tokens"];
-  if (json.is_array() && !json.empty() && json[0].is_number_integer())
-    json = Json::array({json});
+  if (json.is_array() && !json.empty() && json[0].is_number_integer()) json = Json::array({json});
   check(json.is_array() && !json.empty(), ErrorKind::data,
         path + ": wants lists of token ids, e.g. [[1, 2, 3], [4, 5]]");
   std::vector<std::vector<int32_t>> lists;
@@ -63,7 +63,8 @@ int eval_tokens(const EvalCommand& command, OpenModel& open) {
   if (!command.logits.empty()) write_safetensors(command.logits, logits);
   const double mean = sum / static_cast<double>(std::max<int64_t>(1, targets));
   if (command.json)
-    std::printf("%s\n", Json{{"loss", mean}, {"tokens", targets}, {"losses", losses}}.dump().c_str());
+    std::printf("%s\n",
+                Json{{"loss", mean}, {"tokens", targets}, {"losses", losses}}.dump().c_str());
   else
     std::printf("loss %.6f over %lld target tokens of %zu lists%s%s\n", mean,
                 static_cast<long long>(targets), lists.size(),
@@ -101,8 +102,8 @@ int eval_data(const EvalCommand& command, OpenModel& open) {
     xz = xz_bits_per_byte(open.tokenizer->decode(all));
   }
   if (command.json) {
-    Json out = {{"loss", loss}, {"perplexity", std::exp(loss)}, {"tokens", targets},
-                {"step", open.step}};
+    Json out = {
+        {"loss", loss}, {"perplexity", std::exp(loss)}, {"tokens", targets}, {"step", open.step}};
     if (bpb > 0) out["bits_per_byte"] = bpb;
     if (xz > 0) out["xz_bits_per_byte"] = xz;
     std::printf("%s\n", out.dump().c_str());

@@ -31,8 +31,8 @@ OpenModel open_model(Storage& storage, const std::string& path,
   open.directory = resolve_checkpoint(storage, path);
   {
     const CheckpointReader reader = CheckpointReader::open(storage, open.directory);
-    open.recipe = parse_recipe(reader.recipe(), open.directory + "/manifest.json (recipe)",
-                               overrides, 0);
+    open.recipe =
+        parse_recipe(reader.recipe(), open.directory + "/manifest.json (recipe)", overrides, 0);
     open.step = reader.manifest().step;
   }
   const Recipe& recipe = open.recipe.recipe;

@@ -15,9 +15,13 @@ constexpr double kLogEvery = 10.0;      // seconds between lines of a log
 }  // namespace
 
 ProgressLine::ProgressLine(std::string what, int64_t total)
-    : what_(std::move(what)), total_(std::max<int64_t>(1, total)), terminal_(stderr_is_terminal()) {}
+    : what_(std::move(what)),
+      total_(std::max<int64_t>(1, total)),
+      terminal_(stderr_is_terminal()) {}
 
-ProgressLine::~ProgressLine() { finish(); }
+ProgressLine::~ProgressLine() {
+  finish();
+}
 
 void ProgressLine::at(int64_t done) {
   const auto now = Clock::now();

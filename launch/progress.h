@@ -13,8 +13,8 @@ class ProgressLine {
  public:
   ProgressLine(std::string what, int64_t total);
   ~ProgressLine();
-  void at(int64_t done);       // cheap to call often
-  void finish();               // removes the line
+  void at(int64_t done);  // cheap to call often
+  void finish();          // removes the line
 
  private:
   void show(double fraction, double seconds);

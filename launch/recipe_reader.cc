@@ -30,14 +30,16 @@ std::vector<std::string> keys_below(const std::string& section) {
   std::vector<std::string> keys;
   for (const RecipeField& field : recipe_fields()) {
     if (field.key.rfind(prefix, 0) != 0) continue;
-    const std::string key = field.key.substr(prefix.size(), field.key.find('.', prefix.size()) -
-                                                                prefix.size());
+    const std::string key =
+        field.key.substr(prefix.size(), field.key.find('.', prefix.size()) - prefix.size());
     if (std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
   }
   return keys;
 }
 
-std::string last_part(const std::string& key) { return key.substr(key.rfind('.') + 1); }
+std::string last_part(const std::string& key) {
+  return key.substr(key.rfind('.') + 1);
+}
 
 class Reader {
  public:
@@ -71,10 +73,10 @@ class Reader {
       if (field.choices.empty()) return;
       if (std::find(field.choices.begin(), field.choices.end(), value.text) != field.choices.end())
         return;
-      errors_.push_back({value.place, width(value),
-                         field.key + " must be " + list(field.choices, " | ") + ", got `" +
-                             value.text + "`",
-                         nearest(value.text, field.choices), 2});
+      errors_.push_back(
+          {value.place, width(value),
+           field.key + " must be " + list(field.choices, " | ") + ", got `" + value.text + "`",
+           nearest(value.text, field.choices), 2});
     } catch (const ScalarError& error) {
       errors_.push_back({value.place, width(value), field.key + " " + error.what(), "", 2});
     }
@@ -105,7 +107,8 @@ class Reader {
   static int width(const RecipeNode& node) {
     return std::max<int>(1, static_cast<int>(node.text.size()) + (node.quoted ? 2 : 0));
   }
-  static std::string list(const std::vector<std::string>& words, const std::string& between = ", ") {
+  static std::string list(const std::vector<std::string>& words,
+                          const std::string& between = ", ") {
     std::string text;
     for (const std::string& word : words) text += (text.empty() ? "" : between) + word;
     return text;
@@ -185,8 +188,8 @@ LoadedRecipe parse_recipe(const std::string& text, const std::string& path,
 LoadedRecipe load_recipe(const std::string& path, const std::vector<std::string>& overrides,
                          int num_ranks) {
   std::ifstream in(path);
-  check(in.good(), ErrorKind::usage, "cannot read the recipe " + path +
-                                         ": no such file, or no permission");
+  check(in.good(), ErrorKind::usage,
+        "cannot read the recipe " + path + ": no such file, or no permission");
   std::ostringstream text;
   text << in.rdbuf();
   return parse_recipe(text.str(), path, overrides, num_ranks);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <nlohmann/json.hpp>
 #include <sstream>
+
+#include <nlohmann/json.hpp>
 
 #include "launch/recipe_fields.h"
 #include "launch/recipe_reader.h"
@@ -23,8 +24,8 @@ std::string recipe_schema() {
     for (size_t depth = 0; depth + 1 < parts.size(); ++depth) {
       Json& section = (*node)["properties"][parts[depth]];
       if (section.is_null())
-        section = {{"type", "object"}, {"additionalProperties", false},
-                   {"properties", Json::object()}};
+        section = {
+            {"type", "object"}, {"additionalProperties", false}, {"properties", Json::object()}};
       node = &section;
     }
     Json property = {{"description", field.doc + " (default " + field.write(defaults) + ")"}};

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/recipe_yaml.h"
 
-#include <yaml-cpp/yaml.h>
-
 #include <algorithm>
 #include <map>
 #include <sstream>
+
+#include <yaml-cpp/yaml.h>
 
 namespace tessera {
 namespace {
@@ -33,7 +33,8 @@ class Walker {
       return out;
     }
     const std::string& tag = node.Tag();
-    if (!tag.empty() && tag != "?" && tag != "!") error(out.place, "tags are not used here: " + tag);
+    if (!tag.empty() && tag != "?" && tag != "!")
+      error(out.place, "tags are not used here: " + tag);
     switch (node.Type()) {
       case YAML::NodeType::Map: walk_map(node, depth, out); break;
       case YAML::NodeType::Sequence:
@@ -64,8 +65,8 @@ class Walker {
       if (key == "<<") error(key_place, "merge keys are not used: recipes are complete");
       const auto [first, fresh] = seen.emplace(key, key_place.line);
       if (!fresh) {
-        error(key_place, "key `" + key + "` is given twice; first on line " +
-                             std::to_string(first->second),
+        error(key_place,
+              "key `" + key + "` is given twice; first on line " + std::to_string(first->second),
               static_cast<int>(key.size()));
         continue;
       }

@@ -19,7 +19,7 @@ class RunDirectory {
   std::string checkpoints(const Recipe& recipe) const;  // {run} and {name} replaced
   std::string log(int rank) const;                      // logs/rank-0003.log
   std::string metrics() const { return path_ + "/metrics.jsonl"; }
-  void write_resolved(const std::string& yaml) const;   // recipe.resolved.yaml
+  void write_resolved(const std::string& yaml) const;        // recipe.resolved.yaml
   const std::string& moved_to() const { return moved_to_; }  // the earlier run, if one was renamed
 
  private:

@@ -13,8 +13,8 @@ namespace {
 std::string without_underscores(const std::string& text) {
   std::string plain;
   for (size_t i = 0; i < text.size(); ++i) {
-    const bool between = i > 0 && i + 1 < text.size() && std::isdigit(text[i - 1]) &&
-                         std::isdigit(text[i + 1]);
+    const bool between =
+        i > 0 && i + 1 < text.size() && std::isdigit(text[i - 1]) && std::isdigit(text[i + 1]);
     if (text[i] != '_' || !between) plain += text[i];
   }
   return plain;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/signals.h"
 
+#include <atomic>
+
 #include <signal.h>
 #include <unistd.h>
-
-#include <atomic>
 
 namespace tessera {
 namespace {
@@ -25,6 +25,8 @@ void install_stop_signals() {
   sigaction(SIGTERM, &action, nullptr);
 }
 
-bool stop_signalled() { return signals.load() > 0; }
+bool stop_signalled() {
+  return signals.load() > 0;
+}
 
 }  // namespace tessera

@@ -135,8 +135,8 @@ class TrainRun {
         for (const PassedOver& passed : report->passed_over)
           log::warn("W011 " + passed.reason + " Resuming from " + report->directory + ".");
       warn_of_other_path(report->directory);
-      return "resume " + std::string(6 - std::min<size_t>(6, std::to_string(report->step).size()),
-                                     ' ') +
+      return "resume " +
+             std::string(6 - std::min<size_t>(6, std::to_string(report->step).size()), ' ') +
              std::to_string(report->step) + "       from " + report->directory;
     }
     if (!command_.init_from.empty()) {
@@ -157,9 +157,9 @@ class TrainRun {
     if (world_.rank() != 0) return;
     const std::string text = CheckpointReader::open(storage_, directory).recipe();
     if (text.find(std::string("x86-64-") + name(cpu_path()) + ",") == std::string::npos)
-      log::warn(
-          "W012 saved under another instruction-set path than x86-64-" +
-          std::string(name(cpu_path())) + ": bits may differ from the run that was interrupted");
+      log::warn("W012 saved under another instruction-set path than x86-64-" +
+                std::string(name(cpu_path())) +
+                ": bits may differ from the run that was interrupted");
   }
 
   void announce(const Trainer& trainer) {
@@ -167,10 +167,9 @@ class TrainRun {
     const int64_t dp = ranks.size(Axis::data);
     const int64_t accumulation = recipe_.batch.global / (recipe_.batch.micro * dp);
     log::info(version_string() + "  recipe " + recipe_.name + " (" + loaded_.path +
-              (loaded_.num_overrides > 0
-                   ? " + " + std::to_string(loaded_.num_overrides) + " override" +
-                         (loaded_.num_overrides > 1 ? "s" : "")
-                   : "") +
+              (loaded_.num_overrides > 0 ? " + " + std::to_string(loaded_.num_overrides) +
+                                               " override" + (loaded_.num_overrides > 1 ? "s" : "")
+                                         : "") +
               ")  run dir " + run_.path());
     log::info("layout   " + std::to_string(world_.size()) + " rank" +
               (world_.size() > 1 ? "s" : "") + " = " + ranks.to_string() + "   batch " +
@@ -181,9 +180,8 @@ class TrainRun {
     log::info("model    " + recipe_.model.architecture + "  " +
               std::to_string(recipe_.model.num_hidden_layers) + " layers  " +
               with_prefix(static_cast<double>(trainer.num_parameters())) + " parameters (" +
-              with_prefix(flops_per_token_) + "FLOP/token)   " +
-              name(recipe_.compute_type()) + " compute, " +
-              name(accumulation_type(recipe_.compute_type())) + " master");
+              with_prefix(flops_per_token_) + "FLOP/token)   " + name(recipe_.compute_type()) +
+              " compute, " + name(accumulation_type(recipe_.compute_type())) + " master");
     const MemoryUse use = memory_use();
     const auto now = [&](MemoryClass c) {
       return as_bytes(static_cast<double>(use.now[static_cast<size_t>(c)]));
@@ -192,8 +190,8 @@ class TrainRun {
               now(MemoryClass::gradients) + "  optimizer " + now(MemoryClass::optimizer) +
               "  (activations: see the last line)");
     summary_.xz_bits_per_byte = validation_xz(recipe_);
-    std::string data = "data     train " +
-                       with_prefix(static_cast<double>(summary_.train_tokens)) + " tokens";
+    std::string data =
+        "data     train " + with_prefix(static_cast<double>(summary_.train_tokens)) + " tokens";
     if (summary_.bytes_per_token > 0)
       data += " (" + fixed(summary_.bytes_per_token, 1) + " bytes/token)";
     if (summary_.validation_tokens > 0)
@@ -201,9 +199,9 @@ class TrainRun {
     if (summary_.xz_bits_per_byte > 0)
       data += "  xz -9e on validation: " + fixed(summary_.xz_bits_per_byte, 2) + " bits/byte";
     log::info(data);
-    log::info("device   " + (device_.kind == Device::Kind::reference
-                                 ? std::string("reference (double precision)")
-                                 : describe_cpu()) +
+    log::info("device   " +
+              (device_.kind == Device::Kind::reference ? std::string("reference (double precision)")
+                                                       : describe_cpu()) +
               "   comm " + (world_.size() > 1 ? "MPI (" + world_.library() + ")" : "self"));
   }
 

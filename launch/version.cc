@@ -6,8 +6,12 @@
 
 namespace tessera {
 
-std::string version_string() { return "tessera " TESSERA_VERSION; }
-std::string build_description() { return "compiled by " TESSERA_COMPILER; }
+std::string version_string() {
+  return "tessera " TESSERA_VERSION;
+}
+std::string build_description() {
+  return "compiled by " TESSERA_COMPILER;
+}
 
 int version_verb() {
   std::printf("%s\n%s\ncpu path %s (best of this machine: %s)\nformats: recipe 1, checkpoint 1\n",

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/xz_size.h"
 
-#include <lzma.h>
-
 #include <vector>
+
+#include <lzma.h>
 
 #include "kernels/base/check.h"
 

@@ -47,8 +47,7 @@ EvalReport Trainer::evaluate() {
   const double sum = loss.round();
   report.loss = sum / static_cast<double>(std::max<int64_t>(1, report.tokens));
   if (bytes > 0) report.bits_per_byte = sum / std::numbers::ln2 / static_cast<double>(bytes);
-  report.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }
 

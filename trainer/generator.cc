@@ -67,7 +67,9 @@ State LanguageModel::weights() const {
   return state;
 }
 
-void LanguageModel::publish() { store_.publish(stream_); }
+void LanguageModel::publish() {
+  store_.publish(stream_);
+}
 
 Micro LanguageModel::micro(std::span<const int32_t> tokens, int64_t first_position, bool targets) {
   const auto rows = static_cast<int64_t>(tokens.size());

@@ -26,7 +26,7 @@ class LanguageModel {
  public:
   // positions: longest sequence it will see. Weights are uninitialised until state() was filled.
   LanguageModel(const Recipe& recipe, Device device, int64_t positions);
-  State weights() const;   // to be filled by load_checkpoint(); then publish()
+  State weights() const;  // to be filled by load_checkpoint(); then publish()
   void publish();
 
   // (tokens, vocabulary) of accumulation type, for one sequence from position 0.

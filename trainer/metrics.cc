@@ -9,7 +9,9 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // JSON has no infinities: such a number is written as null, and "applied": false tells why.
-void write_line(std::ofstream& out, const Json& line) { out << line.dump() << std::endl; }
+void write_line(std::ofstream& out, const Json& line) {
+  out << line.dump() << std::endl;
+}
 
 }  // namespace
 
@@ -39,12 +41,9 @@ void MetricsFile::on_step(const StepReport& report) {
 }
 
 void MetricsFile::on_eval(const EvalReport& report) {
-  Json line = {{"kind", "eval"},
-               {"step", report.step},
-               {"loss", report.loss},
-               {"perplexity", report.perplexity()},
-               {"tokens", report.tokens},
-               {"seconds", report.seconds}};
+  Json line = {{"kind", "eval"},          {"step", report.step},
+               {"loss", report.loss},     {"perplexity", report.perplexity()},
+               {"tokens", report.tokens}, {"seconds", report.seconds}};
   if (report.bits_per_byte > 0) line["bits_per_byte"] = report.bits_per_byte;
   write_line(out_, line);
 }

@@ -44,11 +44,12 @@ void check_model(const ModelOptions& model, Problems& problems) {
                        std::to_string(model.num_attention_heads));
   problems.require(model.head_dim != 0 || model.hidden_size % model.num_attention_heads == 0,
                    "model.hidden_size",
-                   std::to_string(model.hidden_size) + " is not a multiple of num_attention_heads " +
+                   std::to_string(model.hidden_size) +
+                       " is not a multiple of num_attention_heads " +
                        std::to_string(model.num_attention_heads) + "; set model.head_dim");
-  problems.require(model.head_size() % 2 == 0, "model.head_dim",
-                   "rotary embedding needs an even head size, got " +
-                       std::to_string(model.head_size()));
+  problems.require(
+      model.head_size() % 2 == 0, "model.head_dim",
+      "rotary embedding needs an even head size, got " + std::to_string(model.head_size()));
   problems.require(model.rms_norm_eps > 0, "model.rms_norm_eps", "must be above 0");
   problems.require(model.rope_theta > 0, "model.rope_theta", "must be above 0");
 }
@@ -72,9 +73,8 @@ void check_layout(const Recipe& recipe, int num_ranks, Problems& problems) {
   if (num_ranks == 0 || recipe.batch.global <= 0 || recipe.batch.micro <= 0) return;
   problems.require(parallel.data == 0 || parallel.data == num_ranks, "parallel.data",
                    std::to_string(parallel.data) + " data ranks were asked for, the job has " +
-                       std::to_string(num_ranks) +
-                       " rank(s): tessera launch RECIPE -n " + std::to_string(parallel.data) +
-                       ", or parallel.data=auto",
+                       std::to_string(num_ranks) + " rank(s): tessera launch RECIPE -n " +
+                       std::to_string(parallel.data) + ", or parallel.data=auto",
                    ErrorKind::capacity);
   const int64_t per_round = recipe.batch.micro * num_ranks;
   problems.require(
@@ -82,8 +82,8 @@ void check_layout(const Recipe& recipe, int num_ranks, Problems& problems) {
       std::to_string(recipe.batch.global) + " sequences cannot be cut into microbatches of " +
           std::to_string(recipe.batch.micro) + " on " + std::to_string(num_ranks) +
           " data rank(s); nearest legal: " +
-          std::to_string(std::max(per_round, recipe.batch.global / per_round * per_round)) + " or " +
-          std::to_string((recipe.batch.global / per_round + 1) * per_round),
+          std::to_string(std::max(per_round, recipe.batch.global / per_round * per_round)) +
+          " or " + std::to_string((recipe.batch.global / per_round + 1) * per_round),
       ErrorKind::capacity);
 }
 
@@ -138,8 +138,8 @@ std::vector<RecipeProblem> validate(const Recipe& recipe, int num_ranks) {
   problems.require(recipe.data.train.empty() || recipe.data.blend.empty(), "data.blend",
                    "give data.train or data.blend, not both");
   for (const BlendSource& source : recipe.data.blend)
-    problems.require(source.weight > 0, "data.blend", "weight of " + source.path +
-                                                          " must be above 0");
+    problems.require(source.weight > 0, "data.blend",
+                     "weight of " + source.path + " must be above 0");
   problems.positive(recipe.data.sequence_length, "data.sequence_length");
   problems.require(recipe.model.max_position_embeddings == 0 ||
                        recipe.model.max_position_embeddings >= recipe.data.sequence_length,

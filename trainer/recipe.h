@@ -32,7 +32,9 @@ struct ModelOptions {
   bool tie_word_embeddings = false;
   int64_t max_position_embeddings = 0;  // 0: data.sequence_length
 
-  int64_t kv_heads() const { return num_key_value_heads ? num_key_value_heads : num_attention_heads; }
+  int64_t kv_heads() const {
+    return num_key_value_heads ? num_key_value_heads : num_attention_heads;
+  }
   int64_t head_size() const { return head_dim ? head_dim : hidden_size / num_attention_heads; }
 };
 
@@ -42,10 +44,10 @@ struct BlendSource {
 };
 
 struct DataOptions {
-  std::string train;                // PREFIX of a .bin/.idx pair
-  std::string validation;           // the same; empty: no evaluation
-  std::string tokenizer;            // tokenizer.json; empty: bits per byte are not known
-  std::vector<BlendSource> blend;   // instead of `train`
+  std::string train;               // PREFIX of a .bin/.idx pair
+  std::string validation;          // the same; empty: no evaluation
+  std::string tokenizer;           // tokenizer.json; empty: bits per byte are not known
+  std::vector<BlendSource> blend;  // instead of `train`
   int64_t sequence_length = 256;
   bool attend_across_documents = true;
   bool shuffle = true;

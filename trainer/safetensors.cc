@@ -2,6 +2,7 @@
 #include "trainer/safetensors.h"
 
 #include <fstream>
+
 #include <nlohmann/json.hpp>
 
 namespace tessera {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/tensorboard.h"
 
-#include <unistd.h>
-
 #include <array>
 #include <chrono>
 #include <cstring>
+
+#include <unistd.h>
 
 #include "checkpoint/checksum.h"
 
@@ -26,7 +26,9 @@ std::string varint(uint64_t value) {
 }
 
 // Protocol buffer fields: key = number * 8 + wire type (0 varint, 1 64-bit, 2 length, 5 32-bit).
-std::string key(int number, int wire) { return varint(static_cast<uint64_t>(number * 8 + wire)); }
+std::string key(int number, int wire) {
+  return varint(static_cast<uint64_t>(number * 8 + wire));
+}
 std::string text_field(int number, const std::string& text) {
   return key(number, 2) + varint(text.size()) + text;
 }

@@ -41,7 +41,9 @@ ExactSum exact(const Tensor& words) {
 
 }  // namespace
 
-double EvalReport::perplexity() const { return std::exp(loss); }
+double EvalReport::perplexity() const {
+  return std::exp(loss);
+}
 
 Micro to_micro(Stream& stream, const MicroBatch& batch, int64_t sequence_length) {
   Micro micro;
@@ -63,8 +65,7 @@ Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms
   stage_ = build_stage(context, recipe.model, recipe.optimizer, recipe.data.sequence_length);
   store_.allocate(device, recipe.compute_type());
   store_.initialize(static_cast<uint64_t>(recipe.run.seed));
-  buckets_ =
-      std::make_unique<GradBuckets>(stream_, comms.data(), store_.grads(), store_.ranges());
+  buckets_ = std::make_unique<GradBuckets>(stream_, comms.data(), store_.grads(), store_.ranges());
   optimizer_ = std::make_unique<Optimizer>(recipe.optimizer, store_);
 
   const BatchOptions& batch = recipe.batch;
@@ -167,8 +168,8 @@ StepReport Trainer::step(const StepWishes& wishes) {
       normalizer / (scale * static_cast<double>(std::max<int64_t>(1, measured.targets)));
   report.grad_norm = measured.grad_norm * unscale;
   report.loss_scale = scale;
-  report.learning_rate = learning_rate(recipe_.lr_schedule, recipe_.optimizer.lr,
-                                       recipe_.run.steps, updates_);
+  report.learning_rate =
+      learning_rate(recipe_.lr_schedule, recipe_.optimizer.lr, recipe_.run.steps, updates_);
   if (!measured.finite) report.overflow = name_overflow();
   report.applied = scaler_.update(measured.finite, step_ + 1, report.overflow);
   const double limit = recipe_.optimizer.grad_clip;
@@ -214,9 +215,9 @@ std::string Trainer::name_overflow() {
   for (size_t rank = 0; rank < names.size(); ++rank) {
     if (names[rank].empty()) continue;
     const bool same = !text.empty() && text.find(names[rank] + " grad") != std::string::npos;
-    text += (text.empty() ? "" : ", ") +
-            (same ? std::to_string(rank)
-                  : names[rank] + " grad on data rank " + std::to_string(rank));
+    text +=
+        (text.empty() ? "" : ", ") +
+        (same ? std::to_string(rank) : names[rank] + " grad on data rank " + std::to_string(rank));
   }
   return text.empty() ? "the sum over ranks" : text;
 }

@@ -26,9 +26,9 @@ struct StepWishes {
 };
 
 struct StepReport {
-  int64_t step = 0;     // batches consumed, from 1
-  int64_t updates = 0;  // updates applied so far
-  double loss = 0;      // mean over all target tokens of the step, of all ranks
+  int64_t step = 0;      // batches consumed, from 1
+  int64_t updates = 0;   // updates applied so far
+  double loss = 0;       // mean over all target tokens of the step, of all ranks
   double grad_norm = 0;  // global, before clipping, unscaled
   double learning_rate = 0;
   double loss_scale = 1;

@@ -77,6 +77,8 @@ void Trainer::restore(const State& state) {
   if (scaler != state.scalars.end()) scaler_.restore(scaler->second);
 }
 
-void Trainer::publish_weights() { store_.publish(stream_); }
+void Trainer::publish_weights() {
+  store_.publish(stream_);
+}
 
 }  // namespace tessera

@@ -34,8 +34,7 @@ class Loop {
       const bool preempted = report.agreed.stop && !last;
       if (!preempted && due(recipe_.run.eval_every, last)) evaluate();
       const bool stop_saves = preempted && recipe_.checkpoint.on_preempt == "save";
-      if (last || stop_saves || report.agreed.save ||
-          due(recipe_.checkpoint.every_steps, false))
+      if (last || stop_saves || report.agreed.save || due(recipe_.checkpoint.every_steps, false))
         save(last || stop_saves);
       if (preempted) return Outcome::preempted;
     }

@@ -64,8 +64,8 @@ double training_flops_per_token(const ModelOptions& model, int64_t sequence_leng
       static_cast<double>(model.num_hidden_layers) * (attention_weights + mlp_weights) +
       hidden * static_cast<double>(model.vocab_size);
   // q k^T and p v: 2 products of T * query multiply-adds a row, half of them masked.
-  const double attention = static_cast<double>(model.num_hidden_layers) * query *
-                           static_cast<double>(sequence_length);
+  const double attention =
+      static_cast<double>(model.num_hidden_layers) * query * static_cast<double>(sequence_length);
   return 6 * (weights + attention);
 }
 

@@ -27,13 +27,12 @@ GroupedQueryAttention::GroupedQueryAttention(LayerContext context, const std::st
       num_kv_heads_(model.kv_heads()),
       head_dim_(model.head_size()),
       rope_table_(std::move(rope_table)),
-      qkv_(context,
-           {matrix(prefix + "q_proj.weight", num_heads_ * head_dim_, model.hidden_size,
-                   model.initializer_range),
-            matrix(prefix + "k_proj.weight", num_kv_heads_ * head_dim_, model.hidden_size,
-                   model.initializer_range),
-            matrix(prefix + "v_proj.weight", num_kv_heads_ * head_dim_, model.hidden_size,
-                   model.initializer_range)}),
+      qkv_(context, {matrix(prefix + "q_proj.weight", num_heads_ * head_dim_, model.hidden_size,
+                            model.initializer_range),
+                     matrix(prefix + "k_proj.weight", num_kv_heads_ * head_dim_, model.hidden_size,
+                            model.initializer_range),
+                     matrix(prefix + "v_proj.weight", num_kv_heads_ * head_dim_, model.hidden_size,
+                            model.initializer_range)}),
       out_(context, {matrix(prefix + "o_proj.weight", model.hidden_size, num_heads_ * head_dim_,
                             residual_deviation(model))}) {}
 
@@ -89,10 +88,9 @@ Tensor GroupedQueryAttention::forward(const Tensor& x, const Micro& micro, Tape*
     keys = cached.k.row_slice(0, attend.key_length);
     values = cached.v.row_slice(0, attend.key_length);
   }
-  attention(context_.stream, attend, q(qkv), keys, values, micro.document_starts, out,
-            log_sum_exp);
+  attention(context_.stream, attend, q(qkv), keys, values, micro.document_starts, out, log_sum_exp);
   if (tape)
-    tape->frame<Saved>(this) = {qkv, out, log_sum_exp, micro.positions, micro.document_starts,
+    tape->frame<Saved>(this) = {qkv,   out, log_sum_exp, micro.positions, micro.document_starts,
                                 attend};
   return out_.forward(out, micro, tape);
 }

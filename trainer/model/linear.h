@@ -13,8 +13,8 @@ class Linear : public Layer {
   Linear(LayerContext context, std::vector<Parameter> members)
       : context_(context), weight_(context.store.add(std::move(members))) {}
 
-  Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;   // (T, in) -> (T, out)
-  Tensor backward_input(const Tensor& dy, Tape& tape) override;               // (T, out) -> (T, in)
+  Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;  // (T, in) -> (T, out)
+  Tensor backward_input(const Tensor& dy, Tape& tape) override;              // (T, out) -> (T, in)
   void backward_weight(Tape& tape) override;
   std::vector<int> parameters() const override;
 

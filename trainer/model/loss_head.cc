@@ -41,8 +41,8 @@ Tensor LossHead::forward(const Tensor& x, const Micro& micro, Tape* tape) {
     const int64_t rows = std::min(kChunkRows, x.rows() - first);
     const Tensor xs = x.row_slice(first, rows);
     const Tensor targets = micro.targets.column_slice(first, rows);
-    const Tensor scores = logits(xs);                          // (rows, V)
-    const Tensor stats(x.device(), wide, {rows, 3});           // of my slice of the vocabulary
+    const Tensor scores = logits(xs);                 // (rows, V)
+    const Tensor stats(x.device(), wide, {rows, 3});  // of my slice of the vocabulary
     const Tensor all(x.device(), wide, {slices.size() * rows, 3});
     const Tensor log_sum_exp(x.device(), wide, {rows});
     softmax_stats(stream, scores, targets, first_class, stats);

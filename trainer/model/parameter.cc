@@ -19,8 +19,12 @@ int64_t aligned(int64_t elements) {
 
 }  // namespace
 
-int64_t Parameter::rows() const { return shard.box.extent.size() < 2 ? 1 : shard.box.extent[0]; }
-int64_t Parameter::columns() const { return shard.box.extent.back(); }
+int64_t Parameter::rows() const {
+  return shard.box.extent.size() < 2 ? 1 : shard.box.extent[0];
+}
+int64_t Parameter::columns() const {
+  return shard.box.extent.back();
+}
 
 Stack ParameterStore::add(std::vector<Parameter> members) {
   check(values_.empty(), "ParameterStore: add() after allocate()");
@@ -49,8 +53,8 @@ Stack ParameterStore::add_use(Stack of) {
 void ParameterStore::allocate_for_inference(Device device, DType compute) {
   const DType wide = accumulation_type(compute);
   const int64_t n = padded_elements_;
-  masters_ = Tensor(device, wide, {1, n},
-                    compute == wide ? MemoryClass::weights : MemoryClass::optimizer);
+  masters_ =
+      Tensor(device, wide, {1, n}, compute == wide ? MemoryClass::weights : MemoryClass::optimizer);
   values_ = compute == wide ? masters_ : Tensor(device, compute, {1, n}, MemoryClass::weights);
   Stream stream(device);
   fill(stream, 0, masters_);
@@ -84,11 +88,10 @@ void ParameterStore::initialize(uint64_t seed) {
 #pragma omp parallel for
     for (int64_t row = 0; row < master.rows(); ++row)
       for (int64_t column = 0; column < master.columns(); ++column) {
-        const auto index = static_cast<uint64_t>((first_row + row) * global_columns +
-                                                 first_column + column);
-        const double draw = parameter.init_deviation == 0
-                                ? 1.0
-                                : parameter.init_deviation * philox.normal(index);
+        const auto index =
+            static_cast<uint64_t>((first_row + row) * global_columns + first_column + column);
+        const double draw =
+            parameter.init_deviation == 0 ? 1.0 : parameter.init_deviation * philox.normal(index);
         if (master.dtype() == DType::f64)
           master.row<double>(row)[column] = static_cast<float>(draw);  // the same start as f32
         else

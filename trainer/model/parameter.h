@@ -15,12 +15,12 @@
 namespace tessera {
 
 struct Parameter {
-  std::string name;                // Hugging Face's, with global layer numbers
-  ShardSpec shard;                 // the box of the global tensor that this rank holds
-  bool decay = true;               // weight decay applies
-  double init_deviation = 0;       // normal(0, deviation) by global element index; 0: all ones
-  int index = 0;                   // place in the store
-  FlatRange range;                 // elements of the flat buffers
+  std::string name;           // Hugging Face's, with global layer numbers
+  ShardSpec shard;            // the box of the global tensor that this rank holds
+  bool decay = true;          // weight decay applies
+  double init_deviation = 0;  // normal(0, deviation) by global element index; 0: all ones
+  int index = 0;              // place in the store
+  FlatRange range;            // elements of the flat buffers
 
   // (rows, columns) of my box; one-dimensional parameters are (1, n).
   int64_t rows() const;

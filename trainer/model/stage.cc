@@ -24,8 +24,7 @@ void Stage::begin_step(std::vector<Micro> micros, GradBuckets& buckets, bool wat
 
 Tensor Stage::through(const Micro& micro, Tape* tape, size_t num_layers) {
   Tensor x;
-  for (size_t layer = 0; layer < num_layers; ++layer)
-    x = layers_[layer]->forward(x, micro, tape);
+  for (size_t layer = 0; layer < num_layers; ++layer) x = layers_[layer]->forward(x, micro, tape);
   return x;
 }
 
@@ -78,7 +77,9 @@ void Stage::end_step() const {
           tapes_[micro].size(), "frames at the end of the step");
 }
 
-Tensor Stage::losses(const Micro& micro) { return through(micro, nullptr, layers_.size()); }
+Tensor Stage::losses(const Micro& micro) {
+  return through(micro, nullptr, layers_.size());
+}
 
 Tensor Stage::logits(const Micro& micro) {
   return head_->logits(through(micro, nullptr, layers_.size() - 1));

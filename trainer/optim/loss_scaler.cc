@@ -47,8 +47,8 @@ bool LossScaler::update(bool finite, int64_t step, const std::string& culprit) {
   ++skipped_in_a_row_;
   const double before = scale_;
   if (dynamic_) overflow();
-  const int64_t limit = dynamic_ ? std::max(kMaxSkipsWhileScaling, on_failure_.max_skips)
-                                 : on_failure_.max_skips;
+  const int64_t limit =
+      dynamic_ ? std::max(kMaxSkipsWhileScaling, on_failure_.max_skips) : on_failure_.max_skips;
   const bool stop = !dynamic_ && on_failure_.non_finite == "stop";
   check(!stop && skipped_in_a_row_ <= limit, ErrorKind::numeric,
         "diverged: step " + std::to_string(step) + " is the " + std::to_string(skipped_in_a_row_) +

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // AdamW over the flat buffers of a ParameterStore: parameter groups and their runs. Its arithmetic
-// is kernels/update.h; it is told the learning rate, clipping and loss scale, and owns none of them.
+// is kernels/update.h; it is told the learning rate, clipping and loss scale, and owns none of
+// them.
 #pragma once
 
 #include <vector>
