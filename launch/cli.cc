@@ -172,6 +172,9 @@ void add_recipe(CLI::App& app, VerbAction& action) {
   auto* list = recipe->add_subcommand("list", "the recipes that come with Tessera");
   list->add_option("directory", command->path, "default: the installed ones");
   list->callback([command, &action] { action = [command] { return recipe_list_verb(*command); }; });
+  recipe->add_subcommand("keys", "all keys as Markdown tables")->callback([&action] {
+    action = recipe_keys_verb;
+  });
   recipe->add_subcommand("schema", "JSON Schema for editors")->callback([&action] {
     action = recipe_schema_verb;
   });

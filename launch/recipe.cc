@@ -54,6 +54,11 @@ int recipe_list_verb(const RecipeCommand& command) {
   return 0;
 }
 
+int recipe_keys_verb() {
+  std::fputs(recipe_keys_markdown().c_str(), stdout);
+  return 0;
+}
+
 int recipe_schema_verb() {
   std::fputs(recipe_schema().c_str(), stdout);
   return 0;

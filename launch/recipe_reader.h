@@ -40,4 +40,7 @@ std::string resolved_yaml(const LoadedRecipe& loaded, const std::vector<std::str
 // JSON Schema (draft 2020-12) of recipe files, for editors.
 std::string recipe_schema();
 
+// Tables of all keys, by section, for docs/recipes.md.
+std::string recipe_keys_markdown();
+
 }  // namespace tessera

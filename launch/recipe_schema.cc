@@ -45,4 +45,25 @@ std::string recipe_schema() {
   return root.dump(2) + "\n";
 }
 
+std::string recipe_keys_markdown() {
+  const Recipe defaults;
+  std::string out;
+  std::string section = "-";
+  for (const RecipeField& field : recipe_fields()) {
+    const size_t dot = field.key.find('.');
+    const std::string here = dot == std::string::npos ? "" : field.key.substr(0, dot);
+    if (here != section) {
+      out += "\n## " + (here.empty() ? "Top level" : "`" + here + "`") +
+             "\n\n| key | default | meaning |\n|---|---|---|\n";
+      section = here;
+    }
+    std::string choices;
+    for (const std::string& choice : field.choices)
+      choices += (choices.empty() ? "" : ", ") + ("`" + choice + "`");
+    out += "| `" + field.key + "` | `" + field.write(defaults) + "` | " + field.doc +
+           (choices.empty() ? "" : "; one of " + choices) + " |\n";
+  }
+  return out;
+}
+
 }  // namespace tessera

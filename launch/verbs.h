@@ -80,6 +80,7 @@ int recipe_check_verb(const RecipeCommand& command);
 int recipe_show_verb(const RecipeCommand& command);
 int recipe_list_verb(const RecipeCommand& command);
 int recipe_schema_verb();
+int recipe_keys_verb();
 
 struct EvalCommand {
   std::string checkpoint;
