@@ -3,6 +3,7 @@
 // failed on it. A failure on any rank fails all of them, and a rank that waits for one which left a
 // test early ends the job instead of waiting until the test's time is up.
 #include <iostream>
+#include <string>
 
 #include <gtest/gtest.h>
 
@@ -17,9 +18,11 @@ World* the_world = nullptr;
 
 class FailurePrinter : public testing::EmptyTestEventListener {
   void OnTestPartResult(const testing::TestPartResult& result) override {
-    if (result.failed())
-      std::cerr << "rank " << world().rank() << ": " << result.file_name() << ":"
-                << result.line_number() << ": " << result.message() << std::endl;
+    if (!result.failed()) return;
+    // An exception has no place in the source.
+    const std::string place = result.file_name() ? result.file_name() : "outside any expectation";
+    std::cerr << "rank " << world().rank() << ": " << place << ":" << result.line_number() << ": "
+              << result.message() << std::endl;
   }
 };
 
