@@ -83,11 +83,13 @@ Tensor numbers_of(int rank, DType dtype, int64_t size) {
   return x;
 }
 
-// The reduction of numbers_of() all ranks; `rounded`: in dtype, else in its accumulation type.
-Tensor reduced(int ranks, DType dtype, int64_t size, Reduce op, bool rounded = true) {
+// The reduction of numbers_of() all ranks, from `first` on; `rounded`: in dtype, else in its
+// accumulation type.
+Tensor reduced(int ranks, DType dtype, int64_t size, Reduce op, bool rounded = true,
+               int first = 0) {
   const Tensor out(Device{}, rounded ? dtype : accumulation_type(dtype), {size});
   std::vector<Tensor> all;
-  for (int rank = 0; rank < ranks; ++rank) all.push_back(numbers_of(rank, dtype, size));
+  for (int rank = 0; rank < ranks; ++rank) all.push_back(numbers_of(first + rank, dtype, size));
   with_type(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     for (int64_t i = 0; i < size; ++i) {
@@ -175,22 +177,24 @@ TEST_P(EveryCommunicator, ReduceScattersNarrowNumbersIntoUnroundedSums) {
 }
 
 TEST_P(EveryCommunicator, CompletesSeveralReduceScattersInAnyOrder) {
-  constexpr int kInFlight = 5;
+  // Equal sizes follow each other: what one has in flight must not be given to the next.
+  const std::vector<int64_t> sizes = {4000, 4000, 4000, 13001, 13001, 1000};
+  const auto first_of = [](size_t i) { return 10 * static_cast<int>(i); };
   std::vector<Tensor> inputs, outputs;
   std::vector<std::unique_ptr<Pending>> pending;
-  for (int i = 0; i < kInFlight; ++i) {
-    inputs.push_back(numbers_of(all->rank(), DType::f32, 1000 + 3000 * i));
-    outputs.emplace_back(Device{}, DType::f32,
-                         std::initializer_list<int64_t>{part(inputs.back().size()).extent});
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    inputs.push_back(numbers_of(first_of(i) + all->rank(), DType::f32, sizes[i]));
+    outputs.push_back(Tensor(Device{}, DType::f32, {part(sizes[i]).extent}));
     pending.push_back(
         all->start_reduce_scatter(stream, inputs.back(), outputs.back(), Reduce::sum));
     for (const auto& other : pending) other->test();
   }
-  for (size_t i = kInFlight; i-- > 0;) {
+  for (size_t i = sizes.size(); i-- > 0;) {
     pending[i]->wait();
-    const int64_t size = inputs[i].size();
-    const Tensor expected = reduced(all->size(), DType::f32, size, Reduce::sum).flat();
-    EXPECT_TRUE(same_bits(outputs[i], expected.column_slice(part(size).first, part(size).extent)))
+    const Interval mine = part(sizes[i]);
+    const Tensor expected =
+        reduced(all->size(), DType::f32, sizes[i], Reduce::sum, true, first_of(i)).flat();
+    EXPECT_TRUE(same_bits(outputs[i], expected.column_slice(mine.first, mine.extent)))
         << "reduction " << i;
   }
 }

@@ -35,6 +35,11 @@ TEST(ReductionTree, OfFiveAddsPairsAndCarriesTheFifth) {
   EXPECT_EQ(sum_of({kBig, 1, 1, 1, -kBig}), 2);  // (big + 2) - big; in rank order: 0
 }
 
+TEST(ReductionTree, OfEightAddsTheHalvesLast) {
+  EXPECT_EQ(sum_of({kBig, 0, 0, 0, 1, 0, 1, -kBig}), 2);  // big + (1 + (1 - big)); serially: 0
+  EXPECT_EQ(sum_of({1, 0, 1, 0, 0, 0, kBig, 0}), kBig + 2);
+}
+
 TEST(ReductionTree, RoundsNarrowPartsOnceAtTheEnd) {
   // 256 has a bf16 step of 2: adding 1 four times in bf16 stays at 256, in f32 it is 260.
   const std::vector<bf16> parts = {to_bf16(256), to_bf16(1), to_bf16(1), to_bf16(1), to_bf16(1)};
