@@ -50,6 +50,8 @@ void check_model(const ModelOptions& model, Problems& problems) {
   problems.require(
       model.head_size() % 2 == 0, "model.head_dim",
       "rotary embedding needs an even head size, got " + std::to_string(model.head_size()));
+  problems.require(model.head_dim >= 0, "model.head_dim", "must not be negative");
+  problems.require(model.initializer_range > 0, "model.initializer_range", "must be above 0");
   problems.require(model.rms_norm_eps > 0, "model.rms_norm_eps", "must be above 0");
   problems.require(model.rope_theta > 0, "model.rope_theta", "must be above 0");
 }

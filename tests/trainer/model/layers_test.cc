@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every layer's two halves against finite differences in double precision: the gradient of
+// <dy, forward(x)> with respect to every element of x and of the weights.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/support/numeric.h"
+#include "trainer/model/block.h"
+#include "trainer/model/embedding.h"
+#include "trainer/model/gqa.h"
+#include "trainer/model/loss_head.h"
+#include "trainer/model/swiglu.h"
+
+namespace tessera::test {
+namespace {
+
+constexpr int64_t kSequences = 2, kLength = 5, kRows = kSequences * kLength;
+
+struct Layers : testing::Test {
+  Stream stream{kReference};
+  ParameterStore store;
+  Communicators comms;
+  LayerContext context{stream, store, comms, DType::f64};
+  Micro micro;
+
+  Layers() {
+    micro.num_sequences = kSequences;
+    micro.sequence_length = kLength;
+    micro.tokens = host_ints({3, 1, 4, 1, 5, 6, 2, 6, 5, 3});
+    micro.targets = host_ints({1, 4, -1, 5, 6, 2, 6, 5, 3, -1});
+    micro.positions = host_ints({0, 1, 2, 0, 1, 0, 1, 2, 3, 4});
+    micro.document_starts = host_ints({0, 0, 0, 3, 3, 0, 0, 0, 0, 0});
+    micro.dloss = 0.25;
+  }
+  static Tensor host_ints(const std::vector<int32_t>& values) {
+    const Tensor out(kReference, DType::i32, {static_cast<int64_t>(values.size())});
+    std::copy(values.begin(), values.end(), out.as<int32_t>());
+    return out;
+  }
+  void allocate() {
+    store.allocate(kReference, DType::f64);
+    const Philox philox{5, 0};
+    for (const Parameter& parameter : store.all()) {
+      double* element = store.view(store.masters(), parameter.index).as<double>();
+      for (int64_t i = 0; i < parameter.range.count; ++i)
+        element[i] = 0.5 * philox.normal(static_cast<uint64_t>(parameter.range.first + i));
+    }
+  }
+
+  // Central differences of objective() with respect to each of `elements`.
+  template <typename Objective>
+  static void expect_slopes(const Objective& objective, const Tensor& elements,
+                            const Tensor& gradient, const std::string& what) {
+    ASSERT_EQ(elements.size(), gradient.size()) << what;
+    constexpr double kStep = 1e-5;
+    double largest = 0;
+    for (int64_t i = 0; i < gradient.size(); ++i)
+      largest = std::max(largest, std::abs(gradient.as<double>()[i]));
+    EXPECT_GT(largest, 1e-3) << what << ": nothing flows here";
+    for (int64_t i = 0; i < elements.size(); ++i) {
+      double& element = elements.as<double>()[i];
+      const double before = element;
+      element = before + kStep;
+      const double above = objective();
+      element = before - kStep;
+      const double below = objective();
+      element = before;
+      EXPECT_NEAR((above - below) / (2 * kStep), gradient.as<double>()[i], 1e-6 * largest)
+          << what << ", element " << i;
+    }
+  }
+
+  void expect_weight_slopes(const std::function<double()>& objective) {
+    for (const Parameter& parameter : store.all())
+      expect_slopes(objective, store.view(store.masters(), parameter.index),
+                    store.view(store.grads(), parameter.index), parameter.name);
+  }
+
+  void expect_gradients(Layer& layer, int64_t width) {
+    const Tensor x = normal(DType::f64, kRows, width, 8);
+    Tape tape;
+    const Tensor y = layer.forward(x, micro, &tape);
+    const Tensor dy = normal(DType::f64, y.rows(), y.columns(), 9);
+    store.zero_grads(stream);
+    const Tensor dx = layer.backward_input(dy, tape);
+    for (const double gradient : values_of(store.grads()))
+      ASSERT_EQ(gradient, 0) << "backward_input touched a parameter's gradient";
+    layer.backward_weight(tape);
+    EXPECT_TRUE(tape.empty()) << tape.size() << " frames are left";
+
+    const auto objective = [&] {
+      const Tensor out = layer.forward(x, micro, nullptr);
+      double sum = 0;
+      for (int64_t i = 0; i < out.size(); ++i) sum += out.as<double>()[i] * dy.as<double>()[i];
+      return sum;
+    };
+    expect_slopes(objective, x, dx, "input");
+    expect_weight_slopes(objective);
+
+    // Each call adds its share: twice gives twice.
+    const std::vector<double> once = values_of(store.grads());
+    layer.forward(x, micro, &tape);
+    layer.backward_input(dy, tape);
+    layer.backward_weight(tape);
+    const std::vector<double> twice = values_of(store.grads());
+    for (size_t i = 0; i < once.size(); ++i) EXPECT_NEAR(twice[i], 2 * once[i], 1e-12);
+  }
+
+  static ModelOptions grouped_model() {
+    ModelOptions model;
+    model.hidden_size = 6;
+    model.num_attention_heads = 4;
+    model.num_key_value_heads = 2;
+    model.head_dim = 4;  // 4 x 4 is not the hidden size
+    return model;
+  }
+  std::unique_ptr<GroupedQueryAttention> attention() {
+    const ModelOptions model = grouped_model();
+    return std::make_unique<GroupedQueryAttention>(
+        context, "attention.", model,
+        rope_table(kReference, DType::f64, rope_inverse_frequencies(4, 100), kLength));
+  }
+};
+
+TEST_F(Layers, LinearOfAStackHasTheGradientsOfBothMembers) {
+  Linear linear(context, {matrix("a", 3, 7, 1), matrix("b", 4, 7, 1)});
+  allocate();
+  EXPECT_EQ(linear.parameters(), (std::vector<int>{0, 1}));
+  expect_gradients(linear, 7);
+}
+
+TEST_F(Layers, RmsNormHasItsGradients) {
+  RmsNorm norm(context, "norm", 7, 1e-5);
+  allocate();
+  expect_gradients(norm, 7);
+}
+
+TEST_F(Layers, GroupedQueryAttentionHasItsGradients) {
+  const auto layer = attention();
+  allocate();
+  EXPECT_EQ(layer->parameters(), (std::vector<int>{0, 1, 2, 3}));
+  expect_gradients(*layer, 6);
+}
+
+TEST_F(Layers, AttentionSeesNeitherTheFutureNorOtherDocumentsNorSequences) {
+  const auto layer = attention();
+  allocate();
+  const Tensor x = normal(DType::f64, kRows, 6, 8);
+  const std::vector<double> before = values_of(layer->forward(x, micro, nullptr));
+  for (int64_t i = 0; i < 6; ++i) x.row<double>(3)[i] += 1;  // the second document's first row
+  const std::vector<double> after = values_of(layer->forward(x, micro, nullptr));
+  for (size_t row = 0; row < kRows; ++row) {
+    const bool changed = !std::equal(before.begin() + static_cast<long>(row) * 6,
+                                     before.begin() + static_cast<long>(row + 1) * 6,
+                                     after.begin() + static_cast<long>(row) * 6);
+    EXPECT_EQ(changed, row == 3 || row == 4) << "row " << row;
+  }
+}
+
+TEST_F(Layers, SwiGluHasItsGradients) {
+  SwiGlu layer(context, "mlp.", 6, 9, 1, 1);
+  allocate();
+  EXPECT_EQ(layer.parameters(), (std::vector<int>{0, 1, 2}));
+  expect_gradients(layer, 6);
+}
+
+TEST_F(Layers, ResidualBranchHasItsGradients) {
+  auto norm = std::make_unique<RmsNorm>(context, "norm", 6, 1e-5);
+  ResidualBranch branch(context, std::move(norm), attention());
+  allocate();
+  EXPECT_EQ(branch.parameters(), (std::vector<int>{0, 1, 2, 3, 4}));
+  expect_gradients(branch, 6);
+}
+
+TEST_F(Layers, EmbeddingAddsTheGradientsOfRepeatedTokens) {
+  Embedding layer(context, "table", 8, 3, 1, true);
+  allocate();
+  Tape tape;
+  layer.forward({}, micro, &tape);
+  const Tensor dy = normal(DType::f64, kRows, 3, 9);
+  EXPECT_TRUE(layer.backward_input(dy, tape).empty());
+  layer.backward_weight(tape);
+  EXPECT_TRUE(tape.empty());
+  expect_weight_slopes([&] {
+    const Tensor out = layer.forward({}, micro, nullptr);
+    double sum = 0;
+    for (int64_t i = 0; i < out.size(); ++i) sum += out.as<double>()[i] * dy.as<double>()[i];
+    return sum;
+  });
+}
+
+TEST_F(Layers, LossHeadHasItsGradientsAndIgnoresRowsWithoutTarget) {
+  LossHead head(context, store.add(matrix("head", 8, 6, 1)), false);
+  allocate();
+  EXPECT_EQ(head.parameters(), std::vector<int>{0});
+  const Tensor x = normal(DType::f64, kRows, 6, 8);
+  Tape tape;
+  const Tensor loss = head.forward(x, micro, &tape);
+  const Tensor dx = head.backward_input({}, tape);
+  head.backward_weight(tape);
+  EXPECT_TRUE(tape.empty());
+  for (const int64_t row : {2, 9}) {  // target -1
+    EXPECT_EQ(loss.as<double>()[row], 0);
+    for (int64_t i = 0; i < 6; ++i) EXPECT_EQ(dx.row<double>(row)[i], 0);
+  }
+  // From the logits, by the definition.
+  const Tensor logits = head.logits(x);
+  double sum = 0;
+  for (int64_t i = 0; i < 8; ++i) sum += std::exp(logits.row<double>(1)[i]);
+  EXPECT_NEAR(loss.as<double>()[1], std::log(sum) - logits.row<double>(1)[4], 1e-12);
+
+  const auto objective = [&] {
+    double total = 0;
+    for (const double row : values_of(head.forward(x, micro, nullptr))) total += row;
+    return micro.dloss * total;
+  };
+  expect_slopes(objective, x, dx, "input");
+  expect_weight_slopes(objective);
+}
+
+TEST_F(Layers, TiedLossHeadAddsItsGradientToTheEmbeddingsOnce) {
+  Embedding table(context, "table", 8, 6, 1, true);
+  LossHead head(context, store.add_use(table.table()), true);
+  allocate();
+  EXPECT_TRUE(head.parameters().empty()) << "the embedding reports the parameter";
+  Tape tape;
+  head.forward(table.forward({}, micro, &tape), micro, &tape);
+  table.backward_input(head.backward_input({}, tape), tape);
+  head.backward_weight(tape);
+  table.backward_weight(tape);
+  EXPECT_TRUE(tape.empty());
+  store.fold_uses(stream, 0);
+  expect_weight_slopes([&] {
+    double total = 0;
+    for (const double row :
+         values_of(head.forward(table.forward({}, micro, nullptr), micro, nullptr)))
+      total += row;
+    return micro.dloss * total;
+  });
+}
+
+TEST_F(Layers, LossHeadGivesEachRowTheSameWhateverTheNumberOfRows) {
+  LossHead head(context, store.add(matrix("head", 8, 6, 1)), false);
+  allocate();
+  constexpr int64_t kMany = 2500;  // more than two of the head's chunks, and a rest
+  std::vector<int32_t> targets;
+  for (int64_t row = 0; row < kMany; ++row) targets.push_back(static_cast<int32_t>(row % 9) - 1);
+  Micro many = micro;
+  many.num_sequences = 1;
+  many.sequence_length = kMany;
+  many.targets = host_ints(targets);
+  const Tensor x = normal(DType::f64, kMany, 6, 8);
+  Tape tape;
+  const std::vector<double> losses = values_of(head.forward(x, many, &tape));
+  const std::vector<double> dx = values_of(head.backward_input({}, tape));
+  const std::vector<double> dweight = values_of(store.grads());
+  store.zero_grads(stream);
+  for (int64_t first = 0; first < kMany; first += 500) {
+    Micro part = many;
+    part.sequence_length = 500;
+    part.targets = many.targets.column_slice(first, 500);
+    const Tensor rows = head.forward(x.row_slice(first, 500), part, &tape);
+    const Tensor drows = head.backward_input({}, tape);
+    for (int64_t row = 0; row < 500; ++row) {
+      ASSERT_EQ(rows.as<double>()[row], losses[static_cast<size_t>(first + row)]);
+      for (int64_t i = 0; i < 6; ++i)
+        ASSERT_EQ(drows.row<double>(row)[i], dx[static_cast<size_t>((first + row) * 6 + i)]);
+    }
+  }
+  const std::vector<double> summed = values_of(store.grads());
+  for (size_t i = 0; i < summed.size(); ++i) EXPECT_NEAR(summed[i], dweight[i], 1e-10);
+}
+
+}  // namespace
+}  // namespace tessera::test

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/recipe.h"
+
+#include <functional>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/support/tiny_model.h"
+
+namespace tessera::test {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+Recipe sound() {
+  return tiny_recipe("corpus");
+}
+
+struct Rule {
+  std::string key;
+  std::function<void(Recipe&)> break_it;
+  ErrorKind kind = ErrorKind::usage;
+};
+
+const std::vector<Rule> kRules = {
+    {"recipe", [](Recipe& r) { r.version = 2; }},
+    {"name", [](Recipe& r) { r.name = ""; }},
+    {"model.architecture", [](Recipe& r) { r.model.architecture = "gpt"; }},
+    {"model.vocab_size", [](Recipe& r) { r.model.vocab_size = 0; }},
+    {"model.hidden_size", [](Recipe& r) { r.model.hidden_size = 0; }},
+    {"model.intermediate_size", [](Recipe& r) { r.model.intermediate_size = 0; }},
+    {"model.num_hidden_layers", [](Recipe& r) { r.model.num_hidden_layers = 0; }},
+    {"model.num_attention_heads", [](Recipe& r) { r.model.num_attention_heads = 0; }},
+    {"model.num_key_value_heads", [](Recipe& r) { r.model.num_key_value_heads = 3; }},
+    {"model.num_key_value_heads", [](Recipe& r) { r.model.num_key_value_heads = -1; }},
+    {"model.hidden_size", [](Recipe& r) { r.model.hidden_size = 18; }},
+    {"model.head_dim", [](Recipe& r) { r.model.head_dim = 5; }},
+    {"model.head_dim", [](Recipe& r) { r.model.head_dim = -2; }},
+    {"model.initializer_range", [](Recipe& r) { r.model.initializer_range = 0; }},
+    {"model.rms_norm_eps", [](Recipe& r) { r.model.rms_norm_eps = 0; }},
+    {"model.rope_theta", [](Recipe& r) { r.model.rope_theta = -1; }},
+    {"model.max_position_embeddings", [](Recipe& r) { r.model.max_position_embeddings = 11; }},
+    {"data.train", [](Recipe& r) { r.data.train = ""; }},
+    {"data.blend",
+     [](Recipe& r) {
+       r.data.blend = {{"other", 1}};
+     }},
+    {"data.blend",
+     [](Recipe& r) {
+       r.data.train = "";
+       r.data.blend = {{"one", 1}, {"two", 0}};
+     }},
+    {"data.sequence_length", [](Recipe& r) { r.data.sequence_length = 0; }},
+    {"batch.global", [](Recipe& r) { r.batch.global = 0; }},
+    {"batch.micro", [](Recipe& r) { r.batch.micro = 0; }},
+    {"batch.global", [](Recipe& r) { r.batch.global = 6; }, ErrorKind::capacity},
+    {"parallel.data", [](Recipe& r) { r.parallel.data = 4; }, ErrorKind::capacity},
+    {"parallel.tensor", [](Recipe& r) { r.parallel.tensor = 2; }, ErrorKind::capacity},
+    {"parallel.pipeline", [](Recipe& r) { r.parallel.pipeline = 2; }, ErrorKind::capacity},
+    {"parallel.context", [](Recipe& r) { r.parallel.context = 2; }, ErrorKind::capacity},
+    {"parallel.expert", [](Recipe& r) { r.parallel.expert = 2; }, ErrorKind::capacity},
+    {"parallel.expert_tensor", [](Recipe& r) { r.parallel.expert_tensor = 2; },
+     ErrorKind::capacity},
+    {"parallel.zero", [](Recipe& r) { r.parallel.zero = 1; }, ErrorKind::capacity},
+    {"parallel.schedule", [](Recipe& r) { r.parallel.schedule = "gpipe"; }, ErrorKind::capacity},
+    {"parallel.recompute", [](Recipe& r) { r.parallel.recompute = "full"; }, ErrorKind::capacity},
+    {"precision.compute", [](Recipe& r) { r.precision.compute = "f8"; }},
+    {"precision.master_weights", [](Recipe& r) { r.precision.master_weights = "bf16"; }},
+    {"precision.reduce", [](Recipe& r) { r.precision.reduce = "bf16"; }},
+    {"precision.loss_scaling.mode", [](Recipe& r) { r.precision.loss_scaling.mode = "on"; }},
+    {"precision.loss_scaling.style", [](Recipe& r) { r.precision.loss_scaling.style = "apex"; }},
+    {"precision.loss_scaling.initial", [](Recipe& r) { r.precision.loss_scaling.initial = 0; }},
+    {"precision.loss_scaling.min", [](Recipe& r) { r.precision.loss_scaling.min = 0; }},
+    {"precision.loss_scaling.growth_interval",
+     [](Recipe& r) { r.precision.loss_scaling.growth_interval = 0; }},
+    {"precision.loss_scaling.hysteresis",
+     [](Recipe& r) { r.precision.loss_scaling.hysteresis = 0; }},
+    {"optimizer.name", [](Recipe& r) { r.optimizer.name = "sgd"; }},
+    {"optimizer.lr", [](Recipe& r) { r.optimizer.lr = 0; }},
+    {"optimizer.betas", [](Recipe& r) { r.optimizer.betas = {0.9}; }},
+    {"optimizer.betas",
+     [](Recipe& r) {
+       r.optimizer.betas = {0.9, 1};
+     }},
+    {"optimizer.eps", [](Recipe& r) { r.optimizer.eps = 0; }},
+    {"optimizer.weight_decay", [](Recipe& r) { r.optimizer.weight_decay = -1; }},
+    {"optimizer.grad_clip", [](Recipe& r) { r.optimizer.grad_clip = -1; }},
+    {"lr_schedule.kind", [](Recipe& r) { r.lr_schedule.kind = "linear"; }},
+    {"lr_schedule.warmup_steps", [](Recipe& r) { r.lr_schedule.warmup_steps = -1; }},
+    {"lr_schedule.decay_steps", [](Recipe& r) { r.lr_schedule.decay_steps = -1; }},
+    {"lr_schedule.min_lr_ratio", [](Recipe& r) { r.lr_schedule.min_lr_ratio = 1.5; }},
+    {"run.steps", [](Recipe& r) { r.run.steps = 0; }},
+    {"run.log_every", [](Recipe& r) { r.run.log_every = 0; }},
+    {"run.device", [](Recipe& r) { r.run.device = "tpu"; }},
+    {"run.determinism", [](Recipe& r) { r.run.determinism = "none"; }},
+    {"checkpoint.on_preempt", [](Recipe& r) { r.checkpoint.on_preempt = "ignore"; }},
+    {"on_failure.non_finite", [](Recipe& r) { r.on_failure.non_finite = "ignore"; }},
+    {"checkpoint.max_failures", [](Recipe& r) { r.checkpoint.max_failures = 0; }},
+};
+
+TEST(Validate, FindsNothingWrongWithASoundRecipe) {
+  for (const int ranks : {0, 1, 2, 4}) EXPECT_TRUE(validate(sound(), ranks).empty()) << ranks;
+}
+
+TEST(Validate, NamesTheKeyOfEveryRuleThatIsBroken) {
+  for (const Rule& rule : kRules) {
+    Recipe recipe = sound();
+    rule.break_it(recipe);
+    const std::vector<RecipeProblem> problems = validate(recipe, 2);
+    ASSERT_EQ(problems.size(), 1u) << rule.key << (problems.empty() ? "" : problems[0].message);
+    EXPECT_EQ(problems[0].key, rule.key) << problems[0].message;
+    EXPECT_EQ(problems[0].kind, rule.kind) << rule.key;
+    EXPECT_FALSE(problems[0].message.empty()) << rule.key;
+  }
+}
+
+TEST(Validate, TellsEverythingAtOnceAndTheNearestLegalBatches) {
+  Recipe recipe = sound();
+  recipe.run.steps = 0;
+  recipe.optimizer.lr = 0;
+  recipe.batch.global = 7;
+  const std::vector<RecipeProblem> problems = validate(recipe, 2);
+  ASSERT_EQ(problems.size(), 3u);
+  EXPECT_THAT(problems[0].message, AllOf(HasSubstr("7 sequences"), HasSubstr("microbatches of 2"),
+                                         HasSubstr("on 2 data rank(s)"), HasSubstr("4 or 8")));
+  EXPECT_THAT(problems[1].message, HasSubstr("above 0"));
+  // Without a number of ranks the batch cannot be judged.
+  EXPECT_EQ(validate(recipe, 0).size(), 2u);
+}
+
+TEST(Recipe, ComputesInF64OnTheReference) {
+  Recipe recipe = sound();
+  recipe.precision.compute = "bf16";
+  EXPECT_EQ(recipe.compute_type(), DType::bf16);
+  recipe.run.device = "reference";
+  EXPECT_EQ(recipe.compute_type(), DType::f64);
+}
+
+}  // namespace
+}  // namespace tessera::test

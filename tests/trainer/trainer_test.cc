@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/trainer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "checkpoint/load.h"
+#include "checkpoint/writer.h"
+#include "kernels/cpu_path.h"
+#include "tests/support/errors.h"
+#include "tests/support/temporary.h"
+#include "tests/support/tiny_model.h"
+
+namespace tessera::test {
+namespace {
+
+using testing::HasSubstr;
+
+struct Training : testing::Test {
+  TemporaryDirectory directory;
+  Communicators alone;
+  const int threads = cpu_threads();
+
+  // Kernels this small are quicker on one thread.
+  Training() {
+    set_cpu_threads(1);
+    write_tiny_tokens(directory / "tokens");
+  }
+  ~Training() override { set_cpu_threads(threads); }
+  Recipe recipe(const std::string& compute = "f32") const {
+    return tiny_recipe(directory / "tokens", compute);
+  }
+  std::vector<double> losses(Trainer& trainer, int steps) const {
+    std::vector<double> all;
+    for (int step = 0; step < steps; ++step) all.push_back(trainer.step({}).loss);
+    return all;
+  }
+};
+
+TEST_F(Training, LowersTheLossInEveryType) {
+  for (const char* compute : {"f32", "bf16", "f16"}) {
+    Trainer trainer(recipe(compute), Device{}, alone);
+    const std::vector<double> all = losses(trainer, 40);
+    EXPECT_NEAR(all[0], std::log(29.0), 0.4) << compute << ": it knows nothing yet";
+    EXPECT_LT(all.back(), 0.75 * all[0]) << compute;
+  }
+}
+
+TEST_F(Training, ReportsWhatItDid) {
+  Trainer trainer(recipe(), Device{}, alone);
+  EXPECT_EQ(trainer.num_parameters(),
+            2 * 29 * 16 + 16 + 2 * (2 * 16 + 16 * (16 + 8 + 8 + 16) + 3 * 16 * 24));
+  const StepReport first = trainer.step({});
+  EXPECT_EQ(first.step, 1);
+  EXPECT_EQ(first.updates, 1);
+  EXPECT_TRUE(first.applied);
+  EXPECT_EQ(first.target_tokens, 8 * 12);
+  EXPECT_EQ(first.loss_scale, 1);
+  EXPECT_NEAR(first.learning_rate, 1e-2 / 3, 1e-9);
+  EXPECT_GT(first.grad_norm, 0);
+  EXPECT_FALSE(first.agreed.save || first.agreed.stop);
+  const StepReport second = trainer.step({.save = true, .stop = true});
+  EXPECT_EQ(second.tokens, 2 * 8 * 12);
+  EXPECT_TRUE(second.agreed.save && second.agreed.stop);
+}
+
+TEST_F(Training, OfTheReferenceGivesTheSameLossesWithinRounding) {
+  Recipe reference = recipe();
+  reference.run.device = "reference";
+  Trainer exact(reference, Device{Device::Kind::reference, 0}, alone);
+  Trainer trainer(recipe(), Device{}, alone);
+  const std::vector<double> truth = losses(exact, 5), actual = losses(trainer, 5);
+  for (size_t step = 0; step < truth.size(); ++step)
+    EXPECT_NEAR(actual[step] / truth[step], 1, 1e-5) << "step " << step;
+}
+
+TEST_F(Training, ResumesToTheSameBits) {
+  for (const char* compute : {"f32", "bf16", "f16"}) {
+    Recipe options = recipe(compute);
+    options.precision.loss_scaling.growth_interval = 2;  // so that the scaler's state matters
+    Trainer whole(options, Device{}, alone);
+    const std::vector<double> all = losses(whole, 6);
+
+    PosixStorage storage;
+    const std::string root = directory / (std::string("checkpoints-") + compute);
+    make_directories(storage, root);
+    Trainer first(options, Device{}, alone);
+    losses(first, 3);
+    save_checkpoint(storage, alone.world(), root, {"run", 3, "", ""}, first.state());
+
+    options.run.seed += 1;  // other initial weights: all of them must come from the checkpoint
+    Trainer second(options, Device{}, alone);
+    State state = second.state();
+    ASSERT_TRUE(load_newest(storage, alone.world(), root, state));
+    second.restore(state);
+    EXPECT_EQ(second.steps_done(), 3);
+    EXPECT_EQ(second.tokens_seen(), first.tokens_seen());
+    const std::vector<double> rest = losses(second, 3);
+    EXPECT_EQ(rest, std::vector<double>(all.begin() + 3, all.end())) << compute;
+    EXPECT_TRUE(weight_bits(second) == weight_bits(whole)) << compute;
+  }
+}
+
+TEST_F(Training, RefusesAStateWithoutItsScalars) {
+  Trainer trainer(recipe(), Device{}, alone);
+  State state = trainer.state();
+  state.scalars.erase("cursor");
+  EXPECT_THAT(error_of([&] { trainer.restore(state); }), HasSubstr("no scalar 'cursor'"));
+  state.scalars["cursor"] = "12x";
+  EXPECT_THAT(error_of([&] { trainer.restore(state); }), HasSubstr("not a whole number: '12x'"));
+}
+
+TEST_F(Training, InSmallMicrobatchesIsTheSameAsInOne) {
+  const auto losses_with = [&](int64_t micro) {
+    Recipe options = recipe();
+    options.batch.micro = micro;
+    Trainer trainer(options, Device{}, alone);
+    return losses(trainer, 6);
+  };
+  const std::vector<double> one = losses_with(8);
+  for (const int64_t micro : {1, 4}) {
+    const std::vector<double> many = losses_with(micro);
+    for (size_t step = 0; step < one.size(); ++step)
+      EXPECT_NEAR(many[step] / one[step], 1, 1e-5) << "step " << step << ", micro " << micro;
+  }
+}
+
+TEST_F(Training, GivesTheSameBitsOnAnyNumberOfThreads) {
+  for (const char* compute : {"f32", "bf16"}) {
+    std::string one;
+    for (const int count : {1, 2, 3}) {
+      set_cpu_threads(count);
+      Trainer trainer(recipe(compute), Device{}, alone);
+      losses(trainer, 2);
+      if (count == 1)
+        one = weight_bits(trainer);
+      else
+        EXPECT_TRUE(weight_bits(trainer) == one) << compute << " on " << count << " threads";
+    }
+  }
+}
+
+TEST_F(Training, InF16SkipsStepsUntilTheScaleFitsAndNamesATensor) {
+  Recipe options = recipe("f16");
+  options.precision.loss_scaling.initial = 0x1p24;
+  Trainer trainer(options, Device{}, alone);
+  const std::string start = weight_bits(trainer);
+  int skipped = 0;
+  StepReport report = trainer.step({});
+  for (; !report.applied; report = trainer.step({})) {
+    ++skipped;
+    EXPECT_THAT(report.overflow, HasSubstr("weight grad on data rank 0"));
+    EXPECT_EQ(report.updates, 0);
+    EXPECT_EQ(report.step, skipped);
+    EXPECT_EQ(report.loss_scale, std::ldexp(1.0, 25 - skipped));
+    EXPECT_TRUE(std::isfinite(report.loss)) << "the loss itself is not scaled";
+    EXPECT_TRUE(weight_bits(trainer) == start) << "a skipped step leaves the weights alone";
+    ASSERT_LT(skipped, 20);
+  }
+  EXPECT_GE(skipped, 1);
+  EXPECT_EQ(report.updates, 1);
+  EXPECT_EQ(report.step, skipped + 1);
+  EXPECT_FALSE(weight_bits(trainer) == start);
+  EXPECT_LT(losses(trainer, 30).back(), 0.8 * report.loss);
+}
+
+TEST_F(Training, StopsWithTheNameOfTheTensorWhenItDiverges) {
+  Recipe options = recipe();
+  options.on_failure.max_skips = 2;
+  Trainer trainer(options, Device{}, alone);
+  State weights = trainer.weights();
+  for (const StateEntry& entry : weights.entries)
+    if (entry.name == "model.layers.1.mlp.up_proj.weight")
+      entry.tensor.as<float>()[0] = std::numeric_limits<float>::quiet_NaN();
+  trainer.publish_weights();
+  for (int step = 0; step < 2; ++step) EXPECT_FALSE(trainer.step({}).applied);
+  const std::string error = error_of([&] { trainer.step({}); });
+  EXPECT_THAT(error, HasSubstr("numeric: "));
+  EXPECT_THAT(error, HasSubstr("first: "));
+  EXPECT_THAT(error, HasSubstr("weight grad"));
+}
+
+TEST_F(Training, ClipsTheGradientByItsGlobalNorm) {
+  // Adam's first step does not depend on the size of the gradient, its moments do.
+  Recipe options = recipe();
+  options.optimizer.grad_clip = 0;
+  Trainer free(options, Device{}, alone);
+  const double norm = free.step({}).grad_norm;
+  options.optimizer.grad_clip = norm / 4;
+  Trainer clipped(options, Device{}, alone);
+  EXPECT_EQ(clipped.step({}).grad_norm, norm) << "reported before clipping";
+  const float* whole = free.parameters().first_moments().as<float>();
+  const float* cut = clipped.parameters().first_moments().as<float>();
+  double largest = 0;
+  for (int64_t i = 0; i < free.parameters().first_moments().size(); ++i) {
+    ASSERT_NEAR(cut[i], whole[i] / 4, 1e-5 * std::abs(whole[i]) + 1e-12);
+    largest = std::max(largest, std::abs(double{whole[i]}));
+  }
+  EXPECT_GT(largest, 1e-4);
+  double squares = 0;  // the first moment is 0.1 times the gradient
+  for (int64_t i = 0; i < free.parameters().first_moments().size(); ++i)
+    squares += 100.0 * whole[i] * whole[i];
+  EXPECT_NEAR(std::sqrt(squares) / norm, 1, 1e-5);
+}
+
+TEST_F(Training, EvaluatesTheSameWhateverTheMicrobatch) {
+  Recipe options = recipe();
+  options.data.validation = options.data.train;
+  Trainer trainer(options, Device{}, alone);
+  const EvalReport before = trainer.evaluate();
+  EXPECT_NEAR(before.loss, std::log(29.0), 0.4);
+  EXPECT_EQ(before.perplexity(), std::exp(before.loss));
+  EXPECT_EQ(before.bits_per_byte, 0) << "no tokenizer";
+  options.batch.micro = 8;
+  Trainer other(options, Device{}, alone);
+  EXPECT_EQ(other.evaluate().tokens, before.tokens);
+  EXPECT_NEAR(other.evaluate().loss, before.loss, 1e-6);
+  losses(trainer, 30);
+  EXPECT_LT(trainer.evaluate().loss, 0.8 * before.loss);
+}
+
+}  // namespace
+}  // namespace tessera::test
