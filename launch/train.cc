@@ -300,9 +300,7 @@ class TrainRun {
   double flops_per_token_ = 0;
 };
 
-}  // namespace
-
-int train_verb(const TrainCommand& command) {
+int train_in_world(const TrainCommand& command) {
   World world;
   const log::Level level = command.verbosity > 0   ? log::Level::debug
                            : command.verbosity < 0 ? log::Level::warn
@@ -323,6 +321,15 @@ int train_verb(const TrainCommand& command) {
     log::error("internal error:", error.what());
     World::abort(exit_code(ErrorKind::internal));
   }
+}
+
+}  // namespace
+
+int train_verb(const TrainCommand& command) {
+  const int code = train_in_world(command);
+  // srun --kill-on-bad-exit kills whoever is not gone yet, and then reports that instead of 75.
+  if (code == kPreempted) std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  return code;
 }
 
 }  // namespace tessera
