@@ -100,6 +100,46 @@ TEST(Resume, Usr1SavesAndExitsWith75) {
   expect_continues("preempted", last);
 }
 
+TEST(Resume, AStoppedRankEndsTheJobWith7AndTheWaitIsNamed) {
+  Program job(Workshop::train_words(2, "stopped", longer({"on_failure.hang_timeout=3s"})),
+              workshop().options());
+  ASSERT_TRUE(workshop().wait_for_step(job, "stopped", 7)) << job.err();
+  const std::vector<pid_t> ranks = job.children();
+  ASSERT_EQ(ranks.size(), 2u);
+  ::kill(ranks.back(), SIGSTOP);
+  const ProgramResult stopped = job.wait(20);
+  EXPECT_FALSE(stopped.timed_out);
+  EXPECT_EQ(stopped.exit_code, 7) << stopped.err;
+  EXPECT_NE(stopped.err.find("s for the other ranks (on_failure.hang_timeout)"), std::string::npos)
+      << stopped.err;
+  expect_continues("stopped", newest_checkpoint("stopped"));
+}
+
+TEST(Resume, TermSavesBeforeMpirunKills) {
+  Program job(Workshop::train_words(2, "terminated", kLong), workshop().options());
+  ASSERT_TRUE(workshop().wait_for_step(job, "terminated", 3)) << job.err();
+  job.signal(SIGTERM);
+  const ProgramResult terminated = job.wait(20);
+  EXPECT_NE(terminated.exit_code, 0);
+  EXPECT_EQ(newest_checkpoint("terminated"), workshop().last_step("terminated")) << terminated.err;
+  expect_continues("terminated", newest_checkpoint("terminated"));
+}
+
+TEST(Resume, AnotherInstructionSetPathIsWarnedOf) {
+  if (const std::string reason = lacks_path("v3"); !reason.empty()) GTEST_SKIP() << reason;
+  const auto resumed_on = [](const std::string& path) {
+    return workshop().train(2, "paths", {"--check"}, {{"TESSERA_CPU_PATH", path}});
+  };
+  const Environment v3 = {{"TESSERA_CPU_PATH", "v3"}};
+  ASSERT_EQ(workshop().train(2, "paths", {"--steps", "2"}, v3).exit_code, 0);
+  const ProgramResult other = resumed_on("v2"), same = resumed_on("v3");
+  EXPECT_NE(other.err.find("W012 saved under another instruction-set path than x86-64-v2"),
+            std::string::npos)
+      << other.err;
+  EXPECT_EQ(same.exit_code, 0) << same.err;
+  EXPECT_EQ(same.err.find("W012"), std::string::npos) << same.err;
+}
+
 TEST(Resume, AnotherNumberOfRanksGoesOnWithTheSameTokens) {
   ASSERT_EQ(workshop().train(2, "grown", {"--steps", "10"}).exit_code, 0);
   const ProgramResult rest = workshop().train(4, "grown", {"--steps", "15"});
