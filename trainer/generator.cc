@@ -10,6 +10,7 @@
 #include "kernels/base/random.h"
 #include "kernels/copy.h"
 #include "kernels/reduce.h"
+#include "trainer/trainer.h"
 
 namespace tessera {
 namespace {
@@ -98,14 +99,21 @@ Tensor LanguageModel::logits(std::span<const int32_t> tokens) {
   return stage_->logits(micro(tokens, 0, false));
 }
 
-double LanguageModel::loss(std::span<const int32_t> tokens) {
-  if (tokens.size() < 2) return 0;
+double LanguageModel::sum_of_losses(const Micro& micro) {
   const Tensor words(stream_.device(), DType::i64, {ExactSum::kWords});
   fill(stream_, 0, words);
-  exact_sum(stream_, stage_->losses(micro(tokens, 0, true)), words);
+  exact_sum(stream_, stage_->losses(micro), words);
   ExactSum sum;
   std::memcpy(sum.words().data(), words.data(), sizeof(int64_t) * ExactSum::kWords);
   return sum.round();
+}
+
+double LanguageModel::loss(std::span<const int32_t> tokens) {
+  return tokens.size() < 2 ? 0 : sum_of_losses(micro(tokens, 0, true));
+}
+
+double LanguageModel::loss(const MicroBatch& windows, int64_t sequence_length) {
+  return sum_of_losses(to_micro(stream_, windows, sequence_length));
 }
 
 std::vector<int32_t> LanguageModel::generate(std::span<const int32_t> prompt,

@@ -75,15 +75,19 @@ TEST(Train, TheRunDirectoryHoldsWhatIsPromised) {
 }
 
 TEST(Train, EvalAgreesWithTheRunsOwnEvaluation) {
-  ASSERT_EQ(run_on_two().exit_code, 0);
-  const ProgramResult all = workshop().train(2, "evaluated", {"run.eval_batches=all"});
-  ASSERT_EQ(all.exit_code, 0) << all.err;
-  const ProgramResult eval = workshop().tessera({"eval", "evaluated", "--json"});
-  ASSERT_EQ(eval.exit_code, 0) << eval.err;
-  const Json told = Json::parse(eval.out), trained = workshop().metrics("evaluated", "eval").at(0);
-  EXPECT_NEAR(told["loss"], trained["loss"], 0.01 * trained["loss"].get<double>());
-  EXPECT_NEAR(told["bits_per_byte"], trained["bits_per_byte"], 0.1);
-  EXPECT_GT(told["xz_bits_per_byte"], 0);
+  for (const std::string across : {"true", "false"}) {
+    const std::string run = "across-" + across;
+    const ProgramResult all = workshop().train(
+        2, run, {"run.eval_batches=all", "data.attend_across_documents=" + across});
+    ASSERT_EQ(all.exit_code, 0) << all.err;
+    const ProgramResult eval = workshop().tessera({"eval", run, "--json"});
+    ASSERT_EQ(eval.exit_code, 0) << eval.err;
+    const Json told = Json::parse(eval.out), trained = workshop().metrics(run, "eval").at(0);
+    EXPECT_EQ(told["tokens"], trained["tokens"]);
+    for (const char* key : {"loss", "bits_per_byte"})
+      EXPECT_NEAR(told[key], trained[key], 1e-6 * trained[key].get<double>()) << key;
+    EXPECT_GT(told["xz_bits_per_byte"], 0);
+  }
 }
 
 TEST(Train, EvalOfTokensGivesALossAndLogits) {
