@@ -119,8 +119,18 @@ int checkpoint_verify_verb(const CheckpointCommand& command) {
   const std::vector<std::string> damage =
       reader.find_damage([&](int64_t done, int64_t) { line.at(done); });
   line.finish();
+  const int code = damage.empty() ? 0 : exit_code(ErrorKind::checkpoint);
+  if (command.json) {
+    const Json told = {{"directory", directory},
+                       {"sound", damage.empty()},
+                       {"tensors", reader.tensors().size()},
+                       {"bytes", reader.manifest().bytes()},
+                       {"damage", damage}};
+    std::printf("%s\n", told.dump().c_str());
+    return code;
+  }
   for (const std::string& sentence : damage) std::printf("%s\n", sentence.c_str());
-  if (!damage.empty()) return exit_code(ErrorKind::checkpoint);
+  if (!damage.empty()) return code;
   std::printf("%s  verified: %zu tensors, %s\n", directory.c_str(), reader.tensors().size(),
               as_bytes(static_cast<double>(reader.manifest().bytes())).c_str());
   return 0;

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "data/eval_windows.h"
 #include "data/token_file.h"
 #include "launch/format.h"
 #include "launch/open_checkpoint.h"
@@ -80,17 +81,17 @@ int eval_data(const EvalCommand& command, OpenModel& open) {
   const int64_t length = recipe.data.sequence_length, tokens = file.num_tokens();
   double sum = 0;
   int64_t targets = 0, bytes = 0;
-  std::vector<int32_t> window;
-  ProgressLine progress("eval", tokens);
-  for (int64_t first = 0; first + 1 < tokens; first += length) {
-    window.resize(static_cast<size_t>(std::min(length + 1, tokens - first)));
-    file.read(first, static_cast<int64_t>(window.size()), window.data());
-    sum += open.model->loss(window);
-    targets += static_cast<int64_t>(window.size()) - 1;
-    if (open.tokenizer)
-      for (size_t i = 1; i < window.size(); ++i)
-        bytes += static_cast<int64_t>(open.tokenizer->token_bytes(window[i]).size());
-    progress.at(first);
+  const EvalWindows windows(prefix, length, recipe.model.vocab_size,
+                            recipe.data.attend_across_documents);
+  ProgressLine progress("eval", windows.count());
+  for (int64_t window = 0; window < windows.count(); ++window) {
+    const MicroBatch batch = windows.read(window, 1);
+    sum += open.model->loss(batch, length);
+    targets += batch.num_targets;
+    for (const int32_t target : batch.targets)
+      if (open.tokenizer && target >= 0)
+        bytes += static_cast<int64_t>(open.tokenizer->token_bytes(target).size());
+    progress.at(window);
   }
   progress.finish();
   const double loss = sum / static_cast<double>(std::max<int64_t>(1, targets));

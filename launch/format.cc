@@ -24,26 +24,26 @@ std::string scientific(double value) {
 std::string with_prefix(double value) {
   static constexpr std::array<const char*, 5> kPrefixes = {"", "k", "M", "G", "T"};
   size_t prefix = 0;
-  while (std::abs(value) >= 1000 && prefix + 1 < kPrefixes.size()) {
+  while (std::abs(value) >= 999.5 && prefix + 1 < kPrefixes.size()) {  // 999.7 is shown as 1.00k
     value /= 1000;
     ++prefix;
   }
-  const int decimals = prefix == 0 ? 0 : (value < 10 ? 2 : (value < 100 ? 1 : 0));
+  const int decimals = prefix == 0 ? 0 : (value < 9.995 ? 2 : (value < 99.95 ? 1 : 0));
   return fixed(value, decimals) + kPrefixes[prefix];
 }
 
 std::string as_bytes(double bytes) {
   static constexpr std::array<const char*, 5> kUnits = {"B", "kB", "MB", "GB", "TB"};
   size_t unit = 0;
-  while (bytes >= 1000 && unit + 1 < kUnits.size()) {
+  while (bytes >= 999.5 && unit + 1 < kUnits.size()) {
     bytes /= 1000;
     ++unit;
   }
-  return fixed(bytes, bytes < 10 && unit > 0 ? 1 : 0) + " " + kUnits[unit];
+  return fixed(bytes, bytes < 9.95 && unit > 0 ? 1 : 0) + " " + kUnits[unit];
 }
 
 std::string as_duration(double seconds) {
-  if (seconds < 10) return fixed(seconds, 1) + "s";
+  if (seconds < 9.95) return fixed(seconds, 1) + "s";
   const auto whole = static_cast<int64_t>(std::llround(seconds));
   std::array<char, 64> buffer;
   if (whole < 60)

@@ -30,8 +30,12 @@ std::string yaml_text(const std::string& text) {
                      !std::isdigit(text[0]) && text[0] != '-' && text[0] != '.';
   if (plain) return text;
   std::string quoted = "\"";
-  for (const char c : text)
-    quoted += (c == '"' || c == '\\') ? std::string("\\") + c : std::string(1, c);
+  for (const char c : text) {
+    if (c == '\n' || c == '\t' || c == '\r')
+      quoted += c == '\n' ? "\\n" : (c == '\t' ? "\\t" : "\\r");
+    else
+      quoted += (c == '"' || c == '\\') ? std::string("\\") + c : std::string(1, c);
+  }
   return quoted + "\"";
 }
 
@@ -420,8 +424,8 @@ const std::vector<RecipeField>& recipe_fields() {
 
 const std::vector<ForeignKey>& foreign_keys() {
   const std::string moe =
-      "belongs to DeepSeek's mixture of experts, which this version does not train";
-  const std::string pipe = "belongs to pipeline schedules, which this version does not have";
+      "it belongs to DeepSeek's mixture of experts, which this version does not train";
+  const std::string pipe = "it belongs to pipeline schedules, which this version does not have";
   const std::string save = "this version writes each checkpoint itself, at once, in one place";
   static const std::vector<ForeignKey> keys = {
       {"learning_rate", "it belongs to `optimizer.lr`"},

@@ -112,7 +112,10 @@ void refuse_anchors(const std::string& text, const std::string& file,
       const bool at_value = i == 0 || line[i - 1] == ' ' || line[i - 1] == '[' ||
                             line[i - 1] == ',' || line[i - 1] == '{';
       if (quote) {
-        if (line[i] == quote) quote = 0;
+        if (line[i] == '\\' && quote == '"')
+          ++i;
+        else if (line[i] == quote)
+          quote = 0;
       } else if (line[i] == '#' && at_value) {
         break;
       } else if ((line[i] == '"' || line[i] == '\'') && at_value) {

@@ -59,7 +59,8 @@ int64_t parse_integer(const std::string& text) {
   const Unit* unit = number ? unit_named(kCounts, rest) : nullptr;
   const double whole = unit ? value * unit->factor : 0;
   if (!unit || whole != std::floor(whole) || std::abs(whole) > 9e15) {
-    const bool letter_o = text.find_first_of("oO") != std::string::npos;
+    const bool letter_o = text.find_first_of("oO") != std::string::npos &&
+                          text.find_first_not_of("0123456789oO_") == std::string::npos;
     throw ScalarError("wants a whole number, got \"" + text + "\"" +
                       (letter_o ? " (letter o?)" : ""));
   }

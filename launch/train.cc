@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // `tessera train`: joins the job it was started in, checks everything, then runs the loop.
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
+#include <chrono>
+#include <optional>
+#include <thread>
 
 #include "checkpoint/layout.h"
 #include "checkpoint/load.h"
+#include "checkpoint/reader.h"
 #include "kernels/base/log.h"
 #include "kernels/cpu_path.h"
 #include "launch/console.h"
@@ -24,13 +26,14 @@ namespace {
 
 constexpr int kPreempted = 75;  // EX_TEMPFAIL: a supervisor starts the job again
 
-// The recipe, read by every rank; all agree that it is good before anyone goes on.
-LoadedRecipe load_together(const TrainCommand& command, World& world) {
+// Runs `body` on every rank. When it fails on any, all throw, and rank 0 alone has the words: one
+// message, and an orderly end with its exit code.
+template <typename Body>
+void in_agreement(World& world, const char* what, Body&& body) {
   std::string problem;
   int code = 0;
-  LoadedRecipe loaded;
   try {
-    loaded = load_recipe(command.recipe, command.overrides, world.size());
+    body();
   } catch (const RecipeFailure& failure) {
     problem = failure.what();
     code = failure.exit_code;
@@ -38,10 +41,16 @@ LoadedRecipe load_together(const TrainCommand& command, World& world) {
     problem = error.what();
     code = exit_code(error.kind());
   }
-  const auto problems = world.all().all_gather(problem, "recipe");
-  code = static_cast<int>(world.all().all_reduce(int64_t{code}, Reduce::max, "recipe"));
+  const auto problems = world.all().all_gather(problem, what);
+  code = static_cast<int>(world.all().all_reduce(int64_t{code}, Reduce::max, what));
   for (const std::string& text : problems)
     if (!text.empty()) throw RecipeFailure(world.rank() == 0 ? text : std::string(), code);
+}
+
+LoadedRecipe load_together(const TrainCommand& command, World& world) {
+  LoadedRecipe loaded;
+  in_agreement(world, "recipe",
+               [&] { loaded = load_recipe(command.recipe, command.overrides, world.size()); });
   return loaded;
 }
 
@@ -57,7 +66,7 @@ class TrainRun {
         world_(world),
         loaded_(load_together(command, world)),
         recipe_(loaded_.recipe),
-        device_(resolve_device(recipe_.run.device, world.local_rank())),
+        device_(preflight()),
         comms_(world, grid()),
         run_(prepare_directory()) {}
 
@@ -68,7 +77,6 @@ class TrainRun {
     log::open_file(run_.log(world_.rank()));
     set_hang_timeout(recipe_.on_failure.hang_timeout_seconds);
     install_stop_signals();
-    summary_ = check_data(recipe_);
     Trainer trainer(recipe_, device_, comms_);
     const std::string how = restore(trainer);
     if (world_.rank() == 0) announce(trainer);
@@ -91,22 +99,34 @@ class TrainRun {
     return ProcessGrid::filling(world_.size(), sizes);
   }
 
+  // Everything that can be refused before the run directory is touched.
+  Device preflight() {
+    Device device;
+    in_agreement(world_, "preflight", [&] {
+      device = resolve_device(recipe_.run.device, world_.local_rank());
+      summary_ = check_data(recipe_);
+      if (world_.rank() != 0) return;  // one rank looks, so that all load the same
+      for (const auto& [wish, path] : {std::pair{&command_.resume, &resume_from_},
+                                       std::pair{&command_.init_from, &init_from_}}) {
+        if (wish->empty() || *wish == "auto" || *wish == "none") continue;
+        *path = resolve_checkpoint(storage_, *wish);
+        CheckpointReader::open(storage_, *path);
+      }
+    });
+    resume_from_ = world_.all().broadcast(resume_from_, 0, "resume from");
+    init_from_ = world_.all().broadcast(init_from_, 0, "init from");
+    return device;
+  }
+
   // Rank 0 makes the directory; its failure is everybody's.
   RunDirectory prepare_directory() {
     const std::string path = command_.run_dir.empty() ? "runs/" + recipe_.name : command_.run_dir;
-    std::string problem;
-    if (world_.rank() == 0) {
-      try {
-        const RunDirectory run =
-            RunDirectory::prepare(path, command_.resume == "none" && !command_.check_only);
-        if (!run.moved_to().empty()) log::info("run      the earlier run is now " + run.moved_to());
-      } catch (const Error& error) {
-        problem = error.what();
-      }
-    }
-    problem = world_.all().broadcast(problem, 0, "run directory");
-    if (!problem.empty())
-      throw RecipeFailure(world_.rank() == 0 ? problem : "", exit_code(ErrorKind::storage));
+    in_agreement(world_, "run directory", [&] {
+      if (world_.rank() != 0) return;
+      const RunDirectory run =
+          RunDirectory::prepare(path, command_.resume == "none" && !command_.check_only);
+      if (!run.moved_to().empty()) log::info("run      the earlier run is now " + run.moved_to());
+    });
     return RunDirectory(path);
   }
 
@@ -121,13 +141,12 @@ class TrainRun {
     const std::string root = run_.checkpoints(recipe_);
     State state = trainer.state();
     std::optional<LoadReport> report;
-    if (command_.resume == "auto") {
-      report = load_newest(storage_, world_.all(), root, state);
-    } else if (command_.resume != "none") {
-      std::string path;  // one rank looks, so that all load the same
-      if (world_.rank() == 0) path = resolve_checkpoint(storage_, command_.resume);
-      report = load_checkpoint(storage_, world_.all(), world_.all().broadcast(path, 0), state);
-    }
+    in_agreement(world_, "resume", [&] {
+      if (command_.resume == "auto")
+        report = load_newest(storage_, world_.all(), root, state);
+      else if (!resume_from_.empty())
+        report = load_checkpoint(storage_, world_.all(), resume_from_, state);
+    });
     if (report) {
       trainer.restore(state);
       pinned_.push_back(report->step);
@@ -139,15 +158,15 @@ class TrainRun {
              std::string(6 - std::min<size_t>(6, std::to_string(report->step).size()), ' ') +
              std::to_string(report->step) + "       from " + report->directory;
     }
-    if (!command_.init_from.empty()) {
+    if (!init_from_.empty()) {
       State weights = trainer.weights();
-      std::string path;
-      if (world_.rank() == 0) path = resolve_checkpoint(storage_, command_.init_from);
-      path = world_.all().broadcast(path, 0);
-      load_checkpoint(storage_, world_.all(), path, weights, {.roles = {"param"}});
+      in_agreement(world_, "init", [&] {
+        load_checkpoint(storage_, world_.all(), init_from_, weights, {.roles = {"param"}});
+      });
       trainer.publish_weights();
-      if (world_.rank() == 0) log::info("init     weights from " + path + ", fresh optimizer");
-      return "init from " + path;
+      if (world_.rank() == 0)
+        log::info("init     weights from " + init_from_ + ", fresh optimizer");
+      return "init from " + init_from_;
     }
     return "fresh";
   }
@@ -270,19 +289,18 @@ class TrainRun {
   World& world_;
   LoadedRecipe loaded_;
   const Recipe& recipe_;
-  Device device_;
+  PosixStorage storage_;
+  DataSummary summary_;
+  std::string resume_from_, init_from_;  // checkpoints asked for; empty: none
+  Device device_;                        // preflight() fills the three above
   Communicators comms_;
   RunDirectory run_;
-  PosixStorage storage_;
   std::string resolved_;
-  DataSummary summary_;
   std::vector<int64_t> pinned_;
   double flops_per_token_ = 0;
 };
 
-}  // namespace
-
-int train_verb(const TrainCommand& command) {
+int train_in_world(const TrainCommand& command) {
   World world;
   const log::Level level = command.verbosity > 0   ? log::Level::debug
                            : command.verbosity < 0 ? log::Level::warn
@@ -295,12 +313,23 @@ int train_verb(const TrainCommand& command) {
     if (*failure.what()) std::fprintf(stderr, "%s\n", failure.what());
     return failure.exit_code;
   } catch (const Error& error) {
+    // Mostly all ranks fail alike: rank 0 speaks first and ends the job, within two seconds.
+    if (world.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(3));
     log::error(error.what());
     World::abort(exit_code(error.kind()));
   } catch (const std::exception& error) {
     log::error("internal error:", error.what());
     World::abort(exit_code(ErrorKind::internal));
   }
+}
+
+}  // namespace
+
+int train_verb(const TrainCommand& command) {
+  const int code = train_in_world(command);
+  // srun --kill-on-bad-exit kills whoever is not gone yet, and then reports that instead of 75.
+  if (code == kPreempted) std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  return code;
 }
 
 }  // namespace tessera

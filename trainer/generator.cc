@@ -10,6 +10,7 @@
 #include "kernels/base/random.h"
 #include "kernels/copy.h"
 #include "kernels/reduce.h"
+#include "trainer/trainer.h"
 
 namespace tessera {
 namespace {
@@ -72,7 +73,8 @@ void LanguageModel::publish() {
 }
 
 Micro LanguageModel::micro(std::span<const int32_t> tokens, int64_t first_position, bool targets) {
-  const auto rows = static_cast<int64_t>(tokens.size());
+  // With targets the last token is only predicted: it takes no position.
+  const auto rows = static_cast<int64_t>(tokens.size()) - (targets ? 1 : 0);
   check(first_position + rows <= positions_, ErrorKind::usage,
         "the text has more tokens than the model has positions:", first_position + rows, "of",
         positions_);
@@ -81,17 +83,16 @@ Micro LanguageModel::micro(std::span<const int32_t> tokens, int64_t first_positi
   micro.sequence_length = rows;
   micro.tokens = Tensor(stream_.device(), DType::i32, {rows});
   micro.positions = Tensor(stream_.device(), DType::i32, {rows});
-  std::memcpy(micro.tokens.data(), tokens.data(), tokens.size() * sizeof(int32_t));
-  for (int64_t row = 0; row < rows; ++row) {
-    const int32_t token = tokens[static_cast<size_t>(row)];
+  for (const int32_t token : tokens)
     check(token >= 0 && token < vocab_size(), ErrorKind::data, "token id", token,
           "is outside the model's vocabulary of", vocab_size());
+  std::memcpy(micro.tokens.data(), tokens.data(), static_cast<size_t>(rows) * sizeof(int32_t));
+  for (int64_t row = 0; row < rows; ++row)
     micro.positions.as<int32_t>()[row] = static_cast<int32_t>(first_position + row);
-  }
   if (targets) {
     micro.targets = Tensor(stream_.device(), DType::i32, {rows});
-    for (int64_t row = 0; row < rows; ++row)
-      micro.targets.as<int32_t>()[row] = row + 1 < rows ? tokens[static_cast<size_t>(row + 1)] : -1;
+    std::memcpy(micro.targets.data(), tokens.data() + 1,
+                static_cast<size_t>(rows) * sizeof(int32_t));
   }
   return micro;
 }
@@ -100,13 +101,21 @@ Tensor LanguageModel::logits(std::span<const int32_t> tokens) {
   return stage_->logits(micro(tokens, 0, false));
 }
 
-double LanguageModel::loss(std::span<const int32_t> tokens) {
+double LanguageModel::sum_of_losses(const Micro& micro) {
   const Tensor words(stream_.device(), DType::i64, {ExactSum::kWords});
   fill(stream_, 0, words);
-  exact_sum(stream_, stage_->losses(micro(tokens, 0, true)), words);
+  exact_sum(stream_, stage_->losses(micro), words);
   ExactSum sum;
   std::memcpy(sum.words().data(), words.data(), sizeof(int64_t) * ExactSum::kWords);
   return sum.round();
+}
+
+double LanguageModel::loss(std::span<const int32_t> tokens) {
+  return tokens.size() < 2 ? 0 : sum_of_losses(micro(tokens, 0, true));
+}
+
+double LanguageModel::loss(const MicroBatch& windows, int64_t sequence_length) {
+  return sum_of_losses(to_micro(stream_, windows, sequence_length));
 }
 
 std::vector<int32_t> LanguageModel::generate(std::span<const int32_t> prompt,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "checkpoint/state.h"
+#include "data/packer.h"
 #include "trainer/model/build.h"
 #include "trainer/recipe.h"
 
@@ -33,6 +34,8 @@ class LanguageModel {
   Tensor logits(std::span<const int32_t> tokens);
   // Sum of the losses of tokens[1..] given those before them, in nats.
   double loss(std::span<const int32_t> tokens);
+  // The same over prepared windows, whose documents may be masked from each other.
+  double loss(const MicroBatch& windows, int64_t sequence_length);
   // New tokens after `prompt`; on_token is called for each as it comes.
   std::vector<int32_t> generate(std::span<const int32_t> prompt, const SamplingOptions& options,
                                 const std::function<void(int32_t)>& on_token);
@@ -41,6 +44,7 @@ class LanguageModel {
   int64_t positions() const { return positions_; }
 
  private:
+  double sum_of_losses(const Micro& micro);
   Micro micro(std::span<const int32_t> tokens, int64_t first_position, bool targets);
 
   Recipe recipe_;

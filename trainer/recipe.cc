@@ -156,6 +156,7 @@ std::vector<RecipeProblem> validate(const Recipe& recipe, int num_ranks) {
   problems.one_of(recipe.checkpoint.on_preempt, "checkpoint.on_preempt", {"save", "stop"});
   problems.one_of(recipe.on_failure.non_finite, "on_failure.non_finite", {"skip", "stop"});
   problems.positive(recipe.checkpoint.max_failures, "checkpoint.max_failures");
+  problems.positive(recipe.checkpoint.keep.last, "checkpoint.keep.last");
   return problems.found;
 }
 

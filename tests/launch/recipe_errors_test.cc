@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a wrong recipe is told, word for word: place, source line, caret, advice, exit code.
+#include <gtest/gtest.h>
+
+#include "launch/recipe_reader.h"
+
+namespace tessera {
+namespace {
+
+struct Refusal {
+  std::string text = "accepted";
+  int exit_code = 0;
+};
+
+Refusal refusal(const std::string& recipe, const std::vector<std::string>& overrides = {},
+                int num_ranks = 0) {
+  try {
+    parse_recipe(recipe, "a.yaml", overrides, num_ranks);
+  } catch (const RecipeFailure& failure) {
+    return {failure.what(), failure.exit_code};
+  }
+  return {};
+}
+
+void expect_refused(const std::string& recipe, const std::string& text, int exit_code = 2) {
+  const Refusal actual = refusal(recipe);
+  EXPECT_EQ(actual.text, text);
+  EXPECT_EQ(actual.exit_code, exit_code);
+}
+
+const std::string kSound =
+    "recipe: 1\nname: small\n"
+    "model: {vocab_size: 64, hidden_size: 16, intermediate_size: 32, num_hidden_layers: 1,"
+    " num_attention_heads: 2}\n"
+    "data: {train: corpus/train}\n"
+    "run: {steps: 3}\n";
+
+TEST(RecipeErrors, TheSoundRecipeThatTheOthersSpoilIsAccepted) {
+  EXPECT_EQ(refusal(kSound).text, "accepted");
+}
+
+TEST(RecipeErrors, AnUnknownKeyIsUnderlinedAndTheNearestNamed) {
+  expect_refused("lr_schedule: {kind: warmup_cosine, warmup_step: 20}\n",
+                 "a.yaml:1:36: unknown key `warmup_step` in `lr_schedule`\n"
+                 "    1 | lr_schedule: {kind: warmup_cosine, warmup_step: 20}\n"
+                 "      |                                    ^^^^^^^^^^^ did you mean "
+                 "`warmup_steps`?     keys here: kind, warmup_steps, decay_steps, min_lr_ratio, "
+                 "milestones, milestone_factor");
+}
+
+TEST(RecipeErrors, AKeyOfAnotherSectionIsSentThere) {
+  expect_refused("learning_rate: 0.1\n",
+                 "a.yaml:1:1: `learning_rate` is not a top-level key; it belongs to "
+                 "`optimizer.lr`\n"
+                 "    1 | learning_rate: 0.1\n"
+                 "      | ^^^^^^^^^^^^^");
+  expect_refused("run:\n  grad_clip: 1\n",
+                 "a.yaml:2:3: unknown key `grad_clip` in `run`\n"
+                 "    2 |   grad_clip: 1\n"
+                 "      |   ^^^^^^^^^ it belongs to `optimizer.grad_clip`     keys here: steps, "
+                 "device, seed, determinism, log_every, eval_every, eval_batches");
+}
+
+TEST(RecipeErrors, AKeyOfALaterVersionSaysSo) {
+  expect_refused("router: {balance: aux_free}\n",
+                 "a.yaml:1:1: `router` is not a top-level key; it belongs to DeepSeek's mixture of "
+                 "experts, which this version does not train\n"
+                 "    1 | router: {balance: aux_free}\n"
+                 "      | ^^^^^^");
+}
+
+TEST(RecipeErrors, ADuplicateKeyNamesTheFirstLine) {
+  expect_refused("run:\n  steps: 3\n  seed: 1\n  steps: 4\n",
+                 "a.yaml:4:3: key `steps` is given twice; first on line 2\n"
+                 "    4 |   steps: 4\n"
+                 "      |   ^^^^^");
+}
+
+TEST(RecipeErrors, ALetterInANumberIsPointedAt) {
+  expect_refused("run:\n  steps: 3oo\n",
+                 "a.yaml:2:10: run.steps wants a whole number, got \"3oo\" (letter o?)\n"
+                 "    2 |   steps: 3oo\n"
+                 "      |          ^^^");
+}
+
+TEST(RecipeErrors, AQuotedNumberIsText) {
+  expect_refused("run: {steps: \"3\"}\n",
+                 "a.yaml:1:14: run.steps wants a whole number, got the text \"3\"\n"
+                 "    1 | run: {steps: \"3\"}\n"
+                 "      |              ^^^");
+}
+
+TEST(RecipeErrors, MinutesAreNotWrittenM) {
+  expect_refused("checkpoint: {every: 30m}\n",
+                 "a.yaml:1:21: checkpoint.every `30m`: use 30min (m is ambiguous)\n"
+                 "    1 | checkpoint: {every: 30m}\n"
+                 "      |                     ^^^");
+}
+
+TEST(RecipeErrors, AnUnknownWordOfAChoiceListsTheChoices) {
+  expect_refused("precision: {compute: fp16}\n",
+                 "a.yaml:1:22: precision.compute must be f32 | bf16 | f16, got `fp16`\n"
+                 "    1 | precision: {compute: fp16}\n"
+                 "      |                      ^^^^ did you mean `f16`?");
+}
+
+TEST(RecipeErrors, AListOrAMapIsNoScalar) {
+  expect_refused("run: {steps: [3]}\n",
+                 "a.yaml:1:14: run.steps wants a whole number, got a list\n"
+                 "    1 | run: {steps: [3]}\n"
+                 "      |              ^");
+  expect_refused("name: {a: b}\n",
+                 "a.yaml:1:7: name wants text, got a map\n"
+                 "    1 | name: {a: b}\n"
+                 "      |       ^");
+  expect_refused("optimizer: {betas: 0.9}\n",
+                 "a.yaml:1:20: optimizer.betas wants a list of numbers\n"
+                 "    1 | optimizer: {betas: 0.9}\n"
+                 "      |                    ^^^");
+}
+
+TEST(RecipeErrors, AScalarWhereASectionIsWantedListsItsKeys) {
+  expect_refused("batch: 16\n",
+                 "a.yaml:1:1: `batch` is a section\n"
+                 "    1 | batch: 16\n"
+                 "      | ^^^^^ keys here: global, micro");
+}
+
+TEST(RecipeErrors, AQuoteMustBeClosedOnItsLine) {
+  expect_refused("name: \"abc\nrun: {steps: 3}\n#\"\n",
+                 "a.yaml:1:7: this quote is not closed on its line\n"
+                 "    1 | name: \"abc\n"
+                 "      |       ^");
+  const Refusal open = refusal("name: \"abc\n");
+  EXPECT_EQ(open.exit_code, 2);
+  EXPECT_EQ(open.text.substr(0, 7), "a.yaml:") << open.text;
+}
+
+TEST(RecipeErrors, AFileHoldsOneDocument) {
+  EXPECT_EQ(refusal(kSound + "---\nname: other\n").text.substr(0, 57),
+            "a.yaml:1:1: a recipe is one YAML document, found 2\n    1 ");
+  EXPECT_EQ(refusal("- a\n- b\n").text.substr(0, 40), "a.yaml:1:1: a recipe is a map of section");
+  EXPECT_EQ(refusal("").exit_code, 2);
+}
+
+TEST(RecipeErrors, TagsAnchorsAliasesAndMergeKeysAreRefused) {
+  EXPECT_EQ(refusal("name: !!binary abc\n").text.substr(0, 41),
+            "a.yaml:1:7: tags are not used here: tag:y");
+  expect_refused("run: &a {steps: 3}\n",
+                 "a.yaml:1:6: anchors and aliases are not used: recipes are complete\n"
+                 "    1 | run: &a {steps: 3}\n"
+                 "      |      ^");
+  expect_refused("run: *a\n",
+                 "a.yaml:1:6: anchors and aliases are not used: recipes are complete\n"
+                 "    1 | run: *a\n"
+                 "      |      ^");
+  EXPECT_EQ(refusal("run: {<<: {steps: 3}}\n").text.substr(0, 60),
+            "a.yaml:1:7: merge keys are not used: recipes are complete\n  ");
+}
+
+TEST(RecipeErrors, AnAmpersandInsideQuotesIsText) {
+  EXPECT_EQ(refusal(kSound, {"name=\"a \\\" &b\""}).text, "accepted");
+  EXPECT_EQ(refusal("name: \"a \\\" &b\"\n" + kSound.substr(kSound.find("model"))).text,
+            "accepted");
+}
+
+TEST(RecipeErrors, DeepNestingAndABombEndQuickly) {
+  EXPECT_EQ(refusal("run: " + std::string(60, '[') + std::string(60, ']') + "\n").exit_code, 2);
+  EXPECT_EQ(refusal("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n").exit_code, 2);
+}
+
+TEST(RecipeErrors, AllErrorsAreReportedAtOnce) {
+  expect_refused("nmae: a\nrun: {steps: x}\n",
+                 "a.yaml:1:1: unknown key `nmae` at the top level\n"
+                 "    1 | nmae: a\n"
+                 "      | ^^^^ did you mean `name`?     keys here: recipe, name, model, data, "
+                 "batch, parallel, precision, optimizer, lr_schedule, run, checkpoint, on_failure, "
+                 "metrics\n"
+                 "a.yaml:2:14: run.steps wants a whole number, got \"x\"\n"
+                 "    2 | run: {steps: x}\n"
+                 "      |              ^");
+}
+
+TEST(RecipeErrors, OverridesAreCheckedLikeTheFile) {
+  EXPECT_EQ(refusal(kSound, {"optimizer.lrr=1"}).text,
+            "command line: unknown key `lrr` in `optimizer`; did you mean `lr`?     keys here: "
+            "name, lr, betas, eps, weight_decay, decay_embeddings, grad_clip");
+  EXPECT_EQ(refusal(kSound, {"run.steps=3oo"}).text,
+            "command line: run.steps wants a whole number, got \"3oo\" (letter o?)");
+  EXPECT_EQ(refusal(kSound, {"steps"}).text,
+            "command line: `steps` is not key=value; e.g. optimizer.lr=1e-3");
+}
+
+TEST(RecipeErrors, ALayoutThatDoesNotMultiplyOutExitsWith5) {
+  const Refusal ranks = refusal(kSound, {}, 3);
+  EXPECT_EQ(ranks.exit_code, 5);
+  EXPECT_EQ(ranks.text,
+            "a.yaml: batch.global: 16 sequences cannot be cut into microbatches of 4 on 3 data "
+            "rank(s); nearest legal: 12 or 24");
+  EXPECT_EQ(refusal(kSound, {"parallel.tensor=2"}).exit_code, 5);
+}
+
+TEST(RecipeErrors, ValuesThatMakeNoSenseNameTheirKey) {
+  EXPECT_EQ(refusal(kSound, {"model.num_attention_heads=7"}).text,
+            "a.yaml:3:25: model.hidden_size: 16 is not a multiple of num_attention_heads 7; set "
+            "model.head_dim\n"
+            "    3 | model: {vocab_size: 64, hidden_size: 16, intermediate_size: 32, "
+            "num_hidden_layers: 1, num_attention_heads: 2}\n"
+            "      |                         ^^^^^^^^^^^");
+  for (const char* change : {"run.steps=0", "checkpoint.keep.last=0", "optimizer.lr=-1",
+                             "optimizer.betas=[0.9]", "batch.micro=0", "recipe=2"})
+    EXPECT_EQ(refusal(kSound, {change}).exit_code, 2) << change;
+}
+
+}  // namespace
+}  // namespace tessera

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// Recipes that are right: overrides, the resolved file, the schema, and those we ship.
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <sstream>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "launch/recipe_fields.h"
+#include "launch/recipe_reader.h"
+
+namespace tessera {
+namespace {
+
+const std::string kRecipe =
+    "recipe: 1\n"
+    "name: \"a \\\"b\\\" #1\\n\\ttab\"\n"
+    "model:\n"
+    "  vocab_size: 2Ki\n  hidden_size: 16\n  intermediate_size: 32\n"
+    "  num_hidden_layers: 1\n  num_attention_heads: 2\n  rms_norm_eps: 1.0e-6\n"
+    "data:\n"
+    "  blend: [{path: \"x y\", weight: 0.7}, {path: b, weight: 0.3}]\n"
+    "run: {steps: 1e3}\n"
+    "optimizer: {betas: [0.9, 0.95], lr: 1e-3}\n"
+    "checkpoint: {every: 30min, keep: {last: 2, every: 100}}\n";
+
+std::string all_values(const Recipe& recipe) {
+  std::string text;
+  for (const RecipeField& field : recipe_fields())
+    text += field.key + " = " + field.write(recipe) + "\n";
+  return text;
+}
+
+TEST(Recipe, ValuesArriveWhereTheyBelong) {
+  const Recipe recipe = parse_recipe(kRecipe, "a.yaml", {}, 2).recipe;
+  EXPECT_EQ(recipe.name, "a \"b\" #1\n\ttab");
+  EXPECT_EQ(recipe.model.vocab_size, 2048);
+  EXPECT_EQ(recipe.run.steps, 1000);
+  EXPECT_EQ(recipe.optimizer.lr, 1e-3);
+  ASSERT_EQ(recipe.data.blend.size(), 2u);
+  EXPECT_EQ(recipe.data.blend[0].path, "x y");
+  EXPECT_EQ(recipe.data.blend[1].weight, 0.3);
+  EXPECT_EQ(recipe.checkpoint.every_seconds, 1800);
+  EXPECT_EQ(recipe.checkpoint.every_steps, 0);
+  EXPECT_EQ(recipe.checkpoint.keep.last, 2);
+}
+
+TEST(Recipe, OverridesWinAndTheLastOneCounts) {
+  const LoadedRecipe loaded = parse_recipe(
+      kRecipe, "a.yaml", {"run.steps=5", "optimizer.betas=[0.8, 0.9]", "run.steps=7"}, 0);
+  EXPECT_EQ(loaded.recipe.run.steps, 7);
+  EXPECT_EQ(loaded.recipe.optimizer.betas, (std::vector<double>{0.8, 0.9}));
+  EXPECT_EQ(loaded.num_overrides, 3);
+}
+
+TEST(Recipe, TheResolvedFileReadsBackAsTheSameRecipe) {
+  const LoadedRecipe loaded = parse_recipe(kRecipe, "a.yaml", {"run.seed=9"}, 0);
+  const std::string resolved = resolved_yaml(loaded, {"made by a test"});
+  const LoadedRecipe again = parse_recipe(resolved, "resolved", {}, 0);
+  EXPECT_EQ(all_values(again.recipe), all_values(loaded.recipe)) << resolved;
+  EXPECT_EQ(again.recipe.name, loaded.recipe.name);
+  EXPECT_EQ(again.recipe.data.blend[0].path, "x y");
+}
+
+TEST(Recipe, TheResolvedFileTellsWhereEachValueCameFrom) {
+  const std::string resolved =
+      resolved_yaml(parse_recipe(kRecipe, "a.yaml", {"run.seed=9"}, 0), {"made by a test"});
+  const auto origin_of = [&](const std::string& start) -> std::string {
+    std::istringstream lines(resolved);
+    for (std::string line; std::getline(lines, line);)
+      if (line.rfind(start, 0) == 0) return line.substr(line.rfind("# ") + 2);
+    return "no such line";
+  };
+  EXPECT_EQ(origin_of("# made by"), "made by a test");
+  EXPECT_EQ(origin_of("  vocab_size: 2048"), "a.yaml:4");
+  EXPECT_EQ(origin_of("  seed: 9"), "command line");
+  EXPECT_EQ(origin_of("  rope_theta: 10000"), "default");
+}
+
+TEST(Recipe, EveryDefaultReadsBackAsItself) {
+  LoadedRecipe defaults;
+  defaults.recipe.name = "defaults";
+  defaults.recipe.model.vocab_size = defaults.recipe.model.hidden_size = 2;
+  defaults.recipe.model.intermediate_size = defaults.recipe.model.num_hidden_layers = 1;
+  defaults.recipe.model.num_attention_heads = 1;
+  defaults.recipe.data.train = "null island";
+  defaults.recipe.run.steps = 1;
+  const LoadedRecipe again = parse_recipe(resolved_yaml(defaults, {}), "resolved", {}, 0);
+  EXPECT_EQ(all_values(again.recipe), all_values(defaults.recipe));
+}
+
+TEST(Recipe, TheSchemaNamesEveryKeyOnce) {
+  const auto schema = nlohmann::json::parse(recipe_schema());
+  EXPECT_EQ(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+  std::vector<std::string> named;
+  const std::function<void(const nlohmann::json&, const std::string&)> visit =
+      [&](const nlohmann::json& node, const std::string& prefix) {
+        EXPECT_EQ(node["additionalProperties"], false) << prefix;
+        for (const auto& [key, value] : node["properties"].items()) {
+          if (value.contains("properties"))
+            visit(value, prefix + key + ".");
+          else
+            named.push_back(prefix + key);
+          EXPECT_TRUE(value.contains("properties") || value.contains("description")) << key;
+        }
+      };
+  visit(schema, "");
+  std::vector<std::string> keys;
+  for (const RecipeField& field : recipe_fields()) keys.push_back(field.key);
+  std::sort(keys.begin(), keys.end());
+  std::sort(named.begin(), named.end());
+  EXPECT_EQ(named, keys);
+}
+
+TEST(Recipe, TheSchemaListsTheWordsOfAChoice) {
+  const auto schema = nlohmann::json::parse(recipe_schema());
+  EXPECT_EQ(schema["properties"]["precision"]["properties"]["compute"]["enum"],
+            (std::vector<std::string>{"f32", "bf16", "f16"}));
+}
+
+TEST(Recipe, EveryRecipeWeShipIsValidOnTwoRanks) {
+  const std::string directory = std::string(TESSERA_SOURCE_DIR) + "/recipes";
+  if (!std::filesystem::exists(directory)) GTEST_SKIP() << "there is no " << directory;
+  int recipes = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    if (entry.path().extension() != ".yaml") continue;
+    ++recipes;
+    EXPECT_NO_THROW(load_recipe(entry.path().string(), {}, 2)) << entry.path();
+  }
+  EXPECT_GT(recipes, 0);
+}
+
+}  // namespace
+}  // namespace tessera
