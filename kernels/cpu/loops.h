@@ -83,6 +83,13 @@ struct GemmLoops {
 };
 const GemmLoops& gemm_loops(Element element);  // of cpu_path()
 
+// Multiply-adds in registers, for kernels/peak.h.
+struct PeakLoops {
+  int64_t flops_of_round;
+  float (*run)(int64_t rounds);
+};
+const PeakLoops& peak_loops(Element element);  // of cpu_path(), as gemm_loops()
+
 // One head of one sequence. Elements of row i of q start at q + i * q_pitch, and so on.
 struct AttentionHead {
   Element element;
