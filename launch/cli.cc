@@ -213,6 +213,26 @@ void add_tools(CLI::App& app, VerbAction& action) {
   doctor->add_flag("--json", *json, "machine-readable");
   doctor->callback([json, &action] { action = [json] { return doctor_verb(*json); }; });
 
+  auto* bench = app.add_subcommand("bench", "speed of this machine beside what it could do at best");
+  auto measure = std::make_shared<BenchCommand>();
+  bench->add_option("what", measure->what, "gemm | attention | adamw | allreduce | step")
+      ->required()
+      ->check(CLI::IsMember({"gemm", "attention", "adamw", "allreduce", "step"}));
+  bench->add_option("--dtype", measure->dtype, "f32 | bf16 | f16")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+      ->capture_default_str();
+  bench->add_option("-B,--batch", measure->batch, "sequences")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  bench->add_option("-T,--sequence", measure->sequence, "tokens of a sequence")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  bench->add_option("--rounds", measure->rounds, "the median of so many is shown")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  bench->add_flag("--json", measure->json, "machine-readable");
+  bench->callback([measure, &action] { action = [measure] { return bench_verb(*measure); }; });
+
   auto* completion = app.add_subcommand("completion", "print a completion script for a shell");
   auto shell = std::make_shared<std::string>();
   completion->add_option("shell", *shell, "bash | zsh | fish")

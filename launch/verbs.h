@@ -103,6 +103,16 @@ struct GenerateCommand {
 };
 int generate_verb(const GenerateCommand& command);
 
+struct BenchCommand {
+  std::string what;  // gemm | attention | adamw | allreduce | step
+  std::string dtype = "bf16";
+  int64_t batch = 4;
+  int64_t sequence = 1024;
+  int rounds = 5;
+  bool json = false;
+};
+int bench_verb(const BenchCommand& command);
+
 int doctor_verb(bool json);
 int version_verb();
 

@@ -44,8 +44,8 @@ void pack(const GemmLoops& gemm, const Operand& operand, int64_t lanes, int64_t 
 // The part of C that one task computes: rows and columns of it, and the panels that give it.
 struct Block {
   int64_t row, rows, column, columns;
-  const float *a, *b;
-  int64_t words;
+  const float *a = nullptr, *b = nullptr;
+  int64_t words = 0;
 };
 
 // sums (row step kBlockColumns) = the block's product
@@ -58,7 +58,8 @@ void multiply(const GemmLoops& gemm, const Block& block, float* sums) {
       for (int64_t row = 0; row < block.rows; row += kPanelRows)
         gemm.multiply(block.a + row * block.words + k * kPanelRows,
                       block.b + column * block.words + k * kPanelColumns, words, vectors, k > 0,
-                      sums + row * kBlockColumns + column, kBlockColumns);
+                      std::min(kPanelRows, block.rows - row), sums + row * kBlockColumns + column,
+                      kBlockColumns);
     }
   }
 }
@@ -76,6 +77,47 @@ void write(const Gemm& product, const Block& block, const float* sums) {
   }
 }
 
+// Wide blocks reuse A most; a product of few blocks is cut finer, so that no thread waits long for
+// the last one.
+int64_t block_columns_of(int64_t m, int64_t n) {
+  constexpr int64_t kManyBlocks = 32;
+  const bool few = divide_up(m, kBlockRows) * divide_up(n, kBlockColumns) < kManyBlocks;
+  return few ? kPanelColumns : kBlockColumns;
+}
+
+// At most one block of rows: a panel of B serves one task only, which packs it itself, one depth at
+// a time, and finds it in its own cache.
+void gemm_few_rows(const Gemm& product, const GemmLoops& gemm, const Operand& a, const Operand& b) {
+  const int64_t m = product.m(), n = product.n(), k = product.k();
+  const int64_t words = divide_up(k, gemm.depth_of_word);
+  const int64_t size = size_of(product.b.dtype());
+  const Tensor packed_a(Device{}, DType::f32, {divide_up(m, kPanelRows), words * kPanelRows},
+                        MemoryClass::other);
+  pack(gemm, a, m, k, kPanelRows, 0, divide_up(m, kPanelRows), packed_a.as<float>());
+  parallel_for(divide_up(n, kPanelColumns), [&](int64_t panel) {
+    const Buffer scratch(Device{}, kDepth * kPanelColumns * size_of(DType::f32),
+                         MemoryClass::other);
+    auto* packed_b = reinterpret_cast<float*>(scratch.data());
+    const int64_t column = panel * kPanelColumns;
+    const Block block = {
+        .row = 0, .rows = m, .column = column, .columns = std::min(kPanelColumns, n - column)};
+    alignas(64) float sums[kBlockRows * kBlockColumns];
+    if (k == 0) std::fill_n(sums, kBlockRows * kBlockColumns, 0.0f);
+    for (int64_t first = 0; first < words; first += kDepth) {
+      const int64_t some = std::min(kDepth, words - first), depth = first * gemm.depth_of_word;
+      gemm.pack(element_of(product.b),
+                at(product.b, 0) + (column * b.lane_step() + depth * b.depth_step()) * size,
+                b.lane_step(), b.depth_step(), block.columns,
+                std::min(some * gemm.depth_of_word, k - depth), kPanelColumns, packed_b);
+      for (int64_t row = 0; row < m; row += kPanelRows)
+        gemm.multiply(packed_a.as<float>() + row * words + first * kPanelRows, packed_b, some,
+                      divide_up(block.columns, kPanelColumns / 3), first > 0,
+                      std::min(kPanelRows, m - row), sums + row * kBlockColumns, kBlockColumns);
+    }
+    write(product, block, sums);
+  });
+}
+
 }  // namespace
 
 void gemm(Stream&, const Gemm& product) {
@@ -83,9 +125,11 @@ void gemm(Stream&, const Gemm& product) {
   const GemmLoops& loops_of_type = gemm_loops(element_of(product.a));
   const int64_t words = divide_up(k, loops_of_type.depth_of_word);
   const Operand a{product.a, !product.transpose_a}, b{product.b, product.transpose_b};
+  if (m <= kBlockRows) return gemm_few_rows(product, loops_of_type, a, b);
   const int64_t fit = kSlabWords / std::max<int64_t>(1, words);
   const int64_t slab_rows = std::max<int64_t>(1, fit / kBlockRows) * kBlockRows;
   const int64_t slab_columns = std::max<int64_t>(1, fit / kBlockColumns) * kBlockColumns;
+  const int64_t block_columns = block_columns_of(m, n);
   const int64_t panels_a = divide_up(std::min(m, slab_rows), kPanelRows);
   const int64_t panels_b = divide_up(std::min(n, slab_columns), kPanelColumns);
   const Tensor packed_a(Device{}, DType::f32, {panels_a, words * kPanelRows}, MemoryClass::other);
@@ -100,13 +144,13 @@ void gemm(Stream&, const Gemm& product) {
       if (first_column == 0 || m > slab_rows)
         pack(loops_of_type, a, m, k, kPanelRows, first_row / kPanelRows,
              divide_up(rows, kPanelRows), packed_a.as<float>());
-      const int64_t across = divide_up(columns, kBlockColumns);
+      const int64_t across = divide_up(columns, block_columns);
       parallel_for(divide_up(rows, kBlockRows) * across, [&](int64_t task) {
-        const int64_t row = task / across * kBlockRows, column = task % across * kBlockColumns;
+        const int64_t row = task / across * kBlockRows, column = task % across * block_columns;
         const Block block = {.row = first_row + row,
                              .rows = std::min(kBlockRows, rows - row),
                              .column = first_column + column,
-                             .columns = std::min(kBlockColumns, columns - column),
+                             .columns = std::min(block_columns, columns - column),
                              .a = packed_a.as<float>() + row * words,
                              .b = packed_b.as<float>() + column * words,
                              .words = words};

@@ -33,4 +33,15 @@ const GemmLoops& gemm_loops(Element element) {
   return v4::gemm;
 }
 
+const PeakLoops& peak_loops(Element element) {
+  switch (cpu_path()) {
+    case CpuPath::v2: return v2::peak;
+    case CpuPath::v3: return v3::peak;
+    case CpuPath::v4: break;
+    case CpuPath::v4_bf16:
+      if (element == Element::bf16) return v4_bf16::peak;
+  }
+  return v4::peak;
+}
+
 }  // namespace tessera::cpu

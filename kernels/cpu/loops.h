@@ -77,11 +77,19 @@ struct GemmLoops {
   // steps count elements and one of them is 1.
   void (*pack)(Element element, const void* from, int64_t lane_step, int64_t depth_step,
                int64_t lanes, int64_t depth, int64_t width, void* panel);
-  // c[8][16 * vectors] (row step c_step) = or += sum over `words` of a[w][i] * b[w][j].
-  void (*multiply)(const void* a, const void* b, int64_t words, int64_t vectors, bool add, float* c,
-                   int64_t c_step);
+  // c[rows][16 * vectors] (row step c_step) = or += sum over `words` of a[w][i] * b[w][j]. Rows of
+  // c from `rows` <= 8 on are written or left alone.
+  void (*multiply)(const void* a, const void* b, int64_t words, int64_t vectors, bool add,
+                   int64_t rows, float* c, int64_t c_step);
 };
 const GemmLoops& gemm_loops(Element element);  // of cpu_path()
+
+// Multiply-adds in registers, for kernels/peak.h.
+struct PeakLoops {
+  int64_t flops_of_round;
+  float (*run)(int64_t rounds);
+};
+const PeakLoops& peak_loops(Element element);  // of cpu_path(), as gemm_loops()
 
 // One head of one sequence. Elements of row i of q start at q + i * q_pitch, and so on.
 struct AttentionHead {

@@ -16,10 +16,10 @@ void pack(Element element, const void* from, int64_t lane_step, int64_t depth_st
   });
 }
 
-void multiply(const void* a, const void* b, int64_t words, int64_t vectors, bool add, float* c,
-              int64_t c_step) {
+void multiply(const void* a, const void* b, int64_t words, int64_t vectors, bool add, int64_t rows,
+              float* c, int64_t c_step) {
   multiply_tile(static_cast<const float*>(a), kPanelRows, static_cast<const float*>(b),
-                kPanelColumns, words, vectors, add, c, c_step);
+                kPanelColumns, words, vectors, add, c, c_step, rows);
 }
 
 }  // namespace

@@ -18,23 +18,16 @@ struct PairWords {
 
 // Depth runs along memory: a word is two neighbouring elements, so words are moved as f32 are.
 void pack_pairs(const uint16_t* from, int64_t lane_step, int64_t lanes, int64_t depth,
-                int64_t width, uint32_t* panel) {
-  for (int64_t first = 0; first < depth; first += 2 * kLanes) {
-    const int64_t some = depth - first < 2 * kLanes ? depth - first : 2 * kLanes;
-    uint32_t* to = panel + first / 2 * width;
-    for (int64_t i = 0; i < width; ++i) {
-      alignas(64) uint32_t words[kLanes] = {};
-      if (i < lanes) {
-        const uint16_t* at = from + i * lane_step + first;
-        if (some == 2 * kLanes)
-          _mm512_store_si512(words, _mm512_loadu_si512(at));
-        else
-          for (int64_t k = 0; k < some; ++k)
-            words[k / 2] |= static_cast<uint32_t>(at[k]) << (k % 2 * 16);
-      }
-      for (int64_t w = 0; w < (some + 1) / 2; ++w) to[w * width + i] = words[w];
-    }
-  }
+                int64_t width, float* panel) {
+  pack_transposed(
+      [=](int64_t i, int64_t first, int64_t) {
+        const uint16_t* at = from + i * lane_step + 2 * first;
+        const int64_t some = depth - 2 * first;
+        const __mmask32 mask =
+            some >= 2 * kLanes ? 0xffffffff : static_cast<__mmask32>((uint64_t{1} << some) - 1);
+        return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, at));
+      },
+      lanes, (depth + 1) / 2, width, panel);
 }
 
 __m512i load_lanes(const uint16_t* from, int64_t count) {
@@ -63,16 +56,16 @@ void pack(Element, const void* from, int64_t lane_step, int64_t depth_step, int6
   const auto* in = static_cast<const uint16_t*>(from);
   auto* words = static_cast<uint32_t*>(panel);
   if (depth_step == 1)
-    pack_pairs(in, lane_step, lanes, depth, width, words);
+    pack_pairs(in, lane_step, lanes, depth, width, static_cast<float*>(panel));
   else
     pack_row_pairs(in, depth_step, lanes, depth, width, words);
 }
 
-void multiply(const void* a, const void* b, int64_t words, int64_t vectors, bool add, float* c,
-              int64_t c_step) {
+void multiply(const void* a, const void* b, int64_t words, int64_t vectors, bool add, int64_t rows,
+              float* c, int64_t c_step) {
   multiply_tile<PairWords>(static_cast<const uint32_t*>(a), kPanelRows,
                            static_cast<const uint32_t*>(b), kPanelColumns, words, vectors, add, c,
-                           c_step);
+                           c_step, rows);
 }
 
 }  // namespace

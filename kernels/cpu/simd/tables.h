@@ -14,6 +14,7 @@ extern const ReduceLoops reduce;
 extern const UpdateLoops update;
 extern const GemmLoops gemm;
 extern const AttentionLoops attention;
+extern const PeakLoops peak;
 }  // namespace v2
 namespace v3 {
 extern const ElementwiseLoops elementwise;
@@ -24,6 +25,7 @@ extern const ReduceLoops reduce;
 extern const UpdateLoops update;
 extern const GemmLoops gemm;
 extern const AttentionLoops attention;
+extern const PeakLoops peak;
 }  // namespace v3
 namespace v4 {
 extern const ElementwiseLoops elementwise;
@@ -34,8 +36,10 @@ extern const ReduceLoops reduce;
 extern const UpdateLoops update;
 extern const GemmLoops gemm;
 extern const AttentionLoops attention;
+extern const PeakLoops peak;
 }  // namespace v4
 namespace v4_bf16 {
 extern const GemmLoops gemm;  // bf16 only
+extern const PeakLoops peak;
 }  // namespace v4_bf16
 }  // namespace tessera::cpu

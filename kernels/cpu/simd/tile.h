@@ -55,28 +55,67 @@ template <typename Words, int kRows, int kVectors>
 template <typename Words, int kVectors>
 inline void multiply_columns(const typename Words::Type* a, int64_t a_step,
                              const typename Words::Type* b, int64_t b_step, int64_t depth, bool add,
-                             float* c, int64_t c_step) {
-  for (int64_t row = 0; row < kPanelRows; row += kTileRows)
+                             float* c, int64_t c_step, int64_t rows) {
+  if (rows == 1)
+    return multiply_registers<Words, 1, kVectors>(a, a_step, b, b_step, depth, add, c, c_step);
+  if (rows == 2)
+    return multiply_registers<Words, 2, kVectors>(a, a_step, b, b_step, depth, add, c, c_step);
+  if (rows <= 4 && kTileRows > 4)
+    return multiply_registers<Words, 4, kVectors>(a, a_step, b, b_step, depth, add, c, c_step);
+  for (int64_t row = 0; row < rows; row += kTileRows)
     multiply_registers<Words, kTileRows, kVectors>(a + row, a_step, b, b_step, depth, add,
                                                    c + row * c_step, c_step);
 }
 
-// c[8][16 * vectors] = or += sum over k < depth of a[k * a_step + i] * b[k * b_step + j]
+// c[rows][16 * vectors] = or += sum over k < depth of a[k * a_step + i] * b[k * b_step + j]; rows
+// of c from `rows` on, up to 8, are written or left alone.
 template <typename Words = FloatWords>
 inline void multiply_tile(const typename Words::Type* a, int64_t a_step,
                           const typename Words::Type* b, int64_t b_step, int64_t depth,
-                          int64_t vectors, bool add, float* c, int64_t c_step) {
+                          int64_t vectors, bool add, float* c, int64_t c_step,
+                          int64_t rows = kPanelRows) {
   int64_t done = 0;
   for (; done + kTileVectors <= vectors; done += kTileVectors)
     multiply_columns<Words, kTileVectors>(a, a_step, b + done * kLanes, b_step, depth, add,
-                                          c + done * kLanes, c_step);
+                                          c + done * kLanes, c_step, rows);
   if constexpr (kTileVectors == 3) {
     if (vectors - done == 2)
       multiply_columns<Words, 2>(a, a_step, b + done * kLanes, b_step, depth, add,
-                                 c + done * kLanes, c_step);
+                                 c + done * kLanes, c_step, rows);
     if (vectors - done == 1)
       multiply_columns<Words, 1>(a, a_step, b + done * kLanes, b_step, depth, add,
-                                 c + done * kLanes, c_step);
+                                 c + done * kLanes, c_step, rows);
+  }
+}
+
+// panel[w][i] = word w of lane i for i < lanes, 0 for lanes <= i < width (8 or a multiple of 16),
+// by squares of 16 x 16. load_words(i, first, count): words [first, first + count) of lane i.
+template <typename LoadWords>
+[[gnu::always_inline]] inline void pack_transposed(LoadWords load_words, int64_t lanes,
+                                                   int64_t words, int64_t width, float* panel) {
+  const int64_t high = width == 8 ? kLanes : 0;  // narrow: two squares of 8 x 16, side by side
+  for (int64_t first = 0; first < words; first += kLanes + high) {
+    for (int64_t lane = 0; lane < width; lane += kLanes) {
+      Vec square[kLanes];
+      for (int64_t i = 0; i < kLanes; ++i) {
+        const int64_t from = lane + (high ? i % 8 : i), word = first + (i < 8 ? 0 : high);
+        const int64_t count = words - word < kLanes ? words - word : kLanes;
+        square[i] = from >= lanes || count <= 0 ? zero() : load_words(from, word, count);
+      }
+      transpose(square);
+      const int64_t count = words - first < kLanes ? words - first : kLanes;
+      if (high == 0) {
+        for (int64_t w = 0; w < count; ++w) store(panel + (first + w) * width + lane, square[w]);
+      } else if (words - first >= 2 * kLanes) {
+        for (int64_t w = 0; w < kLanes; ++w)
+          store_halves(panel + (first + w) * 8, panel + (first + kLanes + w) * 8, square[w]);
+      } else {
+        alignas(64) float low[2 * kLanes][8];
+        for (int64_t w = 0; w < kLanes; ++w) store_halves(low[w], low[kLanes + w], square[w]);
+        for (int64_t w = 0; w < words - first; ++w)
+          for (int64_t i = 0; i < 8; ++i) panel[(first + w) * 8 + i] = low[w][i];
+      }
+    }
   }
 }
 
@@ -84,16 +123,12 @@ inline void multiply_tile(const typename Words::Type* a, int64_t a_step,
 template <typename S>
 inline void pack_rows(const typename S::Type* from, int64_t lane_step, int64_t lanes, int64_t depth,
                       int64_t width, float* panel) {
-  for (int64_t first = 0; first < depth; first += kLanes) {
-    const int64_t some = depth - first < kLanes ? depth - first : kLanes;
-    float* to = panel + first * width;
-    for (int64_t i = 0; i < width; ++i) {
-      alignas(64) float row[kLanes];
-      const auto* at = from + i * lane_step + first;
-      store(row, i >= lanes ? zero() : some == kLanes ? S::load(at) : load_first<S>(at, some));
-      for (int64_t k = 0; k < some; ++k) to[k * width + i] = row[k];
-    }
-  }
+  pack_transposed(
+      [=](int64_t i, int64_t first, int64_t count) {
+        const auto* at = from + i * lane_step + first;
+        return count == kLanes ? S::load(at) : load_first<S>(at, count);
+      },
+      lanes, depth, width, panel);
 }
 
 // panel[k][i] = from[i + k * depth_step] as f32 for i < lanes, 0 for lanes <= i < width.

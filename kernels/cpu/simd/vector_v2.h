@@ -159,6 +159,21 @@ inline void store_f16(uint16_t* to, Vec v) {
   for (int i = 0; i < 16; ++i) to[i] = to_f16_bits(lanes[i]);
 }
 
+// low[0, 8) = the first eight lanes, high[0, 8) = the others.
+inline void store_halves(float* low, float* high, Vec v) {
+  for (int i = 0; i < 2; ++i) _mm_storeu_ps(low + 4 * i, v.part[i]);
+  for (int i = 0; i < 2; ++i) _mm_storeu_ps(high + 4 * i, v.part[2 + i]);
+}
+
+// rows[i], lane j <-> rows[j], lane i, of a square of 16 x 16; moves bits, computes nothing.
+inline void transpose(Vec* rows) {
+  alignas(32) float square[16][16], turned[16][16];
+  for (int i = 0; i < 16; ++i) store(square[i], rows[i]);
+  for (int i = 0; i < 16; ++i)
+    for (int j = 0; j < 16; ++j) turned[j][i] = square[i][j];
+  for (int i = 0; i < 16; ++i) rows[i] = load(turned[i]);
+}
+
 struct Double {
   __m128d part[8];
 };

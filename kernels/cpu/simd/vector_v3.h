@@ -117,6 +117,21 @@ inline void store_f16(uint16_t* to, Vec v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 8), _mm256_cvtps_ph(v.high, 0));
 }
 
+// low[0, 8) = the first eight lanes, high[0, 8) = the others.
+inline void store_halves(float* low, float* high, Vec v) {
+  _mm256_storeu_ps(low, v.low);
+  _mm256_storeu_ps(high, v.high);
+}
+
+// rows[i], lane j <-> rows[j], lane i, of a square of 16 x 16; moves bits, computes nothing.
+inline void transpose(Vec* rows) {
+  alignas(32) float square[16][16], turned[16][16];
+  for (int i = 0; i < 16; ++i) store(square[i], rows[i]);
+  for (int i = 0; i < 16; ++i)
+    for (int j = 0; j < 16; ++j) turned[j][i] = square[i][j];
+  for (int i = 0; i < 16; ++i) rows[i] = load(turned[i]);
+}
+
 struct Double {
   __m256d part[4];
 };

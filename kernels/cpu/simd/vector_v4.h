@@ -88,6 +88,38 @@ inline void store_f16(uint16_t* to, Vec v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtps_ph(v, 0));
 }
 
+// low[0, 8) = the first eight lanes, high[0, 8) = the others.
+inline void store_halves(float* low, float* high, Vec v) {
+  _mm256_storeu_ps(low, _mm512_castps512_ps256(v));
+  _mm256_storeu_ps(high, _mm512_extractf32x8_ps(v, 1));
+}
+
+// rows[i], lane j <-> rows[j], lane i, of a square of 16 x 16; moves bits, computes nothing.
+inline void transpose(Vec* rows) {
+  Vec pairs[16], fours[16], eights[16];
+  for (int i = 0; i < 16; i += 2) {
+    pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+    pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+  }
+  // fours[4 i + j], 128-bit part p: column 4 p + j of rows 4 i .. 4 i + 3
+  for (int i = 0; i < 16; i += 4)
+    for (int j = 0; j < 2; ++j) {
+      const __m512d a = _mm512_castps_pd(pairs[i + j]), b = _mm512_castps_pd(pairs[i + j + 2]);
+      fours[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+      fours[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+    }
+  for (int j = 0; j < 4; ++j) {
+    eights[j] = _mm512_shuffle_f32x4(fours[j], fours[4 + j], 0x88);      // parts 0 and 2
+    eights[4 + j] = _mm512_shuffle_f32x4(fours[j], fours[4 + j], 0xdd);  // parts 1 and 3
+    eights[8 + j] = _mm512_shuffle_f32x4(fours[8 + j], fours[12 + j], 0x88);
+    eights[12 + j] = _mm512_shuffle_f32x4(fours[8 + j], fours[12 + j], 0xdd);
+  }
+  for (int j = 0; j < 8; ++j) {
+    rows[j] = _mm512_shuffle_f32x4(eights[j], eights[8 + j], 0x88);
+    rows[8 + j] = _mm512_shuffle_f32x4(eights[j], eights[8 + j], 0xdd);
+  }
+}
+
 // Sixteen f64 lanes, only added to: the sums of squares and of elements.
 struct Double {
   __m512d low, high;
