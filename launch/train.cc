@@ -10,6 +10,7 @@
 #include "checkpoint/reader.h"
 #include "kernels/base/log.h"
 #include "kernels/cpu_path.h"
+#include "kernels/peak.h"
 #include "launch/console.h"
 #include "launch/format.h"
 #include "launch/open_checkpoint.h"
@@ -283,7 +284,14 @@ class TrainRun {
               peaks + ")");
   }
 
-  double measured_peak() const { return 0; }
+  // What the CPUs of all ranks could do together, measured by all at the same time: what MFU is a
+  // share of. 0 on the reference device, whose speed is of no interest.
+  double measured_peak() const {
+    if (device_.kind == Device::Kind::reference) return 0;
+    const double mine = measure_peak_flops(recipe_.compute_type(), cpu_threads());
+    return static_cast<double>(
+        world_.all().all_reduce(static_cast<int64_t>(mine), Reduce::sum, "peak"));
+  }
 
   const TrainCommand& command_;
   World& world_;
