@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How CPU kernels use threads and reach rows. Work is cut into tasks by sizes alone; which thread
-// runs a task is left to OpenMP, and no result may depend on it.
+// runs a task is left to chance, and no result may depend on it.
 #pragma once
 
 #include <algorithm>
@@ -9,6 +9,7 @@
 
 #include "kernels/base/tensor.h"
 #include "kernels/cpu/loops.h"
+#include "kernels/cpu/thread_pool.h"
 #include "kernels/cpu_path.h"
 
 namespace tessera::cpu {
@@ -21,18 +22,24 @@ void parallel_for(int64_t tasks, Function function) {
     for (int64_t task = 0; task < tasks; ++task) function(task);
     return;
   }
-  std::exception_ptr error;
-  std::mutex mutex;
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-  for (int64_t task = 0; task < tasks; ++task) {
-    try {
-      function(task);
-    } catch (...) {
-      const std::lock_guard lock(mutex);
-      error = std::current_exception();
-    }
-  }
-  if (error) std::rethrow_exception(error);
+  struct Loop {
+    Function& function;
+    std::exception_ptr error = nullptr;
+    std::mutex mutex = {};
+  } loop{function};
+  run_tasks(
+      threads, tasks,
+      [](void* context, int64_t task) {
+        auto& mine = *static_cast<Loop*>(context);
+        try {
+          mine.function(task);
+        } catch (...) {
+          const std::lock_guard lock(mine.mutex);
+          mine.error = std::current_exception();
+        }
+      },
+      &loop);
+  if (loop.error) std::rethrow_exception(loop.error);
 }
 
 inline int64_t divide_up(int64_t value, int64_t by) {
