@@ -213,7 +213,8 @@ void add_tools(CLI::App& app, VerbAction& action) {
   doctor->add_flag("--json", *json, "machine-readable");
   doctor->callback([json, &action] { action = [json] { return doctor_verb(*json); }; });
 
-  auto* bench = app.add_subcommand("bench", "speed of this machine beside what it could do at best");
+  auto* bench =
+      app.add_subcommand("bench", "speed of this machine beside what it could do at best");
   auto measure = std::make_shared<BenchCommand>();
   bench->add_option("what", measure->what, "gemm | attention | adamw | allreduce | step")
       ->required()

@@ -27,7 +27,8 @@ void ExactSum::add(double term) {
   const int limb = shift / kBitsPerLimb, offset = shift % kBitsPerLimb;
   const int64_t sign = (bits >> 63) != 0 ? -1 : 1;
   // mantissa << offset has up to 84 bits: three limbs, made from its two halves.
-  const uint64_t low = (mantissa & kLimbMask) << offset, high = (mantissa >> kBitsPerLimb) << offset;
+  const uint64_t low = (mantissa & kLimbMask) << offset, high = (mantissa >> kBitsPerLimb)
+                                                                << offset;
   const uint64_t middle = (low >> kBitsPerLimb) + (high & kLimbMask);
   int64_t* const place = words_.data() + limb;
   place[0] += sign * static_cast<int64_t>(low & kLimbMask);

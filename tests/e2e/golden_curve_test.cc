@@ -53,8 +53,8 @@ INSTANTIATE_TEST_SUITE_P(Paths, GoldenCurve,
                          testing::Values(std::pair{"v2", "f32"}, std::pair{"v3", "f32"},
                                          std::pair{"v4", "f32"}, std::pair{"v3", "bf16"},
                                          std::pair{"v4_bf16", "bf16"}, std::pair{"v3", "f16"}),
-                         [](const auto& info) {
-                           return std::string(info.param.second) + "_on_" + info.param.first;
+                         [](const auto& path) {
+                           return std::string(path.param.second) + "_on_" + path.param.first;
                          });
 
 }  // namespace
