@@ -9,11 +9,7 @@
 namespace tessera::cpu {
 namespace {
 
-<<<<<<< HEAD
-// One word says it all: helpers inside the loop, whether it is open to more, and its number.
-=======
 // One word says it all: workers inside the loop, whether it is open to more, and its number.
->>>>>>> kern
 constexpr uint32_t kInside = 0xfff;
 constexpr uint32_t kOpen = 0x1000;
 constexpr uint32_t kNumber = 0x2000;  // the step of the loop's number, in the bits above
@@ -26,11 +22,7 @@ class ThreadPool {
       for (int64_t task = 0; task < tasks; ++task) function(context, task);
       return;
     }
-<<<<<<< HEAD
-    for (; helpers_ < threads - 1; ++helpers_) std::thread([this] { help(); }).detach();
-=======
     for (; workers_ < threads - 1; ++workers_) std::thread([this] { serve(); }).detach();
->>>>>>> kern
     function_ = function;
     context_ = context;
     tasks_ = tasks;
@@ -63,13 +55,8 @@ class ThreadPool {
     }
   }
 
-<<<<<<< HEAD
-  [[noreturn]] void help() {
-    uint32_t last = 0;  // number of the last loop that I helped with
-=======
   [[noreturn]] void serve() {
     uint32_t last = 0;  // number of the last loop that I took part in
->>>>>>> kern
     const auto welcome = [&](uint32_t now) {
       return (now & kOpen) != 0 && (now & ~(kInside | kOpen)) != last &&
              (now & kInside) < limit_.load(std::memory_order_relaxed);
@@ -89,19 +76,11 @@ class ThreadPool {
   std::atomic<uint32_t> state_ = 0;
   std::atomic<uint32_t> limit_ = 0;
   std::atomic<int64_t> next_ = 0;
-<<<<<<< HEAD
-  // Written while no helper is inside.
-  void (*function_)(void*, int64_t) = nullptr;
-  void* context_ = nullptr;
-  int64_t tasks_ = 0;
-  int helpers_ = 0;
-=======
   // Written while no worker is inside.
   void (*function_)(void*, int64_t) = nullptr;
   void* context_ = nullptr;
   int64_t tasks_ = 0;
   int workers_ = 0;
->>>>>>> kern
 };
 
 }  // namespace
