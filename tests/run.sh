@@ -61,7 +61,7 @@ stage "build (gcc, warnings are errors)" build ci
 stage "unit tests" run_tests ci -L unit
 if [ $fast -eq 0 ]; then
   stage "rank tests" run_tests ci -L ranks
-  stage "end-to-end tests" run_tests ci -L e2e -j 1
+  stage "end-to-end tests" run_tests ci -L e2e -LE slurm -j 1
   stage "slurm" run_tests ci -L slurm -j 1
 fi
 if [ $sanitize -eq 1 ]; then
