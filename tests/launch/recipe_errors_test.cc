@@ -140,6 +140,8 @@ TEST(RecipeErrors, AFileHoldsOneDocument) {
   EXPECT_EQ(refusal(kSound + "---\nname: other\n").text.substr(0, 57),
             "a.yaml:1:1: a recipe is one YAML document, found 2\n    1 ");
   EXPECT_EQ(refusal("- a\n- b\n").text.substr(0, 40), "a.yaml:1:1: a recipe is a map of section");
+  // yaml-cpp alone would find documents here without end.
+  EXPECT_EQ(refusal(",\x01\x11!").exit_code, 2);
   EXPECT_EQ(refusal("").exit_code, 2);
 }
 
