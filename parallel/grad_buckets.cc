@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parallel/grad_buckets.h"
 
-#include "parallel/shard.h"
-
 namespace tessera {
 
 GradBuckets::GradBuckets(Stream& stream, Communicator& data, const Tensor& gradients,
                          const std::vector<FlatRange>& parameters, int64_t bucket_bytes)
-    : stream_(stream), data_(data), gradients_(gradients.flat()) {
+    : stream_(stream), data_(data), gradients_(gradients.reshaped({gradients.size()})) {
   const int64_t limit = bucket_bytes / size_of(gradients.dtype());
   for (const FlatRange& parameter : parameters) {
     const bool full = !buckets_.empty() && buckets_.back().range.count >= limit;
@@ -39,9 +37,10 @@ void GradBuckets::mark_ready(int parameter) {
 
 void GradBuckets::start(Bucket& bucket) {
   const Tensor whole = slice(bucket.range);
-  const Interval mine = even_part(bucket.range.count, data_.rank(), data_.size());
+  const Cut cut = Cut::even(bucket.range.count, data_.size());
+  const Interval mine = cut.part(data_.rank());
   bucket.pending = data_.start_reduce_scatter(
-      stream_, whole, whole.column_slice(mine.first, mine.extent), Reduce::sum, "gradients");
+      stream_, whole, cut, whole.column_slice(mine.first, mine.extent), Reduce::sum, "gradients");
   started_.push_back(&bucket);
 }
 
@@ -53,9 +52,10 @@ void GradBuckets::wait() {
   for (Bucket* bucket : started_) {
     bucket->pending->wait();
     const Tensor whole = slice(bucket->range);
-    const Interval mine = even_part(bucket->range.count, data_.rank(), data_.size());
+    const Cut cut = Cut::even(bucket->range.count, data_.size());
+    const Interval mine = cut.part(data_.rank());
     bucket->pending = data_.start_all_gather(stream_, whole.column_slice(mine.first, mine.extent),
-                                             whole, "gradients");
+                                             cut, whole, "gradients");
   }
   for (Bucket* bucket : started_) {
     bucket->pending->wait();

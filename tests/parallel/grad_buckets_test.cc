@@ -4,7 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "parallel/shard.h"
 #include "tests/support/errors.h"
 #include "tests/support/rank_world.h"
 
@@ -23,17 +22,21 @@ class Noting : public Communicator {
   int size() const override { return inner_.size(); }
   const std::string& label() const override { return inner_.label(); }
   const char* transport() const override { return "noting"; }
-  std::unique_ptr<Pending> start_reduce_scatter(Stream& stream, const Tensor& in, const Tensor& out,
-                                                Reduce op, const char* tag) override {
+  std::unique_ptr<Pending> start_reduce_scatter(Stream& stream, const Tensor& in, const Cut& cut,
+                                                const Tensor& out, Reduce op,
+                                                const char* tag) override {
     started.push_back(in.size());
-    return inner_.start_reduce_scatter(stream, in, out, op, tag);
+    return inner_.start_reduce_scatter(stream, in, cut, out, op, tag);
   }
-  std::unique_ptr<Pending> start_all_gather(Stream& stream, const Tensor& in, const Tensor& out,
-                                            const char* tag) override {
-    return inner_.start_all_gather(stream, in, out, tag);
+  std::unique_ptr<Pending> start_all_gather(Stream& stream, const Tensor& in, const Cut& cut,
+                                            const Tensor& out, const char* tag) override {
+    return inner_.start_all_gather(stream, in, cut, out, tag);
   }
   void all_reduce(Stream&, const Tensor&, const Tensor&, Reduce, const char*) override { no(); }
-  void all_to_all(Stream&, const Tensor&, const Tensor&, const char*) override { no(); }
+  void all_to_all(Stream&, const Tensor&, const Cut&, const Tensor&, const Cut&,
+                  const char*) override {
+    no();
+  }
   void broadcast(Stream&, const Tensor&, int, const char*) override { no(); }
   std::unique_ptr<Pending> start_send(Stream&, const Tensor&, int, int, const char*) override {
     no();

@@ -46,7 +46,7 @@ Tensor LossHead::forward(const Tensor& x, const Micro& micro, Tape* tape) {
     const Tensor all(x.device(), wide, {slices.size() * rows, 3});
     const Tensor log_sum_exp(x.device(), wide, {rows});
     softmax_stats(stream, scores, targets, first_class, stats);
-    slices.all_gather(stream, stats, all, "softmax");
+    slices.all_gather(stream, stats, Cut::even(all.rows(), slices.size()), all, "softmax");
     cross_entropy(stream, all, targets, log_sum_exp, loss.column_slice(first, rows));
     if (!tape) continue;
     const Tensor dscores =
