@@ -71,8 +71,8 @@ class StepBench {
     time("zero gradients", [&] { store_.zero_grads(stream_); });
     buckets_->begin_step();
     stage_->begin_step({micro_}, *buckets_, false);
-    time("forward, loss head", [&] { stage_->forward(0, 0); });
-    time("backward", [&] { stage_->backward(0, 0); });
+    time("forward, loss head", [&] { stage_->forward(0, 0, {}); });
+    time("backward", [&] { stage_->backward(0, 0, {}); });
     stage_->end_step();
     buckets_->wait();
     const double scale = 1 / (micro_.dloss * static_cast<double>(micro_.rows()));

@@ -10,6 +10,7 @@
 #include "kernels/base/exact_sum.h"
 #include "kernels/copy.h"
 #include "kernels/reduce.h"
+#include "parallel/pipeline/generators.h"
 #include "trainer/optim/lr_schedule.h"
 
 namespace tessera {
@@ -156,7 +157,7 @@ StepReport Trainer::step(const StepWishes& wishes) {
   store_.zero_grads(stream_);
   buckets_->begin_step();
   stage_->begin_step(microbatches(batch, scale / normalizer), *buckets_, scaler_.dynamic());
-  run(plan_.ranks[0], *stage_);
+  run(plan_, 0, *stage_, stream_, comms_.along(Axis::pipeline));
   stage_->end_step();
   const auto comm_start = Clock::now();
   buckets_->wait();

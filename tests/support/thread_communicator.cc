@@ -4,9 +4,12 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstring>
+#include <deque>
 #include <exception>
+#include <map>
 #include <mutex>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "kernels/base/check.h"
@@ -20,7 +23,14 @@ class Done : public Pending {
   bool test() override { return true; }
 };
 
-// What the threads share: a barrier that can break, and one pointer a rank.
+// A sent tensor; the receiver copies it and marks it taken.
+struct Letter {
+  Tensor tensor;
+  bool taken = false;
+};
+using Address = std::tuple<int, int, int>;  // from, to, channel
+
+// What the threads share: a barrier that can break, one pointer a rank, and letters.
 struct Meeting {
   explicit Meeting(int ranks) : size(ranks), pointers(static_cast<size_t>(ranks)) {}
   void arrive() {
@@ -41,13 +51,71 @@ struct Meeting {
     condition.notify_all();
   }
 
+  // Waits until `done`, which is called with the mutex held; every change notifies.
+  template <typename Done>
+  void wait_for(Done&& done) {
+    std::unique_lock lock(mutex);
+    condition.wait(lock, [&] { return done() || broken; });
+    check(!broken, ErrorKind::peer, "another rank has failed");
+  }
+
   int size;
   std::vector<const void*> pointers;
+  std::map<Address, std::deque<std::shared_ptr<Letter>>> letters;
   std::mutex mutex;
   std::condition_variable condition;
   int arrived = 0;
   int64_t round = 0;
   bool broken = false;
+};
+
+class SendPending : public Pending {
+ public:
+  SendPending(Meeting& meeting, std::shared_ptr<Letter> letter)
+      : meeting_(meeting), letter_(std::move(letter)) {}
+  void wait() override {
+    meeting_.wait_for([&] { return letter_->taken; });
+  }
+  bool test() override {
+    const std::lock_guard lock(meeting_.mutex);
+    return letter_->taken;
+  }
+
+ private:
+  Meeting& meeting_;
+  std::shared_ptr<Letter> letter_;
+};
+
+class RecvPending : public Pending {
+ public:
+  RecvPending(Meeting& meeting, const Address& address, const Tensor& out)
+      : meeting_(meeting), address_(address), out_(out) {}
+  void wait() override {
+    meeting_.wait_for([&] { return take(); });
+  }
+  bool test() override {
+    const std::lock_guard lock(meeting_.mutex);
+    return take();
+  }
+
+ private:
+  bool take() {  // with the mutex held
+    auto& queue = meeting_.letters[address_];
+    if (done_ || queue.empty()) return done_;
+    Letter& letter = *queue.front();
+    check(letter.tensor.bytes() == out_.bytes(), "thread communicator: sent", letter.tensor.shape(),
+          "received", out_.shape());
+    std::memcpy(out_.data(), letter.tensor.data(), static_cast<size_t>(out_.bytes()));
+    letter.taken = true;
+    queue.pop_front();
+    meeting_.condition.notify_all();
+    return done_ = true;
+  }
+
+  Meeting& meeting_;
+  Address address_;
+  Tensor out_;
+  bool done_ = false;
 };
 
 class ThreadCommunicator : public Communicator {
@@ -99,11 +167,17 @@ class ThreadCommunicator : public Communicator {
   void all_to_all(Stream&, const Tensor&, const Tensor&, const char*) override {
     fail(ErrorKind::internal, "thread communicator: no all_to_all");
   }
-  std::unique_ptr<Pending> start_send(Stream&, const Tensor&, int, int, const char*) override {
-    fail(ErrorKind::internal, "thread communicator: no send");
+  std::unique_ptr<Pending> start_send(Stream&, const Tensor& in, int peer, int channel,
+                                      const char*) override {
+    auto letter = std::make_shared<Letter>(Letter{in});
+    const std::lock_guard lock(meeting_.mutex);
+    meeting_.letters[{rank_, peer, channel}].push_back(letter);
+    meeting_.condition.notify_all();
+    return std::make_unique<SendPending>(meeting_, std::move(letter));
   }
-  std::unique_ptr<Pending> start_recv(Stream&, const Tensor&, int, int, const char*) override {
-    fail(ErrorKind::internal, "thread communicator: no recv");
+  std::unique_ptr<Pending> start_recv(Stream&, const Tensor& out, int peer, int channel,
+                                      const char*) override {
+    return std::make_unique<RecvPending>(meeting_, Address{peer, rank_, channel}, out);
   }
 
  private:

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ranks as threads of one process, for tests of rooms that agree, gather and broadcast but need no
 // speed: run_ranks(4, [](Communicator& world) { ... }). Implements all_reduce of i64, all_gather,
-// broadcast and barrier; anything else is Error{internal}.
+// broadcast, barrier, and sends that are done when they are received; anything else is
+// Error{internal}.
 #pragma once
 
 #include <functional>

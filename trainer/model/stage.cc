@@ -28,27 +28,30 @@ Tensor Stage::through(const Micro& micro, Tape* tape, size_t num_layers) {
   return x;
 }
 
-void Stage::forward(int, int micro) {
+Tensor Stage::forward(int, int micro, const Tensor&) {
   const auto m = static_cast<size_t>(micro);
   exact_sum(context_.stream, through(micros_[m], &tapes_[m], layers_.size()), loss_words_);
+  return {};
 }
 
-void Stage::backward_input(int, int micro) {
-  Tensor dy;
+Tensor Stage::backward_input(int, int micro, const Tensor& gradient) {
+  Tensor dy = gradient;
   for (size_t layer = layers_.size(); layer-- > 0;)
     dy = layers_[layer]->backward_input(dy, tapes_[static_cast<size_t>(micro)]);
+  return {};
 }
 
 void Stage::backward_weight(int, int micro) {
   for (size_t layer = layers_.size(); layer-- > 0;) weight_half(layer, micro);
 }
 
-void Stage::backward(int, int micro) {
-  Tensor dy;
+Tensor Stage::backward(int, int micro, const Tensor& gradient) {
+  Tensor dy = gradient;
   for (size_t layer = layers_.size(); layer-- > 0;) {
     dy = layers_[layer]->backward_input(dy, tapes_[static_cast<size_t>(micro)]);
     weight_half(layer, micro);
   }
+  return {};
 }
 
 // Weight halves come in increasing microbatch order (check_plan), so after the last microbatch's a

@@ -20,10 +20,13 @@ class Stage : public PipelineStage {
 
   // A step. `buckets` is told of each gradient that is final; watch_overflow: look at it first.
   void begin_step(std::vector<Micro> micros, GradBuckets& buckets, bool watch_overflow);
-  void forward(int chunk, int micro) override;
-  void backward_input(int chunk, int micro) override;
+  Tensor forward(int chunk, int micro, const Tensor& x) override;
+  Tensor backward_input(int chunk, int micro, const Tensor& dy) override;
   void backward_weight(int chunk, int micro) override;
-  void backward(int chunk, int micro) override;
+  Tensor backward(int chunk, int micro, const Tensor& dy) override;
+  Tensor boundary(int) override { return {}; }  // the whole model is one chunk:
+  void gather_weights(int) override {}          // nothing crosses a boundary,
+  void release_weights(int) override {}         // and all weights are always whole
   void end_step() const;  // throws Error{internal} when a tape still holds something
 
   // Sum of the losses of all rows since begin_step(), as ExactSum words (kernels/reduce.h).

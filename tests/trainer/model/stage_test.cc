@@ -57,7 +57,8 @@ struct Model {
     store.zero_grads(stream);
     buckets->begin_step();
     stage->begin_step(micros, *buckets, false);
-    run(parse_schedule(schedule), *stage);
+    const Plan plan{2, {parse_schedule(schedule)}, {{0}}};
+    run(plan, 0, *stage, stream, comms.along(Axis::pipeline));
     stage->end_step();
     buckets->wait();
   }
@@ -161,7 +162,8 @@ TEST(Stage, NamesTheFirstGradientThatOverflowed) {
     model.store.zero_grads(model.stream);
     model.buckets->begin_step();
     model.stage->begin_step(model.micros, *model.buckets, watch);
-    run(parse_schedule(kFused), *model.stage);
+    run({2, {parse_schedule(kFused)}, {{0}}}, 0, *model.stage, model.stream,
+        model.comms.along(Axis::pipeline));
     model.buckets->wait();
     return model.stage->first_overflow();
   };
