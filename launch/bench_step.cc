@@ -52,15 +52,20 @@ Micro random_micro(int64_t batch, int64_t sequence, int64_t vocab_size) {
   return micro;
 }
 
+Recipe recipe_of(const ModelOptions& model) {
+  Recipe recipe;
+  recipe.model = model;
+  return recipe;
+}
+
 class StepBench {
  public:
   StepBench(const BenchCommand& command, DType dtype)
       : model_(dense_124m(command.sequence)),
-        stage_(build_stage({stream_, store_, comms_, dtype}, model_, {}, command.sequence)) {
+        stage_(build_stage({stream_, store_, comms_, dtype}, recipe_of(model_), command.sequence)) {
     store_.allocate(Device{}, dtype);
     store_.initialize(1);
-    buckets_ =
-        std::make_unique<GradBuckets>(stream_, comms_.data(), store_.grads(), store_.ranges());
+    gradients_ = std::make_unique<Gradients>(stream_, store_, comms_);
     optimizer_ = std::make_unique<Optimizer>(OptimizerOptions{}, store_);
     micro_ = random_micro(command.batch, command.sequence, model_.vocab_size);
   }
@@ -68,29 +73,26 @@ class StepBench {
   void step() {
     ++updates_;
     begin();
-    time("zero gradients", [&] { store_.zero_grads(stream_); });
-    buckets_->begin_step();
-    stage_->begin_step({micro_}, *buckets_, false);
-    time("forward, loss head", [&] { stage_->forward(0, 0); });
-    time("backward", [&] { stage_->backward(0, 0); });
+    time("zero gradients", [&] { gradients_->begin_step(false); });
+    stage_->begin_step({micro_}, gradients_.get());
+    time("forward, loss head", [&] { stage_->forward(0, 0, {}); });
+    time("backward", [&] { stage_->backward(0, 0, {}); });
     stage_->end_step();
-    buckets_->wait();
+    gradients_->finish();
     const double scale = 1 / (micro_.dloss * static_cast<double>(micro_.rows()));
     time("gradient norm", [&] {
       const Tensor words({}, DType::i64, {ExactSum::kWords});
       fill(stream_, 0, words);
-      for (int parameter = 0; parameter < store_.count(); ++parameter)
-        sum_of_squares(stream_, store_.view(store_.grads(), parameter), words);
+      for (const Piece& piece : store_.pieces()) sum_of_squares(stream_, store_.grad(piece), words);
     });
     time("optimizer", [&] {
-      optimizer_->step(stream_, store_,
-                       {.grad_scale = scale, .learning_rate = 1e-4, .update = updates_});
+      optimizer_->step(stream_, {.grad_scale = scale, .learning_rate = 1e-4, .update = updates_});
     });
   }
   void forget() { parts_.clear(); }
 
   const ModelOptions& model() const { return model_; }
-  int64_t num_parameters() const { return store_.num_elements(); }
+  int64_t num_parameters() const { return tessera::num_parameters(model_); }
   struct Part {
     std::string name;
     std::vector<double> seconds;
@@ -110,7 +112,7 @@ class StepBench {
   Communicators comms_;
   ParameterStore store_;
   std::unique_ptr<Stage> stage_;
-  std::unique_ptr<GradBuckets> buckets_;
+  std::unique_ptr<Gradients> gradients_;
   std::unique_ptr<Optimizer> optimizer_;
   Micro micro_;
   int64_t updates_ = 0;

@@ -130,6 +130,29 @@ Row numbers(std::string key, Pick<std::vector<double>> pick, std::string doc) {
           }};
 }
 
+Row integers_or_auto(std::string key, Pick<std::vector<int64_t>> pick, std::string doc) {
+  return {std::move(key),
+          "array",
+          {},
+          std::move(doc),
+          [pick](Recipe& r, const RecipeNode& n) {
+            std::vector<int64_t> values;
+            if (n.kind == RecipeNode::Kind::list) {
+              for (const RecipeNode& item : n.items)
+                values.push_back(parse_integer(unquoted(item, "a whole number")));
+            } else if (unquoted(n, "auto or a list of whole numbers") != "auto") {
+              throw ScalarError("wants auto or a list of whole numbers");
+            }
+            pick(r) = values;
+          },
+          [pick](const Recipe& r) {
+            std::string list;
+            for (const int64_t value : of(pick, r))
+              list += (list.empty() ? "" : ", ") + std::to_string(value);
+            return list.empty() ? std::string("auto") : "[" + list + "]";
+          }};
+}
+
 Row duration(std::string key, Pick<double> pick, std::string doc) {
   return {std::move(key),
           "string",
@@ -292,11 +315,20 @@ std::vector<RecipeField> make_fields() {
       "tensor-parallel ranks of an expert"));
   add(integer(
       "parallel.zero", [](R & r) -> auto& { return r.parallel.zero; },
-      "0: every data rank keeps the whole optimizer state"));
-  add(text("parallel.schedule", [](R & r) -> auto& { return r.parallel.schedule; },
-           "pipeline schedule", {"1f1b"}));
+      "over data parallel, shard 1: optimizer state, 2: and gradients, 3: and weights; 0: "
+      "nothing"));
+  add(text(
+      "parallel.schedule", [](R & r) -> auto& { return r.parallel.schedule; },
+      "gpipe, 1f1b, interleaved, zb_h1, zb_h2, zb_v, dualpipe_v or file:PATH"));
+  add(integer_or(
+      "parallel.chunks", "auto", [](R & r) -> auto& { return r.parallel.chunks; },
+      "model chunks per rank; auto: what the schedule needs"));
+  add(integers_or_auto(
+      "parallel.layers_per_stage", [](R & r) -> auto& { return r.parallel.layers_per_stage; },
+      "blocks of each stage, or auto: as even as can be"));
   add(text("parallel.recompute", [](R & r) -> auto& { return r.parallel.recompute; },
-           "activations recomputed in backward", {"none"}));
+           "activations recomputed in backward; selective: norm outputs and SwiGLU products",
+           {"none", "selective", "full"}));
 
   add(text("precision.compute", [](R & r) -> auto& { return r.precision.compute; },
            "type of activations and of the weights that layers read", {"f32", "bf16", "f16"}));
@@ -425,7 +457,6 @@ const std::vector<RecipeField>& recipe_fields() {
 const std::vector<ForeignKey>& foreign_keys() {
   const std::string moe =
       "it belongs to DeepSeek's mixture of experts, which this version does not train";
-  const std::string pipe = "it belongs to pipeline schedules, which this version does not have";
   const std::string save = "this version writes each checkpoint itself, at once, in one place";
   static const std::vector<ForeignKey> keys = {
       {"learning_rate", "it belongs to `optimizer.lr`"},
@@ -437,8 +468,6 @@ const std::vector<ForeignKey>& foreign_keys() {
       {"global_batch_size", "it belongs to `batch.global`"},
       {"router", moe},
       {"mtp", moe},
-      {"parallel.chunks", pipe},
-      {"parallel.layers_per_stage", pipe},
       {"checkpoint.async", save},
       {"checkpoint.redundancy", save},
       {"checkpoint.writers_per_node", save},

@@ -9,7 +9,7 @@
 
 namespace tessera {
 
-struct Place {
+struct TextPlace {
   std::string file;  // "command line" for overrides
   int line = 0;      // from 1; 0: no place
   int column = 0;    // from 1
@@ -20,7 +20,7 @@ struct RecipeNode {
   Kind kind = Kind::scalar;
   std::string text;     // of a scalar
   bool quoted = false;  // "3" in quotes is text, not a number
-  Place place;
+  TextPlace place;
   std::vector<RecipeNode> items;  // of a list
   struct Entry;
   std::vector<Entry> entries;  // of a map, in the order of the file
@@ -28,13 +28,13 @@ struct RecipeNode {
 
 struct RecipeNode::Entry {
   std::string key;
-  Place key_place;
+  TextPlace key_place;
   RecipeNode value;
 };
 
 // One thing wrong with a recipe file.
 struct RecipeError {
-  Place place;
+  TextPlace place;
   int width = 1;        // characters to underline
   std::string message;  // "unknown key `warmup_step` in `lr_schedule`"
   std::string hint;     // "did you mean `warmup_steps`?"

@@ -53,7 +53,7 @@ class Reader {
     }
   }
 
-  void read(const std::string& key, const RecipeNode& value, const Place& place,
+  void read(const std::string& key, const RecipeNode& value, const TextPlace& place,
             const std::string& section, const std::string& word) {
     if (const RecipeField* field = field_named(key)) return read_value(*field, value, place);
     if (is_section(key)) {
@@ -66,7 +66,7 @@ class Reader {
   }
 
  private:
-  void read_value(const RecipeField& field, const RecipeNode& value, const Place& place) {
+  void read_value(const RecipeField& field, const RecipeNode& value, const TextPlace& place) {
     try {
       field.read(loaded_.recipe, value);
       loaded_.origin[field.key] = place;
@@ -82,7 +82,7 @@ class Reader {
     }
   }
 
-  void unknown(const std::string& key, const Place& place, const std::string& section,
+  void unknown(const std::string& key, const TextPlace& place, const std::string& section,
                const std::string& word) {
     const int width = static_cast<int>(word.size());
     for (const ForeignKey& foreign : foreign_keys()) {
@@ -133,7 +133,7 @@ class Reader {
 
 void read_override(Reader& reader, const std::string& text, std::vector<RecipeError>& errors) {
   const size_t equals = text.find('=');
-  const Place place{"command line", 0, 0};
+  const TextPlace place{"command line", 0, 0};
   if (equals == std::string::npos || equals == 0) {
     errors.push_back({place, 1, "`" + text + "` is not key=value", "e.g. optimizer.lr=1e-3", 2});
     return;
@@ -153,7 +153,7 @@ void read_override(Reader& reader, const std::string& text, std::vector<RecipeEr
   throw RecipeFailure(text, errors.front().exit_code);
 }
 
-std::string comment(const std::map<std::string, Place>& origin, const std::string& key) {
+std::string comment(const std::map<std::string, TextPlace>& origin, const std::string& key) {
   const auto found = origin.find(key);
   if (found == origin.end()) return "default";
   return found->second.line > 0 ? found->second.file + ":" + std::to_string(found->second.line)
@@ -176,7 +176,7 @@ LoadedRecipe parse_recipe(const std::string& text, const std::string& path,
   if (errors.empty()) {
     for (const RecipeProblem& problem : validate(loaded.recipe, num_ranks)) {
       const auto found = loaded.origin.find(problem.key);
-      const Place place = found == loaded.origin.end() ? Place{path, 0, 0} : found->second;
+      const TextPlace place = found == loaded.origin.end() ? TextPlace{path, 0, 0} : found->second;
       errors.push_back({place, static_cast<int>(last_part(problem.key).size()),
                         problem.key + ": " + problem.message, "", exit_code(problem.kind)});
     }

@@ -14,9 +14,9 @@ namespace tessera {
 
 struct LoadedRecipe {
   Recipe recipe;
-  std::string path;                     // of the file; "" when it came from a checkpoint
-  std::string source;                   // its text
-  std::map<std::string, Place> origin;  // key -> where it was given; absent: default
+  std::string path;                         // of the file; "" when it came from a checkpoint
+  std::string source;                       // its text
+  std::map<std::string, TextPlace> origin;  // key -> where it was given; absent: default
   int num_overrides = 0;
 };
 

@@ -57,7 +57,7 @@ class Walker {
     out.kind = RecipeNode::Kind::map;
     std::map<std::string, int> seen;  // key -> line
     for (const auto& pair : node) {
-      const Place key_place = place(pair.first.Mark());
+      const TextPlace key_place = place(pair.first.Mark());
       if (!pair.first.IsScalar()) {
         error(key_place, "a key must be a word");
         continue;
@@ -76,7 +76,7 @@ class Walker {
   }
 
   // yaml-cpp joins the following lines when a quote is not closed.
-  void check_quote(const Place& where) {
+  void check_quote(const TextPlace& where) {
     if (where.line < 1 || static_cast<size_t>(where.line) > lines_.size()) return;
     const std::string& line = lines_[static_cast<size_t>(where.line - 1)];
     const size_t open = static_cast<size_t>(where.column - 1);
@@ -90,10 +90,11 @@ class Walker {
     error(where, "this quote is not closed on its line");
   }
 
-  Place place(const YAML::Mark& mark) const {
-    return mark.is_null() ? Place{file_, 0, 0} : Place{file_, mark.line + 1, mark.column + 1};
+  TextPlace place(const YAML::Mark& mark) const {
+    return mark.is_null() ? TextPlace{file_, 0, 0}
+                          : TextPlace{file_, mark.line + 1, mark.column + 1};
   }
-  void error(const Place& where, const std::string& message, int width = 1) {
+  void error(const TextPlace& where, const std::string& message, int width = 1) {
     errors_.push_back({where, width, message, "", 2});
   }
 

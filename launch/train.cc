@@ -21,6 +21,7 @@
 #include "trainer/metrics.h"
 #include "trainer/tensorboard.h"
 #include "trainer/training_loop.h"
+#include "trainer/training_plan.h"
 
 namespace tessera {
 namespace {
@@ -68,7 +69,7 @@ class TrainRun {
         loaded_(load_together(command, world)),
         recipe_(loaded_.recipe),
         device_(preflight()),
-        comms_(world, grid()),
+        comms_(world, grid(), recipe_.model.kv_replicas(recipe_.parallel.tensor)),
         run_(prepare_directory()) {}
 
   int operator()() {
@@ -90,14 +91,7 @@ class TrainRun {
 
  private:
   ProcessGrid grid() const {
-    const ParallelOptions& p = recipe_.parallel;
-    GridSizes sizes;
-    sizes.tensor = static_cast<int>(p.tensor);
-    sizes.pipeline = static_cast<int>(p.pipeline);
-    sizes.context = static_cast<int>(p.context);
-    sizes.expert = static_cast<int>(p.expert);
-    sizes.expert_tensor = static_cast<int>(p.expert_tensor);
-    return ProcessGrid::filling(world_.size(), sizes);
+    return ProcessGrid::filling(world_.size(), grid_sizes(recipe_.parallel));
   }
 
   // Everything that can be refused before the run directory is touched.

@@ -42,13 +42,13 @@ std::vector<std::string> Communicator::all_gather(const std::string& text, const
   const Tensor length(Device{}, DType::i64, {1}, MemoryClass::communication);
   const Tensor lengths(Device{}, DType::i64, {size()}, MemoryClass::communication);
   *length.as<int64_t>() = static_cast<int64_t>(text.size());
-  all_gather(host, length, lengths, tag);
+  all_gather(host, length, Cut::even(size(), size()), lengths, tag);
   const int64_t* bytes = lengths.as<int64_t>();
   const int64_t widest = std::max<int64_t>(
       1, words_for(static_cast<size_t>(*std::max_element(bytes, bytes + size()))));
   const Tensor mine = words(widest), all = words(widest * size());
   std::memcpy(mine.data(), text.data(), text.size());
-  all_gather(host, mine, all, tag);
+  all_gather(host, mine, Cut::even(all.size(), size()), all, tag);
   std::vector<std::string> texts;
   for (int peer = 0; peer < size(); ++peer) {
     const char* start = reinterpret_cast<const char*>(all.as<int32_t>() + peer * widest);

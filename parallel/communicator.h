@@ -8,7 +8,9 @@
 // has the same bits on every rank, over every transport (docs/numerics.md).
 //
 // Called by all ranks of the group, in the same order, from one thread. Tensors must be contiguous,
-// of equal size on all ranks. A failed peer raises Error{peer} or ends the job.
+// of equal whole size on all ranks. A Cut says which rows (dim 0) of a whole tensor are whose; a
+// rank without rows passes a tensor of no elements. A failed peer raises Error{peer} or ends the
+// job.
 #pragma once
 
 #include <memory>
@@ -17,6 +19,7 @@
 
 #include "kernels/base/stream.h"
 #include "kernels/base/tensor.h"
+#include "parallel/shard.h"
 
 namespace tessera {
 
@@ -42,17 +45,18 @@ class Communicator {
   // out = reduction of `in` over ranks. out may be in. `tag` says in messages what is reduced.
   virtual void all_reduce(Stream& stream, const Tensor& in, const Tensor& out, Reduce op,
                           const char* tag = "") = 0;
-  // `in` is cut into even_part()s (parallel/shard.h) along its elements; out = the reduction of
-  // part rank(), which it may be. out may be of accumulation_type(in) (no final rounding).
+  // out = the reduction of part rank() of `in`, which it may be. out may be of
+  // accumulation_type(in) (no final rounding).
   virtual std::unique_ptr<Pending> start_reduce_scatter(Stream& stream, const Tensor& in,
-                                                        const Tensor& out, Reduce op,
-                                                        const char* tag = "") = 0;
-  // out = the even_part()s of all ranks, one after another. `in` may be part rank() of out.
+                                                        const Cut& cut, const Tensor& out,
+                                                        Reduce op, const char* tag = "") = 0;
+  // out = the parts of all ranks, one after another. `in` may be part rank() of out.
   virtual std::unique_ptr<Pending> start_all_gather(Stream& stream, const Tensor& in,
-                                                    const Tensor& out, const char* tag = "") = 0;
-  // out[p] from rank p = in[rank()] of rank p; both are size() equal parts.
-  virtual void all_to_all(Stream& stream, const Tensor& in, const Tensor& out,
-                          const char* tag = "") = 0;
+                                                    const Cut& cut, const Tensor& out,
+                                                    const char* tag = "") = 0;
+  // Part p of out from rank p = part rank() of its `in`, of as many rows. out may not be in.
+  virtual void all_to_all(Stream& stream, const Tensor& in, const Cut& in_cut, const Tensor& out,
+                          const Cut& out_cut, const char* tag = "") = 0;
   virtual void broadcast(Stream& stream, const Tensor& inout, int root, const char* tag = "") = 0;
   virtual std::unique_ptr<Pending> start_send(Stream& stream, const Tensor& in, int peer,
                                               int channel, const char* tag = "") = 0;
@@ -61,12 +65,13 @@ class Communicator {
   virtual void barrier(const char* tag = "") = 0;
 
   // Conveniences built on the above.
-  void reduce_scatter(Stream& stream, const Tensor& in, const Tensor& out, Reduce op,
-                      const char* tag = "") {
-    start_reduce_scatter(stream, in, out, op, tag)->wait();
+  void reduce_scatter(Stream& stream, const Tensor& in, const Cut& cut, const Tensor& out,
+                      Reduce op, const char* tag = "") {
+    start_reduce_scatter(stream, in, cut, out, op, tag)->wait();
   }
-  void all_gather(Stream& stream, const Tensor& in, const Tensor& out, const char* tag = "") {
-    start_all_gather(stream, in, out, tag)->wait();
+  void all_gather(Stream& stream, const Tensor& in, const Cut& cut, const Tensor& out,
+                  const char* tag = "") {
+    start_all_gather(stream, in, cut, out, tag)->wait();
   }
   // Host values (setup, decisions, checkpoints): sums of integers are exact.
   int64_t all_reduce(int64_t value, Reduce op, const char* tag = "");

@@ -1,23 +1,67 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parallel/communicators.h"
 
-namespace tessera {
+#include <numeric>
 
-Communicators::Communicators(World& world, const ProcessGrid& grid)
-    : grid_(grid), world_(&world.all()) {
-  check(grid.num_ranks() == world.size(), "Communicators: the grid has", grid.num_ranks(),
-        "ranks, the world", world.size());
+namespace tessera {
+namespace {
+
+const ProcessGrid& fitting(const ProcessGrid& grid, const World& world) {
+  check(grid.num_ranks() <= world.size(), ErrorKind::capacity, "parallel: the grid has",
+        grid.num_ranks(), "ranks, the job", world.size());
+  return grid;
+}
+
+}  // namespace
+
+// Every rank makes the same groups in the same order, those outside the grid alone.
+Communicators::Communicators(const ProcessGrid& grid, int rank, int replicas, const MakeGroup& make)
+    : grid_(grid), rank_(rank) {
+  check(replicas >= 1 && grid.size(Axis::tensor) % replicas == 0, ErrorKind::capacity,
+        "parallel.tensor =", grid.size(Axis::tensor), "cannot hold groups of replicas:", replicas);
+  const std::vector<int> alone = {rank};
   for (int axis = 0; axis < kNumAxes; ++axis) {
     const auto which = static_cast<Axis>(axis);
     groups_[static_cast<size_t>(axis)] =
-        world.group(grid.ranks_along(which, world.rank()), name(which));
+        make(member() ? grid.ranks_along(which, rank) : alone, name(which));
   }
+  tensor_replicas_ = make(member() ? replicas_of(rank, replicas) : alone, "tensor replicas");
+  tied_stages_ = make(member() ? tied_with(rank) : alone, "tied stages");
 }
 
-Communicators::Communicators() : grid_(GridSizes{}), alone_(self_communicator("world")) {
-  world_ = alone_.get();
-  for (int axis = 0; axis < kNumAxes; ++axis)
-    groups_[static_cast<size_t>(axis)] = self_communicator(name(static_cast<Axis>(axis)));
+Communicators::Communicators(World& world, const ProcessGrid& grid, int replicas)
+    : Communicators(fitting(grid, world), world.rank(), replicas,
+                    [&world](const std::vector<int>& ranks, const std::string& label) {
+                      return world.group(ranks, label);
+                    }) {
+  world_ = &world.all();
+  if (grid.num_ranks() == world.size()) return;
+  std::vector<int> everyone(static_cast<size_t>(grid.num_ranks()));
+  std::iota(everyone.begin(), everyone.end(), 0);
+  own_world_ = world.group(member() ? everyone : std::vector<int>{rank_}, "world");
+  world_ = own_world_.get();
+}
+
+Communicators::Communicators()
+    : Communicators(ProcessGrid(GridSizes{}), 0, 1,
+                    [](const std::vector<int>&, const std::string& label) {
+                      return self_communicator(label);
+                    }) {
+  own_world_ = self_communicator("world");
+  world_ = own_world_.get();
+}
+
+std::vector<int> Communicators::replicas_of(int rank, int replicas) const {
+  const std::vector<int> row = grid_.ranks_along(Axis::tensor, rank);
+  const auto first = row.begin() + grid_.coord(Axis::tensor, rank) / replicas * replicas;
+  return {first, first + replicas};
+}
+
+std::vector<int> Communicators::tied_with(int rank) const {
+  const std::vector<int> stages = grid_.ranks_along(Axis::pipeline, rank);
+  const bool at_an_end = rank == stages.front() || rank == stages.back();
+  if (stages.size() == 1 || !at_an_end) return {rank};
+  return {stages.front(), stages.back()};
 }
 
 }  // namespace tessera

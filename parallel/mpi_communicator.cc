@@ -13,8 +13,8 @@
 #include <mpi.h>
 #include <sched.h>
 
+#include "parallel/collective_arguments.h"
 #include "parallel/reduction_tree.h"
-#include "parallel/shard.h"
 #include "parallel/watchdog.h"
 
 namespace tessera {
@@ -95,7 +95,7 @@ class MpiPending : public Pending {
  private:
   void finish() {
     done_ = true;
-    if (!parts.empty()) reduce_tree(parts, part_dtype, out.data(), out.dtype(), out.size(), op);
+    if (out.size() > 0) reduce_tree(parts, part_dtype, out.data(), out.dtype(), out.size(), op);
     keep.clear();
   }
   const std::string& group_;
@@ -105,8 +105,9 @@ class MpiPending : public Pending {
   bool done_ = false;
 };
 
-char* bytes_at(const Tensor& x, int64_t element) {
-  return static_cast<char*>(x.data()) + element * size_of(x.dtype());
+void copy_bytes(const Bytes& from, const Bytes& to) {
+  if (to.size > 0 && to.data != from.data)
+    std::memcpy(to.data, from.data, static_cast<size_t>(to.size));
 }
 
 class MpiCommunicator : public Communicator {
@@ -124,93 +125,102 @@ class MpiCommunicator : public Communicator {
   const std::string& label() const override { return label_; }
   const char* transport() const override { return "mpi"; }
 
-  void all_reduce(Stream& stream, const Tensor& in, const Tensor& out, Reduce op,
+  void all_reduce(Stream&, const Tensor& in, const Tensor& out, Reduce op,
                   const char* tag) override {
-    check(in.size() == out.size() && in.dtype() == out.dtype(), "all_reduce: in", in.shape(),
-          "and out", out.shape(), "differ");
+    check_all_reduce(in, out);
+    if (in.size() == 0) return;
     constexpr int64_t kSmall = 16384;  // bytes: below, everybody sends everything to everybody
     if (in.bytes() <= kSmall)
       reduce_small(in, out, op, tag);
     else
-      reduce_large(stream, in, out, op, tag);
+      reduce_large(in.reshaped({in.size()}), out.reshaped({out.size()}), op, tag);
   }
 
-  std::unique_ptr<Pending> start_reduce_scatter(Stream&, const Tensor& in, const Tensor& out,
-                                                Reduce op, const char* tag) override {
-    check(out.size() == even_part(in.size(), rank_, size_).extent, "reduce_scatter: out",
-          out.shape(), "is not my part of in", in.shape());
-    return scatter(in, out, op, tag);
+  std::unique_ptr<Pending> start_reduce_scatter(Stream&, const Tensor& in, const Cut& cut,
+                                                const Tensor& out, Reduce op,
+                                                const char* tag) override {
+    check_reduce_scatter(in, cut, out, rank_, size_);
+    return scatter(in, cut, out, op, tag);
   }
 
-  std::unique_ptr<Pending> start_all_gather(Stream&, const Tensor& in, const Tensor& out,
-                                            const char* tag) override {
-    check(in.size() == even_part(out.size(), rank_, size_).extent && in.dtype() == out.dtype(),
-          "all_gather: in", in.shape(), "is not my part of out", out.shape());
-    return gather(in, out, tag);
+  std::unique_ptr<Pending> start_all_gather(Stream&, const Tensor& in, const Cut& cut,
+                                            const Tensor& out, const char* tag) override {
+    check_all_gather(in, cut, out, rank_, size_);
+    return gather(in, cut, out, tag);
   }
 
-  void all_to_all(Stream&, const Tensor& in, const Tensor& out, const char* tag) override {
-    check(in.size() == out.size() && in.size() % size_ == 0 && in.data() != out.data(),
-          "all_to_all: in", in.shape(), "and out", out.shape(), "for ranks:", size_);
-    const int64_t part = in.size() / size_, bytes = part * size_of(in.dtype());
+  void all_to_all(Stream&, const Tensor& in, const Cut& in_cut, const Tensor& out,
+                  const Cut& out_cut, const char* tag) override {
+    check_all_to_all(in, in_cut, out, out_cut, rank_, size_);
     MpiPending pending(label_, "all-to-all", tag, in.bytes());
     for (int step = 1; step < size_; ++step) {
-      const int from = (rank_ - step + size_) % size_, to = (rank_ + step) % size_;
-      pending.requests.recv(comm_, bytes_at(out, from * part), bytes, from, kCollectiveTag);
-      pending.requests.send(comm_, bytes_at(in, to * part), bytes, to, kCollectiveTag);
+      receive_part(pending, out, out_cut, (rank_ - step + size_) % size_);
+      send_part(pending, in, in_cut, (rank_ + step) % size_);
     }
-    std::memcpy(bytes_at(out, rank_ * part), bytes_at(in, rank_ * part),
-                static_cast<size_t>(bytes));
+    copy_bytes(bytes_of(in, in_cut.part(rank_)), bytes_of(out, out_cut.part(rank_)));
     pending.wait();
   }
 
   void broadcast(Stream&, const Tensor& inout, int root, const char* tag) override {
+    check_contiguous("broadcast", inout);
     MpiPending pending(label_, "broadcast", tag, inout.bytes());
+    const Bytes bytes = bytes_of(inout);
     if (rank_ == root)
       for (int step = 1; step < size_; ++step)
-        pending.requests.send(comm_, inout.data(), inout.bytes(), (rank_ + step) % size_,
+        pending.requests.send(comm_, bytes.data, bytes.size, (rank_ + step) % size_,
                               kCollectiveTag);
     else
-      pending.requests.recv(comm_, inout.data(), inout.bytes(), root, kCollectiveTag);
+      pending.requests.recv(comm_, bytes.data, bytes.size, root, kCollectiveTag);
     pending.wait();
   }
 
   std::unique_ptr<Pending> start_send(Stream&, const Tensor& in, int peer, int channel,
                                       const char* tag) override {
     auto pending = std::make_unique<MpiPending>(label_, "send", tag, in.bytes());
+    check_contiguous("send", in);
     pending->keep.push_back(in);
-    pending->requests.send(comm_, in.data(), in.bytes(), peer, kPointToPointTag + channel);
+    const Bytes bytes = bytes_of(in);
+    pending->requests.send(comm_, bytes.data, bytes.size, peer, kPointToPointTag + channel);
     return pending;
   }
   std::unique_ptr<Pending> start_recv(Stream&, const Tensor& out, int peer, int channel,
                                       const char* tag) override {
     auto pending = std::make_unique<MpiPending>(label_, "receive", tag, out.bytes());
+    check_contiguous("receive", out);
     pending->keep.push_back(out);
-    pending->requests.recv(comm_, out.data(), out.bytes(), peer, kPointToPointTag + channel);
+    const Bytes bytes = bytes_of(out);
+    pending->requests.recv(comm_, bytes.data, bytes.size, peer, kPointToPointTag + channel);
     return pending;
   }
 
   void barrier(const char* tag) override { Communicator::all_reduce(int64_t{0}, Reduce::sum, tag); }
 
  private:
-  std::unique_ptr<MpiPending> scatter(const Tensor& in, const Tensor& out, Reduce op,
-                                      const char* tag) {
+  void send_part(MpiPending& pending, const Tensor& whole, const Cut& cut, int to) {
+    const Bytes bytes = bytes_of(whole, cut.part(to));
+    pending.requests.send(comm_, bytes.data, bytes.size, to, kCollectiveTag);
+  }
+  void receive_part(MpiPending& pending, const Tensor& whole, const Cut& cut, int from) {
+    const Bytes bytes = bytes_of(whole, cut.part(from));
+    pending.requests.recv(comm_, bytes.data, bytes.size, from, kCollectiveTag);
+  }
+
+  std::unique_ptr<MpiPending> scatter(const Tensor& in, const Cut& cut, const Tensor& out,
+                                      Reduce op, const char* tag) {
     auto pending = std::make_unique<MpiPending>(label_, "reduce-scatter", tag, in.bytes());
-    const Interval mine = even_part(in.size(), rank_, size_);
-    const int64_t bytes = mine.extent * size_of(in.dtype());
-    const Tensor others(Device{}, in.dtype(), {std::max<int64_t>(1, mine.extent * (size_ - 1))},
+    const Bytes mine = bytes_of(in, cut.part(rank_));
+    const Tensor others(Device{}, in.dtype(),
+                        {mine.size / size_of(in.dtype()) * std::max(1, size_ - 1)},
                         MemoryClass::communication);
     pending->parts.resize(static_cast<size_t>(size_));
     for (int step = 1; step < size_; ++step) {
-      const int from = (rank_ - step + size_) % size_, to = (rank_ + step) % size_;
-      char* slot = bytes_at(others, (step - 1) * mine.extent);
+      const int from = (rank_ - step + size_) % size_;
+      std::byte* slot = static_cast<std::byte*>(others.data()) + (step - 1) * mine.size;
       pending->parts[static_cast<size_t>(from)] = slot;
-      pending->requests.recv(comm_, slot, bytes, from, kCollectiveTag);
-      const Interval theirs = even_part(in.size(), to, size_);
-      pending->requests.send(comm_, bytes_at(in, theirs.first), theirs.extent * size_of(in.dtype()),
-                             to, kCollectiveTag);
+      pending->requests.recv(comm_, slot, mine.size, from, kCollectiveTag);
+      send_part(*pending, in, cut, (rank_ + step) % size_);
     }
-    pending->parts[static_cast<size_t>(rank_)] = bytes_at(in, mine.first);
+    pending->parts[static_cast<size_t>(rank_)] = mine.data;
     pending->part_dtype = in.dtype();
     pending->op = op;
     pending->out = out;
@@ -218,19 +228,15 @@ class MpiCommunicator : public Communicator {
     return pending;
   }
 
-  // Parts are even_part()s of out; `in` is mine.
-  std::unique_ptr<MpiPending> gather(const Tensor& in, const Tensor& out, const char* tag) {
+  std::unique_ptr<MpiPending> gather(const Tensor& in, const Cut& cut, const Tensor& out,
+                                     const char* tag) {
     auto pending = std::make_unique<MpiPending>(label_, "all-gather", tag, out.bytes());
-    const Interval mine = even_part(out.size(), rank_, size_);
+    const Bytes mine = bytes_of(in);
     for (int step = 1; step < size_; ++step) {
-      const int from = (rank_ - step + size_) % size_, to = (rank_ + step) % size_;
-      const Interval theirs = even_part(out.size(), from, size_);
-      pending->requests.recv(comm_, bytes_at(out, theirs.first),
-                             theirs.extent * size_of(out.dtype()), from, kCollectiveTag);
-      pending->requests.send(comm_, in.data(), in.bytes(), to, kCollectiveTag);
+      receive_part(*pending, out, cut, (rank_ - step + size_) % size_);
+      pending->requests.send(comm_, mine.data, mine.size, (rank_ + step) % size_, kCollectiveTag);
     }
-    char* slot = bytes_at(out, mine.first);
-    if (slot != in.data()) std::memcpy(slot, in.data(), static_cast<size_t>(in.bytes()));
+    copy_bytes(mine, bytes_of(out, cut.part(rank_)));
     pending->keep = {in, out};
     return pending;
   }
@@ -238,24 +244,24 @@ class MpiCommunicator : public Communicator {
   void reduce_small(const Tensor& in, const Tensor& out, Reduce op, const char* tag) {
     MpiPending pending(label_, "all-reduce", tag, in.bytes());
     const Tensor all(Device{}, in.dtype(), {size_, in.size()}, MemoryClass::communication);
+    const Cut each = Cut::even(size_, size_);
+    const Bytes mine = bytes_of(in);
     for (int step = 1; step < size_; ++step) {
-      const int from = (rank_ - step + size_) % size_, to = (rank_ + step) % size_;
-      pending.requests.recv(comm_, bytes_at(all, from * in.size()), in.bytes(), from,
-                            kCollectiveTag);
-      pending.requests.send(comm_, in.data(), in.bytes(), to, kCollectiveTag);
+      receive_part(pending, all, each, (rank_ - step + size_) % size_);
+      pending.requests.send(comm_, mine.data, mine.size, (rank_ + step) % size_, kCollectiveTag);
     }
-    std::memcpy(bytes_at(all, rank_ * in.size()), in.data(), static_cast<size_t>(in.bytes()));
+    copy_bytes(mine, bytes_of(all, each.part(rank_)));
     pending.wait();
     std::vector<const void*> parts;
-    for (int part = 0; part < size_; ++part) parts.push_back(bytes_at(all, part * in.size()));
+    for (int part = 0; part < size_; ++part) parts.push_back(bytes_of(all, each.part(part)).data);
     reduce_tree(parts, in.dtype(), out.data(), out.dtype(), out.size(), op);
   }
 
-  void reduce_large(Stream&, const Tensor& in, const Tensor& out, Reduce op, const char* tag) {
-    const Interval mine = even_part(in.size(), rank_, size_);
-    const Tensor part(Device{}, in.dtype(), {mine.extent}, MemoryClass::communication);
-    scatter(in, part, op, tag)->wait();
-    gather(part, out, tag)->wait();
+  void reduce_large(const Tensor& in, const Tensor& out, Reduce op, const char* tag) {
+    const Cut cut = Cut::even(in.size(), size_);
+    const Tensor part(Device{}, in.dtype(), {cut.part(rank_).extent}, MemoryClass::communication);
+    scatter(in, cut, part, op, tag)->wait();
+    gather(part, cut, out, tag)->wait();
   }
 
   MPI_Comm comm_;

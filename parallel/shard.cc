@@ -68,4 +68,48 @@ Interval even_part(int64_t total, int64_t index, int64_t count) {
   return {index * base + std::min(index, larger), base + (index < larger ? 1 : 0)};
 }
 
+Cut Cut::even(int64_t rows, int64_t ranks) {
+  check(rows >= 0 && ranks >= 1, "Cut: cannot deal", rows, "rows to", ranks);
+  Cut cut;
+  for (int64_t rank = 0; rank < ranks; ++rank)
+    cut.bounds_.push_back(even_part(rows, rank, ranks).first);
+  cut.bounds_.push_back(rows);
+  return cut;
+}
+
+Cut Cut::owned(int64_t rows, int64_t ranks, int64_t owner) {
+  check(owner >= 0 && owner < ranks, "Cut: no such owner", owner, "of", ranks);
+  std::vector<int64_t> counts(static_cast<size_t>(ranks), 0);
+  counts[static_cast<size_t>(owner)] = rows;
+  return of_counts(counts);
+}
+
+Cut Cut::of_counts(const std::vector<int64_t>& counts) {
+  check(!counts.empty(), "Cut: for no ranks");
+  Cut cut;
+  cut.bounds_.push_back(0);
+  for (const int64_t count : counts) {
+    check(count >= 0, "Cut: negative number of rows", count);
+    cut.bounds_.push_back(cut.bounds_.back() + count);
+  }
+  return cut;
+}
+
+Interval Cut::part(int64_t rank) const {
+  check(rank >= 0 && rank < ranks(), "Cut: no such rank", rank, "of", ranks());
+  const int64_t* bound = bounds_.data() + rank;
+  return {bound[0], bound[1] - bound[0]};
+}
+
+bool Cut::is_even() const {
+  return *this == even(rows(), ranks());
+}
+
+std::string to_string(const Cut& cut) {
+  std::string text;
+  for (int64_t rank = 0; rank < cut.ranks(); ++rank)
+    text += (rank ? " + " : "") + std::to_string(cut.part(rank).extent);
+  return text;
+}
+
 }  // namespace tessera

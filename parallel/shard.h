@@ -45,4 +45,24 @@ struct Interval {
 };
 Interval even_part(int64_t total, int64_t index, int64_t count);
 
+// How the rows (dim 0) of a tensor are dealt to the ranks of a group: rank p has rows
+// [bounds[p], bounds[p + 1]). A part may be empty.
+class Cut {
+ public:
+  static Cut even(int64_t rows, int64_t ranks);                  // even_part()s: larger parts first
+  static Cut owned(int64_t rows, int64_t ranks, int64_t owner);  // all rows to one rank
+  static Cut of_counts(const std::vector<int64_t>& counts);      // counts[p] rows to rank p
+
+  Interval part(int64_t rank) const;
+  int64_t rows() const { return bounds_.back(); }
+  int64_t ranks() const { return static_cast<int64_t>(bounds_.size()) - 1; }
+  bool is_even() const;
+  friend bool operator==(const Cut&, const Cut&) = default;
+
+ private:
+  std::vector<int64_t> bounds_;  // ranks + 1, ascending, from 0
+};
+
+std::string to_string(const Cut& cut);  // the counts: "3 + 3 + 2"
+
 }  // namespace tessera

@@ -53,23 +53,23 @@ int32_t sample(const std::vector<double>& scores, const SamplingOptions& options
 LanguageModel::LanguageModel(const Recipe& recipe, Device device, int64_t positions)
     : recipe_(recipe), positions_(positions), stream_(device) {
   const LayerContext context{stream_, store_, alone_, recipe.compute_type()};
-  stage_ = build_stage(context, recipe.model, recipe.optimizer, positions);
+  stage_ = build_stage(context, recipe, positions);
   store_.allocate_for_inference(device, recipe.compute_type());
 }
 
 State LanguageModel::weights() const {
   State state;
-  for (const Parameter& parameter : store_.all())
-    state.entries.push_back({.name = parameter.name,
+  for (const Piece& piece : store_.pieces())
+    state.entries.push_back({.name = store_.at(piece.parameter).name,
                              .role = "param",
-                             .tensor = store_.view(store_.masters(), parameter.index),
-                             .shard = parameter.shard,
+                             .tensor = store_.master(piece),
+                             .shard = piece.shard,
                              .owner = true});
   return state;
 }
 
 void LanguageModel::publish() {
-  store_.publish(stream_);
+  store_.publish(stream_, alone_.data());
 }
 
 Micro LanguageModel::micro(std::span<const int32_t> tokens, int64_t first_position, bool targets) {

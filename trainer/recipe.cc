@@ -3,6 +3,9 @@
 
 #include <algorithm>
 
+#include "trainer/model/build.h"
+#include "trainer/training_plan.h"
+
 namespace tessera {
 namespace {
 
@@ -56,37 +59,86 @@ void check_model(const ModelOptions& model, Problems& problems) {
   problems.require(model.rope_theta > 0, "model.rope_theta", "must be above 0");
 }
 
+// What the tensor axis asks of the model's sizes.
+void check_tensor(const Recipe& recipe, Problems& problems) {
+  const ModelOptions& model = recipe.model;
+  const int64_t ranks = recipe.parallel.tensor, kv = model.kv_heads();
+  const auto fits = [&](bool good, const std::string& why) {
+    problems.require(good, "parallel.tensor", std::to_string(ranks) + " " + why,
+                     ErrorKind::capacity);
+  };
+  fits(model.num_attention_heads % ranks == 0,
+       "does not divide num_attention_heads " + std::to_string(model.num_attention_heads));
+  fits(kv > 0 && (kv % ranks == 0 || ranks % kv == 0),
+       "neither divides nor is a multiple of num_key_value_heads " + std::to_string(kv));
+  fits(model.vocab_size >= ranks && model.intermediate_size >= ranks,
+       "is more than vocab_size or intermediate_size have rows");
+  fits(recipe.batch.micro * recipe.data.sequence_length >= ranks,
+       "is more than a microbatch has tokens");
+}
+
+// What the pipeline axis asks: enough layers, and as many microbatches as the schedule allows.
+void check_pipeline(const Recipe& recipe, int64_t num_micro, Problems& problems) {
+  try {
+    const Plan plan = compute_plan(recipe.parallel, static_cast<int>(num_micro));
+    deal_layers(recipe, plan.num_stages());
+    problems.require(!recipe.parallel.layers_per_stage.empty() || plan.num_stages() == 1 ||
+                         recipe.model.num_hidden_layers >= plan.num_stages(),
+                     "parallel.pipeline",
+                     std::to_string(plan.num_stages()) + " stages for " +
+                         std::to_string(recipe.model.num_hidden_layers) +
+                         " layers; give parallel.layers_per_stage to leave some without",
+                     ErrorKind::capacity);
+  } catch (const Error& error) {
+    const bool layers = error.kind() == ErrorKind::capacity;
+    problems.require(false, layers ? "parallel.layers_per_stage" : "parallel.schedule",
+                     error.what(), ErrorKind::capacity);
+  }
+}
+
 void check_layout(const Recipe& recipe, int num_ranks, Problems& problems) {
   const ParallelOptions& parallel = recipe.parallel;
-  problems.only(parallel.tensor == 1, "parallel.tensor", "this version cuts over data only");
-  problems.only(parallel.pipeline == 1, "parallel.pipeline", "this version cuts over data only");
-  problems.only(parallel.context == 1, "parallel.context", "this version cuts over data only");
-  problems.only(parallel.expert == 1, "parallel.expert", "this version cuts over data only");
+  const size_t before = problems.found.size();
+  problems.require(parallel.data >= 0, "parallel.data", "must not be negative");
+  problems.positive(parallel.tensor, "parallel.tensor");
+  problems.positive(parallel.pipeline, "parallel.pipeline");
+  problems.require(parallel.chunks >= 0, "parallel.chunks", "must not be negative");
+  problems.only(parallel.context == 1, "parallel.context", "this version does not cut sequences");
+  problems.only(parallel.expert == 1, "parallel.expert", "this version has no experts");
   problems.only(parallel.expert_tensor == 1, "parallel.expert_tensor",
-                "this version cuts over data only");
-  problems.only(parallel.zero == 0, "parallel.zero",
-                "this version keeps the whole optimizer state on every rank");
-  problems.only(parallel.schedule == "1f1b", "parallel.schedule",
-                "with one stage every schedule is 1f1b; use 1f1b");
-  problems.only(parallel.recompute == "none", "parallel.recompute",
-                "this version recomputes nothing in backward; use none");
+                "this version has no experts");
+  problems.require(parallel.zero >= 0 && parallel.zero <= 3, "parallel.zero",
+                   "must be 0, 1, 2 or 3, got " + std::to_string(parallel.zero));
+  problems.one_of(parallel.recompute, "parallel.recompute", {"none", "selective", "full"});
   problems.positive(recipe.batch.global, "batch.global");
   problems.positive(recipe.batch.micro, "batch.micro");
-  if (num_ranks == 0 || recipe.batch.global <= 0 || recipe.batch.micro <= 0) return;
-  problems.require(parallel.data == 0 || parallel.data == num_ranks, "parallel.data",
-                   std::to_string(parallel.data) + " data ranks were asked for, the job has " +
-                       std::to_string(num_ranks) + " rank(s): tessera launch RECIPE -n " +
-                       std::to_string(parallel.data) + ", or parallel.data=auto",
+  if (problems.found.size() > before || recipe.model.num_attention_heads <= 0) return;
+  if (parallel.tensor > 1) check_tensor(recipe, problems);
+  if (num_ranks == 0) return;
+  const int64_t per_pipeline = parallel.tensor * parallel.pipeline;
+  int64_t data = 0;
+  try {
+    data = ProcessGrid::filling(num_ranks, grid_sizes(parallel)).size(Axis::data);
+  } catch (const Error& error) {
+    problems.require(false, "parallel", error.what(), ErrorKind::capacity);
+    return;
+  }
+  problems.require(parallel.data == 0 || parallel.data == data, "parallel.data",
+                   std::to_string(parallel.data * per_pipeline) +
+                       " ranks were asked for, the job has " + std::to_string(num_ranks) +
+                       ": tessera launch RECIPE -n " +
+                       std::to_string(parallel.data * per_pipeline) + ", or parallel.data=auto",
                    ErrorKind::capacity);
-  const int64_t per_round = recipe.batch.micro * num_ranks;
+  const int64_t per_round = recipe.batch.micro * data;
+  const int64_t below = recipe.batch.global / per_round * per_round;
   problems.require(
-      recipe.batch.global % per_round == 0, "batch.global",
+      below == recipe.batch.global, "batch.global",
       std::to_string(recipe.batch.global) + " sequences cannot be cut into microbatches of " +
-          std::to_string(recipe.batch.micro) + " on " + std::to_string(num_ranks) +
-          " data rank(s); nearest legal: " +
-          std::to_string(std::max(per_round, recipe.batch.global / per_round * per_round)) +
-          " or " + std::to_string((recipe.batch.global / per_round + 1) * per_round),
+          std::to_string(recipe.batch.micro) + " on " + std::to_string(data) +
+          " data rank(s); nearest legal: " + std::to_string(std::max(per_round, below)) + " or " +
+          std::to_string(below + per_round),
       ErrorKind::capacity);
+  if (below == recipe.batch.global) check_pipeline(recipe, below / per_round, problems);
 }
 
 void check_precision(const Recipe& recipe, Problems& problems) {

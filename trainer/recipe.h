@@ -35,6 +35,10 @@ struct ModelOptions {
   int64_t kv_heads() const {
     return num_key_value_heads ? num_key_value_heads : num_attention_heads;
   }
+  // How many neighbouring ranks of a tensor group of this size share each key/value head.
+  int kv_replicas(int64_t tensor_ranks) const {
+    return static_cast<int>(tensor_ranks > kv_heads() ? tensor_ranks / kv_heads() : 1);
+  }
   int64_t head_size() const { return head_dim ? head_dim : hidden_size / num_attention_heads; }
 };
 
@@ -67,8 +71,10 @@ struct ParallelOptions {
   int64_t expert = 1;
   int64_t expert_tensor = 1;
   int64_t zero = 0;
-  std::string schedule = "1f1b";
-  std::string recompute = "none";
+  std::string schedule = "1f1b";          // a name of pipeline/generators.h, or file:PATH
+  int64_t chunks = 0;                     // model chunks per rank; 0: what the schedule needs
+  std::vector<int64_t> layers_per_stage;  // empty: auto
+  std::string recompute = "none";         // none | selective | full
 };
 
 struct LossScalingOptions {

@@ -11,6 +11,7 @@
 #include "kernels/copy.h"
 #include "kernels/reduce.h"
 #include "trainer/optim/lr_schedule.h"
+#include "trainer/training_plan.h"
 
 namespace tessera {
 namespace {
@@ -61,17 +62,24 @@ Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms
       comms_(comms),
       stream_(device),
       scaler_(recipe.precision, recipe.on_failure) {
-  const LayerContext context{stream_, store_, comms_, recipe.compute_type()};
-  stage_ = build_stage(context, recipe.model, recipe.optimizer, recipe.data.sequence_length);
-  store_.allocate(device, recipe.compute_type());
-  store_.initialize(static_cast<uint64_t>(recipe.run.seed));
-  buckets_ = std::make_unique<GradBuckets>(stream_, comms.data(), store_.grads(), store_.ranges());
-  optimizer_ = std::make_unique<Optimizer>(recipe.optimizer, store_);
-
   const BatchOptions& batch = recipe.batch;
   const int shards = comms.grid().size(Axis::data);
-  plan_ = one_f_one_b(1, static_cast<int>(batch.global / (batch.micro * shards)));
-  check_plan(plan_);
+  plan_ = training_plan(recipe.parallel, static_cast<int>(batch.global / (batch.micro * shards)));
+  const LayerContext context{stream_, store_, comms_, recipe.compute_type()};
+  const auto coordinate = static_cast<size_t>(comms.along(Axis::pipeline).rank());
+  const Placement placement{.stage_of_chunk = plan_.stage_of_chunk[coordinate],
+                            .num_stages = plan_.num_stages(),
+                            .layers_per_stage = deal_layers(recipe, plan_.num_stages())};
+  stage_ = build_stage(context, recipe, placement, recipe.data.sequence_length);
+  store_.allocate(device, recipe.compute_type(),
+                  {.stage = static_cast<int>(recipe.parallel.zero),
+                   .rank = comms.data().rank(),
+                   .ranks = comms.data().size()});
+  store_.initialize(static_cast<uint64_t>(recipe.run.seed));
+  store_.share_values(stream_, comms.data());
+  gradients_ = std::make_unique<Gradients>(stream_, store_, comms);
+  optimizer_ = std::make_unique<Optimizer>(recipe.optimizer, store_);
+
   LoaderOptions options;
   for (const BlendSource& source : recipe.data.blend)
     options.sources.push_back({source.path, source.weight});
@@ -113,12 +121,13 @@ struct Trainer::Measured {
 
 // One small integer reduction carries everything the ranks must agree on.
 Trainer::Measured Trainer::measure(int64_t targets, const StepWishes& wishes) {
-  // Gradients are equal on all data ranks: each measures its share of the parameters.
   const Tensor norm_words(stream_.device(), DType::i64, {ExactSum::kWords});
   fill(stream_, 0, norm_words);
-  const Communicator& data = comms_.data();
-  for (int parameter = data.rank(); parameter < store_.count(); parameter += data.size())
-    sum_of_squares(stream_, store_.view(store_.grads(), parameter), norm_words);
+  for (const Piece& piece : store_.pieces())
+    if (counts(piece)) sum_of_squares(stream_, store_.grad(piece), norm_words);
+  const bool speaks = comms_.along(Axis::tensor).rank() == 0;  // tensor ranks know the same
+  if (!speaks) fill(stream_, 0, stage_->loss_words());
+  if (!speaks || comms_.along(Axis::pipeline).rank() > 0) targets = 0;
 
   ExactSum loss = exact(stage_->loss_words()), norm = exact(norm_words);
   constexpr int64_t kWords = ExactSum::kWords, kScalars = 3;
@@ -129,7 +138,7 @@ Trainer::Measured Trainer::measure(int64_t targets, const StepWishes& wishes) {
   words[2 * kWords] = targets;
   words[2 * kWords + 1] = wishes.save;
   words[2 * kWords + 2] = wishes.stop;
-  comms_.data().all_reduce(stream_, agreed, agreed, Reduce::sum, "step statistics");
+  comms_.world().all_reduce(stream_, agreed, agreed, Reduce::sum, "step statistics");
 
   Measured measured;
   std::copy(words, words + kWords, loss.words().begin());
@@ -140,6 +149,19 @@ Trainer::Measured Trainer::measure(int64_t targets, const StepWishes& wishes) {
   measured.targets = words[2 * kWords];
   measured.agreed = {words[2 * kWords + 1] > 0, words[2 * kWords + 2] > 0};
   return measured;
+}
+
+// Whether this rank is the one that measures and saves the piece, of all that hold it.
+bool Trainer::counts(const Piece& piece) const {
+  const Parameter& parameter = store_.at(piece.parameter);
+  if (!parameter.primary) return false;
+  if (parameter.replication == Replication::tensor && comms_.along(Axis::tensor).rank() > 0)
+    return false;
+  if (parameter.replication == Replication::tensor_replicas && comms_.tensor_replicas().rank() > 0)
+    return false;
+  // Without ZeRO all data ranks hold every piece: each has its share of the work.
+  const Communicator& data = comms_.data();
+  return store_.zero().stage > 0 || piece.parameter % data.size() == data.rank();
 }
 
 StepReport Trainer::step(const StepWishes& wishes) {
@@ -153,13 +175,12 @@ StepReport Trainer::step(const StepWishes& wishes) {
   int64_t targets = 0;
   for (const MicroBatch& micro : batch.micros) targets += micro.num_targets;
 
-  store_.zero_grads(stream_);
-  buckets_->begin_step();
-  stage_->begin_step(microbatches(batch, scale / normalizer), *buckets_, scaler_.dynamic());
-  run(plan_.ranks[0], *stage_);
+  gradients_->begin_step(scaler_.dynamic());
+  stage_->begin_step(microbatches(batch, scale / normalizer), gradients_.get());
+  run(plan_, comms_.along(Axis::pipeline).rank(), *stage_, stream_, comms_.along(Axis::pipeline));
   stage_->end_step();
   const auto comm_start = Clock::now();
-  buckets_->wait();
+  gradients_->finish();
   const double wait_seconds = seconds_since(comm_start);
   const Measured measured = measure(targets, wishes);
 
@@ -175,11 +196,11 @@ StepReport Trainer::step(const StepWishes& wishes) {
   const double limit = recipe_.optimizer.grad_clip;
   // torch.nn.utils.clip_grad_norm_: max_norm / (norm + 1e-6), only when below 1.
   const double clip = limit > 0 ? std::min(1.0, limit / (report.grad_norm + 1e-6)) : 1.0;
-  optimizer_->step(stream_, store_,
-                   {.apply = report.applied,
-                    .grad_scale = report.applied ? unscale * clip : 0,
-                    .learning_rate = report.learning_rate,
-                    .update = updates_ + 1});
+  optimizer_->step(stream_, {.apply = report.applied,
+                             .grad_scale = report.applied ? unscale * clip : 0,
+                             .learning_rate = report.learning_rate,
+                             .update = updates_ + 1});
+  if (report.applied) store_.share_values(stream_, comms_.data());
   ++step_;
   updates_ += report.applied ? 1 : 0;
   tokens_ += measured.targets;
@@ -199,25 +220,30 @@ StepReport Trainer::step(const StepWishes& wishes) {
 // Called by all ranks. With loss scaling on, each rank looked at its own gradients before they were
 // summed and knows its first bad tensor; otherwise the sum tells which tensor, but not where.
 std::string Trainer::name_overflow() {
-  int first = stage_->first_overflow();
-  if (first < 0 && !scaler_.dynamic()) {
+  int first = gradients_->first_overflow();
+  if (!scaler_.dynamic()) {
     const Tensor count(stream_.device(), DType::i64, {1});
-    for (int parameter = store_.count(); parameter-- > 0 && first < 0;) {
+    const auto& pieces = store_.pieces();
+    for (size_t piece = pieces.size(); piece-- > 0 && first < 0;) {
       fill(stream_, 0, count);
-      count_non_finite(stream_, store_.view(store_.grads(), parameter), count);
-      if (*count.as<int64_t>() > 0) first = parameter;
+      count_non_finite(stream_, store_.grad(pieces[piece]), count);
+      if (*count.as<int64_t>() > 0) first = pieces[piece].parameter;
     }
-    return first < 0 ? "loss" : store_.at(first).name + " grad";
   }
-  const std::vector<std::string> names =
-      comms_.data().all_gather(first < 0 ? std::string() : store_.at(first).name, "overflow");
-  std::string text;
+  const std::vector<std::string> names = comms_.world().all_gather(
+      first < 0 ? std::string() : store_.at(first).name + " grad", "overflow");
+  if (!scaler_.dynamic()) {
+    for (const std::string& name : names)
+      if (!name.empty()) return name;
+    return "loss";
+  }
+  std::string text, last;
   for (size_t rank = 0; rank < names.size(); ++rank) {
     if (names[rank].empty()) continue;
-    const bool same = !text.empty() && text.find(names[rank] + " grad") != std::string::npos;
-    text +=
-        (text.empty() ? "" : ", ") +
-        (same ? std::to_string(rank) : names[rank] + " grad on data rank " + std::to_string(rank));
+    text += (text.empty() ? "" : ", ") + (names[rank] == last
+                                              ? std::to_string(rank)
+                                              : names[rank] + " on rank " + std::to_string(rank));
+    last = names[rank];
   }
   return text.empty() ? "the sum over ranks" : text;
 }

@@ -70,7 +70,7 @@ class Trainer {
 
   int64_t steps_done() const { return step_; }
   int64_t tokens_seen() const { return tokens_; }
-  int64_t num_parameters() const { return store_.num_elements(); }
+  int64_t num_parameters() const { return tessera::num_parameters(recipe_.model); }
   const ParameterStore& parameters() const { return store_; }
   const Recipe& recipe() const { return recipe_; }
   Stage& stage() { return *stage_; }
@@ -80,6 +80,7 @@ class Trainer {
   struct Measured;  // agreed by all ranks
   std::vector<Micro> microbatches(const Batch& batch, double dloss);
   Measured measure(int64_t targets, const StepWishes& wishes);
+  bool counts(const Piece& piece) const;
   std::string name_overflow();
 
   Recipe recipe_;
@@ -88,7 +89,7 @@ class Trainer {
   ParameterStore store_;
   std::unique_ptr<Stage> stage_;
   Plan plan_;
-  std::unique_ptr<GradBuckets> buckets_;
+  std::unique_ptr<Gradients> gradients_;
   std::unique_ptr<Optimizer> optimizer_;
   LossScaler scaler_;
   std::unique_ptr<Loader> loader_;

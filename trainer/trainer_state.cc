@@ -19,46 +19,31 @@ int64_t integer(const State& state, const std::string& key) {
   return value;
 }
 
-// Which rank of `size` writes each parameter: always the one with the fewest bytes so far.
-std::vector<int> balanced_owners(const ParameterStore& store, int size) {
-  std::vector<int64_t> load(static_cast<size_t>(size), 0);
-  std::vector<int> owners;
-  for (const Parameter& parameter : store.all()) {
-    const auto least = std::min_element(load.begin(), load.end());
-    *least += parameter.range.count;
-    owners.push_back(static_cast<int>(least - load.begin()));
-  }
-  return owners;
-}
-
 }  // namespace
 
 State Trainer::weights() const {
   State state;
-  const std::vector<int> owners = balanced_owners(store_, comms_.data().size());
-  for (const Parameter& parameter : store_.all())
-    state.entries.push_back(
-        {.name = parameter.name,
-         .role = "param",
-         .tensor = store_.view(store_.masters(), parameter.index),
-         .shard = parameter.shard,
-         .owner = owners[static_cast<size_t>(parameter.index)] == comms_.data().rank()});
+  for (const Piece& piece : store_.pieces())
+    state.entries.push_back({.name = store_.at(piece.parameter).name,
+                             .role = "param",
+                             .tensor = store_.master(piece),
+                             .shard = piece.shard,
+                             .owner = counts(piece)});
   return state;
 }
 
 State Trainer::state() const {
   State state = weights();
-  const size_t num_weights = state.entries.size();
-  const auto add_moments = [&](const char* role, const Tensor& flat) {
-    for (size_t i = 0; i < num_weights; ++i) {
+  const auto add_moments = [&](const char* role, auto&& tensor_of) {
+    for (size_t i = 0; i < store_.pieces().size(); ++i) {
       StateEntry entry = state.entries[i];
       entry.role = role;
-      entry.tensor = store_.view(flat, static_cast<int>(i));
+      entry.tensor = tensor_of(store_.pieces()[i]);
       state.entries.push_back(std::move(entry));
     }
   };
-  add_moments("exp_avg", store_.first_moments());
-  add_moments("exp_avg_sq", store_.second_moments());
+  add_moments("exp_avg", [&](const Piece& piece) { return store_.first_moment(piece); });
+  add_moments("exp_avg_sq", [&](const Piece& piece) { return store_.second_moment(piece); });
   state.scalars["step"] = std::to_string(step_);
   state.scalars["updates"] = std::to_string(updates_);
   state.scalars["tokens"] = std::to_string(tokens_);
@@ -78,7 +63,7 @@ void Trainer::restore(const State& state) {
 }
 
 void Trainer::publish_weights() {
-  store_.publish(stream_);
+  store_.publish(stream_, comms_.data());
 }
 
 }  // namespace tessera

@@ -49,7 +49,7 @@ TEST(Precision, F16RecoversFromAScaleThatIsTooHigh) {
     if (line["applied"] == true) {
       ++updates;
     } else {
-      EXPECT_NE(line["overflow"].get<std::string>().find(" grad on data rank "), std::string::npos)
+      EXPECT_NE(line["overflow"].get<std::string>().find(" grad on rank "), std::string::npos)
           << line.dump();
       scale /= 2;
     }
@@ -60,7 +60,7 @@ TEST(Precision, F16RecoversFromAScaleThatIsTooHigh) {
     EXPECT_EQ(lines[i]["applied"], true) << lines[i].dump();
   EXPECT_NE(run.err.find("W020 step 1 skipped: gradient not finite, first in "), std::string::npos)
       << run.err;
-  EXPECT_NE(run.err.find(" grad on data rank "), std::string::npos) << run.err;
+  EXPECT_NE(run.err.find(" grad on rank "), std::string::npos) << run.err;
 }
 
 TEST(Precision, F16SkipsNoStepWhenItsScaleIsLow) {

@@ -199,7 +199,7 @@ TEST(RecipeErrors, ALayoutThatDoesNotMultiplyOutExitsWith5) {
   EXPECT_EQ(ranks.text,
             "a.yaml: batch.global: 16 sequences cannot be cut into microbatches of 4 on 3 data "
             "rank(s); nearest legal: 12 or 24");
-  EXPECT_EQ(refusal(kSound, {"parallel.tensor=2"}).exit_code, 5);
+  EXPECT_EQ(refusal(kSound, {"parallel.tensor=3"}).exit_code, 5);
 }
 
 TEST(RecipeErrors, ValuesThatMakeNoSenseNameTheirKey) {

@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// One conformance suite for every Communicator. What a reduction must give is computed here, on
-// every rank, from everybody's numbers, by a pairwise tree written down a second time.
+// One conformance suite for every Communicator: each test runs over every transport.
 #include "parallel/communicator.h"
 
-#include <algorithm>
-#include <cstring>
-#include <type_traits>
+#include <functional>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "kernels/base/random.h"
-#include "parallel/shard.h"
 #include "tests/support/errors.h"
 #include "tests/support/rank_world.h"
+#include "tests/support/reductions.h"
 #include "tests/support/thread_communicator.h"
 
 namespace tessera::test {
@@ -23,227 +19,226 @@ using testing::StartsWith;
 
 // Fewer elements than ranks, odd, below and above the 16 KiB at which all_reduce changes its way,
 // and enough for several threads.
-constexpr int64_t kSizes[] = {1, 3, 37, 4099, 9001, 70001};
-constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::f16, DType::f64, DType::i64};
+constexpr int64_t kSizes[] = {0, 1, 3, 37, 4099, 9001, 70001};
+constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::f16,
+                            DType::f64, DType::i64,  DType::i32};
 
-template <typename T>
-using Wide = std::conditional_t<std::is_same_v<T, bf16> || std::is_same_v<T, f16>, float, T>;
-
-template <typename T>
-T drawn(const Philox& philox, uint64_t index) {
-  const double value = 8 * philox.uniform(index) - 4;
-  if constexpr (std::is_same_v<T, int64_t>)
-    return static_cast<int64_t>(philox.bits(index) >> 4) - (int64_t{1} << 58);
-  else if constexpr (std::is_same_v<T, double>)
-    return value;
-  else
-    return Narrow<T>::from(static_cast<float>(value));
-}
-
-template <typename T>
-Wide<T> wide(T value) {
-  if constexpr (std::is_same_v<T, Wide<T>>)
-    return value;
-  else
-    return to_float(value);
-}
-
-template <typename W>
-W pair(W a, W b, Reduce op) {
-  return op == Reduce::sum ? a + b : op == Reduce::max ? std::max(a, b) : std::min(a, b);
-}
-
-template <typename W>
-W tree(std::vector<W> parts, Reduce op) {
-  while (parts.size() > 1) {
-    std::vector<W> level;
-    for (size_t i = 0; i < parts.size(); i += 2)
-      level.push_back(i + 1 < parts.size() ? pair(parts[i], parts[i + 1], op) : parts[i]);
-    parts = std::move(level);
-  }
-  return parts[0];
-}
-
-// Calls function with the C++ type of a dtype that is summed over ranks.
-template <typename Function>
-void with_type(DType dtype, Function&& function) {
-  visit(dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    if constexpr (!std::is_same_v<T, f8_e4m3> && !std::is_same_v<T, int32_t>) function(tag);
-  });
-}
-
-Tensor numbers_of(int rank, DType dtype, int64_t size) {
-  const Tensor x(Device{}, dtype, {size});
-  const Philox philox{static_cast<uint64_t>(rank) + 1, 7};
-  with_type(dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    for (int64_t i = 0; i < size; ++i) x.as<T>()[i] = drawn<T>(philox, static_cast<uint64_t>(i));
-  });
-  return x;
-}
-
-// The reduction of numbers_of() all ranks, from `first` on; `rounded`: in dtype, else in its
-// accumulation type.
-Tensor reduced(int ranks, DType dtype, int64_t size, Reduce op, bool rounded = true,
-               int first = 0) {
-  const Tensor out(Device{}, rounded ? dtype : accumulation_type(dtype), {size});
-  std::vector<Tensor> all;
-  for (int rank = 0; rank < ranks; ++rank) all.push_back(numbers_of(first + rank, dtype, size));
-  with_type(dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    for (int64_t i = 0; i < size; ++i) {
-      std::vector<Wide<T>> parts;
-      for (const Tensor& x : all) parts.push_back(wide(x.as<T>()[i]));
-      const Wide<T> value = tree(parts, op);
-      if constexpr (std::is_same_v<T, Wide<T>>)
-        out.as<T>()[i] = value;
-      else if (rounded)
-        out.as<T>()[i] = Narrow<T>::from(value);
-      else
-        out.as<float>()[i] = value;
-    }
-  });
-  return out;
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.dtype() == b.dtype() && a.size() == b.size() &&
-         std::memcmp(a.data(), b.data(), static_cast<size_t>(a.bytes())) == 0;
-}
+using Body = std::function<void(Communicator& all, Stream& stream)>;
 
 struct EveryCommunicator : testing::TestWithParam<const char*> {
-  std::unique_ptr<Communicator> own;  // of one rank
-  Communicator* all = nullptr;
-  Stream stream{Device{}};
-
-  EveryCommunicator() {
-    if (GetParam() == std::string("self")) own = self_communicator("test");
-    all = own ? own.get() : &world().all();
+  // Runs body on every rank of this transport.
+  void run(const Body& body) {
+    Stream stream{Device{}};
+    const std::string transport = GetParam();
+    if (transport == "self") {
+      body(*self_communicator("world"), stream);
+    } else if (transport == "threads") {
+      if (world().rank() != 0) return;
+      run_ranks(world().size(), [&](Communicator& all) {
+        Stream mine{Device{}};
+        body(all, mine);
+      });
+    } else {
+      body(world().all(), stream);
+    }
   }
-  Interval part(int64_t size) const { return even_part(size, all->rank(), all->size()); }
 };
 
-INSTANTIATE_TEST_SUITE_P(Transport, EveryCommunicator, testing::Values("self", "mpi"),
+// Ways to deal rows to ranks: in equal parts, all to one, and in unlike parts with gaps.
+std::vector<Cut> cuts_of(int64_t rows, int64_t ranks) {
+  std::vector<int64_t> unlike(static_cast<size_t>(ranks), 0);
+  int64_t left = rows;
+  for (int64_t rank = ranks - 1; rank > 0; rank -= 2) {
+    unlike[static_cast<size_t>(rank)] = (left + 2) / 3;
+    left -= (left + 2) / 3;
+  }
+  unlike[0] += left;
+  return {Cut::even(rows, ranks), Cut::owned(rows, ranks, 0), Cut::owned(rows, ranks, ranks - 1),
+          Cut::of_counts(unlike)};
+}
+
+// The rows of x, (R) or (R, C), that are one rank's.
+Tensor part_of(const Tensor& x, const Interval& rows) {
+  return x.dims() == 1 ? x.column_slice(rows.first, rows.extent)
+                       : x.row_slice(rows.first, rows.extent);
+}
+
+INSTANTIATE_TEST_SUITE_P(Transport, EveryCommunicator, testing::Values("self", "threads", "mpi"),
                          [](const auto& each) { return std::string(each.param); });
 
 TEST_P(EveryCommunicator, KnowsItsPlace) {
-  EXPECT_STREQ(all->transport(), GetParam());
-  EXPECT_EQ(all->size(), own ? 1 : world().size());
-  EXPECT_EQ(all->rank(), own ? 0 : world().rank());
-  EXPECT_EQ(all->label(), own ? "test" : "world");
+  run([](Communicator& all, Stream&) {
+    EXPECT_STREQ(all.transport(), GetParam());
+    EXPECT_EQ(all.size(), GetParam() == std::string("self") ? 1 : world().size());
+    EXPECT_GE(all.rank(), 0);
+    EXPECT_LT(all.rank(), all.size());
+    EXPECT_EQ(all.label(), "world");
+  });
 }
 
 TEST_P(EveryCommunicator, AllReducesInOneFixedTreeWithTheSameBitsOnEveryRank) {
-  for (const DType dtype : kTypes)
-    for (const int64_t size : kSizes)
-      for (const Reduce op : {Reduce::sum, Reduce::max, Reduce::min}) {
-        const Tensor in = numbers_of(all->rank(), dtype, size);
-        const Tensor out(Device{}, dtype, {size});
-        all->all_reduce(stream, in, out, op, "out of place");
-        // Every rank expects the same bits, so they are equal on all.
-        const Tensor expected = reduced(all->size(), dtype, size, op);
-        EXPECT_TRUE(same_bits(out, expected)) << name(dtype) << " x " << size;
-        EXPECT_TRUE(same_bits(in, numbers_of(all->rank(), dtype, size))) << "in was written";
-        all->all_reduce(stream, in, in, op, "in place");
-        EXPECT_TRUE(same_bits(in, expected)) << "in place: " << name(dtype) << " x " << size;
-      }
+  run([](Communicator& all, Stream& stream) {
+    for (const DType dtype : kTypes)
+      for (const int64_t size : kSizes)
+        for (const Reduce op : {Reduce::sum, Reduce::max, Reduce::min}) {
+          const Tensor in = numbers_of(all.rank(), dtype, size);
+          const Tensor out(Device{}, dtype, {size});
+          all.all_reduce(stream, in, out, op, "out of place");
+          // Every rank expects the same bits, so they are equal on all.
+          const Tensor expected = reduced(all.size(), dtype, size, op);
+          EXPECT_TRUE(same_bits(out, expected)) << name(dtype) << " x " << size;
+          EXPECT_TRUE(same_bits(in, numbers_of(all.rank(), dtype, size))) << "in was written";
+          all.all_reduce(stream, in, in, op, "in place");
+          EXPECT_TRUE(same_bits(in, expected)) << "in place: " << name(dtype) << " x " << size;
+        }
+  });
 }
 
-TEST_P(EveryCommunicator, ReduceScattersUnevenPartsAndGathersThemInPlace) {
-  for (const DType dtype : kTypes)
-    for (const int64_t size : kSizes) {
-      const Tensor x = numbers_of(all->rank(), dtype, size).flat();
-      const Interval mine = part(size);
-      const Tensor my_part = x.column_slice(mine.first, mine.extent);
-      const Tensor expected = reduced(all->size(), dtype, size, Reduce::sum).flat();
-      all->reduce_scatter(stream, x, my_part, Reduce::sum);
-      EXPECT_TRUE(same_bits(my_part, expected.column_slice(mine.first, mine.extent)))
-          << name(dtype) << " x " << size;
-      all->all_gather(stream, my_part, x);
-      EXPECT_TRUE(same_bits(x, expected)) << "gathered: " << name(dtype) << " x " << size;
+TEST_P(EveryCommunicator, ReduceScattersAnyCutAndGathersItInPlace) {
+  run([](Communicator& all, Stream& stream) {
+    for (const DType dtype : {DType::f32, DType::bf16, DType::i32})
+      for (const int64_t size : kSizes)
+        for (const Cut& cut : cuts_of(size, all.size())) {
+          const Tensor x = numbers_of(all.rank(), dtype, size);
+          const Interval mine = cut.part(all.rank());
+          const Tensor my_part = part_of(x, mine);
+          const Tensor expected = reduced(all.size(), dtype, size, Reduce::sum);
+          all.reduce_scatter(stream, x, cut, my_part, Reduce::sum);
+          EXPECT_TRUE(same_bits(my_part, part_of(expected, mine)))
+              << name(dtype) << " x " << to_string(cut);
+          all.all_gather(stream, my_part, cut, x);
+          EXPECT_TRUE(same_bits(x, expected))
+              << "gathered: " << name(dtype) << " x " << to_string(cut);
+        }
+  });
+}
+
+TEST_P(EveryCommunicator, CutsAlongRowsNotElements) {
+  run([](Communicator& all, Stream& stream) {
+    constexpr int64_t kRows = 7, kColumns = 3;  // 21 elements would be cut elsewhere
+    for (const Cut& cut : cuts_of(kRows, all.size())) {
+      const Interval mine = cut.part(all.rank());
+      const Tensor in = numbers_of(all.rank(), DType::f32, kRows * kColumns);
+      const Tensor part(Device{}, DType::f32, {mine.extent, kColumns});
+      const Tensor whole(Device{}, DType::f32, {kRows, kColumns});
+      const Tensor expected = reduced(all.size(), DType::f32, in.size(), Reduce::sum);
+      all.reduce_scatter(stream, in.reshaped({kRows, kColumns}), cut, part, Reduce::sum);
+      all.all_gather(stream, part, cut, whole);
+      EXPECT_TRUE(same_bits(part, part_of(expected.reshaped({kRows, kColumns}), mine)));
+      EXPECT_TRUE(same_bits(whole, expected)) << to_string(cut);
     }
+  });
+}
+
+TEST_P(EveryCommunicator, TakesATensorWithoutABufferForAnEmptyPart) {
+  run([](Communicator& all, Stream& stream) {
+    const Cut cut = Cut::owned(5, all.size(), 0);
+    const Tensor in = numbers_of(all.rank(), DType::bf16, 5);
+    const Tensor part = all.rank() == 0 ? Tensor(Device{}, DType::bf16, {5}) : Tensor();
+    const Tensor whole(Device{}, DType::bf16, {5});
+    all.reduce_scatter(stream, in, cut, part, Reduce::max);
+    all.all_gather(stream, part, cut, whole);
+    EXPECT_TRUE(same_bits(whole, reduced(all.size(), DType::bf16, 5, Reduce::max)));
+    all.all_to_all(stream, Tensor(), Cut::even(0, all.size()), Tensor(), Cut::even(0, all.size()));
+  });
 }
 
 TEST_P(EveryCommunicator, ReduceScattersNarrowNumbersIntoUnroundedSums) {
-  for (const DType dtype : {DType::bf16, DType::f16}) {
-    constexpr int64_t kSize = 1001;
-    const Interval mine = part(kSize);
-    const Tensor out(Device{}, DType::f32, {mine.extent});
-    all->reduce_scatter(stream, numbers_of(all->rank(), dtype, kSize), out, Reduce::sum);
-    const Tensor expected = reduced(all->size(), dtype, kSize, Reduce::sum, false).flat();
-    EXPECT_TRUE(same_bits(out, expected.column_slice(mine.first, mine.extent))) << name(dtype);
-  }
+  run([](Communicator& all, Stream& stream) {
+    for (const DType dtype : {DType::bf16, DType::f16}) {
+      constexpr int64_t kSize = 1001;
+      const Cut cut = Cut::even(kSize, all.size());
+      const Interval mine = cut.part(all.rank());
+      const Tensor out(Device{}, DType::f32, {mine.extent});
+      all.reduce_scatter(stream, numbers_of(all.rank(), dtype, kSize), cut, out, Reduce::sum);
+      const Tensor expected = reduced(all.size(), dtype, kSize, Reduce::sum, false);
+      EXPECT_TRUE(same_bits(out, part_of(expected, mine))) << name(dtype);
+    }
+  });
 }
 
 TEST_P(EveryCommunicator, CompletesSeveralReduceScattersInAnyOrder) {
-  // Equal sizes follow each other: what one has in flight must not be given to the next.
-  const std::vector<int64_t> sizes = {4000, 4000, 4000, 13001, 13001, 1000};
-  const auto first_of = [](size_t i) { return 10 * static_cast<int>(i); };
-  std::vector<Tensor> inputs, outputs;
-  std::vector<std::unique_ptr<Pending>> pending;
-  for (size_t i = 0; i < sizes.size(); ++i) {
-    inputs.push_back(numbers_of(first_of(i) + all->rank(), DType::f32, sizes[i]));
-    outputs.push_back(Tensor(Device{}, DType::f32, {part(sizes[i]).extent}));
-    pending.push_back(
-        all->start_reduce_scatter(stream, inputs.back(), outputs.back(), Reduce::sum));
-    for (const auto& other : pending) other->test();
-  }
-  for (size_t i = sizes.size(); i-- > 0;) {
-    pending[i]->wait();
-    const Interval mine = part(sizes[i]);
-    const Tensor expected =
-        reduced(all->size(), DType::f32, sizes[i], Reduce::sum, true, first_of(i)).flat();
-    EXPECT_TRUE(same_bits(outputs[i], expected.column_slice(mine.first, mine.extent)))
-        << "reduction " << i;
-  }
+  run([](Communicator& all, Stream& stream) {
+    // Equal sizes follow each other: what one has in flight must not be given to the next.
+    const std::vector<int64_t> sizes = {4000, 4000, 4000, 13001, 13001, 1000};
+    const auto first_of = [](size_t i) { return 10 * static_cast<int>(i); };
+    const auto cut_of = [&](size_t i) { return Cut::even(sizes[i], all.size()); };
+    std::vector<Tensor> inputs, outputs;
+    std::vector<std::unique_ptr<Pending>> pending;
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      inputs.push_back(numbers_of(first_of(i) + all.rank(), DType::f32, sizes[i]));
+      outputs.push_back(Tensor(Device{}, DType::f32, {cut_of(i).part(all.rank()).extent}));
+      pending.push_back(
+          all.start_reduce_scatter(stream, inputs.back(), cut_of(i), outputs.back(), Reduce::sum));
+      for (const auto& other : pending) other->test();
+    }
+    for (size_t i = sizes.size(); i-- > 0;) {
+      pending[i]->wait();
+      const Tensor expected =
+          reduced(all.size(), DType::f32, sizes[i], Reduce::sum, true, first_of(i));
+      EXPECT_TRUE(same_bits(outputs[i], part_of(expected, cut_of(i).part(all.rank()))))
+          << "reduction " << i;
+    }
+  });
 }
 
 TEST_P(EveryCommunicator, SendsEachPartToItsRank) {
-  constexpr int64_t kPart = 5;
-  const int ranks = all->size();
-  const Tensor in(Device{}, DType::i64, {ranks * kPart}),
-      out(Device{}, DType::i64, {ranks * kPart});
-  for (int64_t i = 0; i < in.size(); ++i) in.as<int64_t>()[i] = all->rank() * 1000 + i;
-  all->all_to_all(stream, in, out);
-  for (int from = 0; from < ranks; ++from)
-    for (int64_t i = 0; i < kPart; ++i)
-      EXPECT_EQ(out.as<int64_t>()[from * kPart + i], from * 1000 + all->rank() * kPart + i);
+  run([](Communicator& all, Stream& stream) {
+    // Rank f sends rank t (2 f + 3 t) % 5 rows of two elements: some none, none alike.
+    const int64_t ranks = all.size(), me = all.rank();
+    const auto count = [](int64_t from, int64_t to) { return (2 * from + 3 * to) % 5; };
+    const auto element = [](int64_t from, int64_t to, int64_t i) {
+      return from * 1000 + to * 100 + i;
+    };
+    std::vector<int64_t> sent, received;
+    for (int64_t peer = 0; peer < ranks; ++peer) {
+      sent.push_back(count(me, peer));
+      received.push_back(count(peer, me));
+    }
+    const Cut in_cut = Cut::of_counts(sent), out_cut = Cut::of_counts(received);
+    const Tensor in(Device{}, DType::i64, {in_cut.rows(), 2}),
+        out(Device{}, DType::i64, {out_cut.rows(), 2});
+    for (int64_t to = 0; to < ranks; ++to)
+      for (int64_t i = 0; i < 2 * in_cut.part(to).extent; ++i)
+        in.as<int64_t>()[2 * in_cut.part(to).first + i] = element(me, to, i);
+    all.all_to_all(stream, in, in_cut, out, out_cut);
+    for (int64_t from = 0; from < ranks; ++from)
+      for (int64_t i = 0; i < 2 * out_cut.part(from).extent; ++i)
+        EXPECT_EQ(out.as<int64_t>()[2 * out_cut.part(from).first + i], element(from, me, i));
+  });
 }
 
 TEST_P(EveryCommunicator, BroadcastsFromAnyRoot) {
-  for (int root = 0; root < all->size(); ++root) {
-    const Tensor x = numbers_of(all->rank(), DType::bf16, 999);
-    all->broadcast(stream, x, root);
-    EXPECT_TRUE(same_bits(x, numbers_of(root, DType::bf16, 999))) << "from " << root;
-  }
+  run([](Communicator& all, Stream& stream) {
+    for (const int64_t size : kSizes)
+      for (int root = 0; root < all.size(); ++root) {
+        const Tensor x = numbers_of(all.rank(), DType::bf16, size);
+        all.broadcast(stream, x, root);
+        EXPECT_TRUE(same_bits(x, numbers_of(root, DType::bf16, size))) << "from " << root;
+      }
+  });
 }
 
-TEST_P(EveryCommunicator, SendsAndReceivesOnSeveralChannelsAtOnce) {
-  if (own) {
-    const Tensor x(Device{}, DType::f32, {1});
-    EXPECT_THAT(error_of([&] { all->start_send(stream, x, 0, 0); }), StartsWith("internal"));
-    EXPECT_THAT(error_of([&] { all->start_recv(stream, x, 0, 0); }), StartsWith("internal"));
-    return;
-  }
-  const int right = (all->rank() + 1) % all->size();
-  const int left = (all->rank() + all->size() - 1) % all->size();
+// Sends to both neighbours on two channels each, with receives started in the other order.
+void exchange_with_neighbours(Communicator& all, Stream& stream) {
+  const int right = (all.rank() + 1) % all.size();
+  const int left = (all.rank() + all.size() - 1) % all.size();
   std::vector<Tensor> received;
   std::vector<std::unique_ptr<Pending>> pending;
-  // Sizes differ by direction and channel, and receives are started in the other order.
   const auto size = [](bool to_right, int channel) { return 10 + channel + (to_right ? 5000 : 0); };
   for (const bool to_right : {true, false})
     for (const int channel : {0, 1})
-      pending.push_back(all->start_send(
-          stream, numbers_of(all->rank() + 10 * channel, DType::f32, size(to_right, channel)),
+      pending.push_back(all.start_send(
+          stream, numbers_of(all.rank() + 10 * channel, DType::f32, size(to_right, channel)),
           to_right ? right : left, channel + (to_right ? 0 : 2)));
   for (const bool to_right : {false, true})
     for (const int channel : {1, 0}) {
       received.emplace_back(Device{}, DType::f32,
                             std::initializer_list<int64_t>{size(to_right, channel)});
-      pending.push_back(all->start_recv(stream, received.back(), to_right ? left : right,
-                                        channel + (to_right ? 0 : 2)));
+      pending.push_back(all.start_recv(stream, received.back(), to_right ? left : right,
+                                       channel + (to_right ? 0 : 2)));
     }
+  all.all_reduce(int64_t{1}, Reduce::sum, "while messages are on their way");
   for (const auto& each : pending) each->wait();
   size_t next = 0;
   for (const bool to_right : {false, true})
@@ -255,11 +250,37 @@ TEST_P(EveryCommunicator, SendsAndReceivesOnSeveralChannelsAtOnce) {
     }
 }
 
-TEST_P(EveryCommunicator, RefusesAPartThatIsNotMine) {
-  const Tensor in(Device{}, DType::f32, {40}), out(Device{}, DType::f32, {41});
-  EXPECT_NE(error_of([&] { all->reduce_scatter(stream, in, out, Reduce::sum); }), "no error");
-  EXPECT_NE(error_of([&] { all->all_gather(stream, in, out); }), "no error");
-  EXPECT_NE(error_of([&] { all->all_reduce(stream, in, out, Reduce::sum); }), "no error");
+TEST_P(EveryCommunicator, SendsAndReceivesOnSeveralChannelsAtOnce) {
+  run([](Communicator& all, Stream& stream) {
+    if (GetParam() != std::string("self")) return exchange_with_neighbours(all, stream);
+    const Tensor x(Device{}, DType::f32, {1});
+    EXPECT_THAT(error_of([&] { all.start_send(stream, x, 0, 0); }), StartsWith("internal"));
+    EXPECT_THAT(error_of([&] { all.start_recv(stream, x, 0, 0); }), StartsWith("internal"));
+  });
+}
+
+TEST_P(EveryCommunicator, RefusesArgumentsThatDoNotFit) {
+  run([](Communicator& all, Stream& stream) {
+    const Tensor in(Device{}, DType::f32, {40}), out(Device{}, DType::f32, {41});
+    const Cut cut = Cut::even(40, all.size()), more = Cut::even(40, all.size() + 1);
+    const auto refused = [](const auto& call) {
+      EXPECT_THAT(error_of(call), StartsWith("internal"));
+    };
+    refused([&] { all.reduce_scatter(stream, in, cut, out, Reduce::sum); });
+    refused([&] { all.reduce_scatter(stream, out, cut, in, Reduce::sum); });
+    refused([&] { all.reduce_scatter(stream, in, more, in, Reduce::sum); });
+    refused([&] { all.all_gather(stream, out, cut, in); });
+    refused([&] { all.all_gather(stream, in, cut, out); });
+    refused([&] { all.all_reduce(stream, in, out, Reduce::sum); });
+    refused([&] { all.all_to_all(stream, in, cut, in, cut); });
+    refused([&] { all.all_to_all(stream, in, cut, out, cut); });
+    const Tensor wide(Device{}, DType::f32, {10, 4});
+    refused([&] { all.broadcast(stream, wide.column_slice(0, 2), 0); });
+    const Tensor halves(Device{}, DType::bf16, {40});
+    refused([&] {
+      all.reduce_scatter(stream, in, Cut::owned(40, all.size(), all.rank()), halves, Reduce::sum);
+    });
+  });
 }
 
 // The conveniences for host values, which every transport inherits.
@@ -291,10 +312,10 @@ void expect_host_values(Communicator& all) {
 }
 
 TEST_P(EveryCommunicator, CarriesHostValuesAndTexts) {
-  expect_host_values(*all);
+  run([](Communicator& all, Stream&) { expect_host_values(all); });
 }
 
-TEST(ThreadCommunicator, CarriesHostValuesAndTexts) {
+TEST(ThreadCommunicator, HasAsManyRanksAsAsked) {
   for (const int ranks : {1, 3}) run_ranks(ranks, expect_host_values);
 }
 

@@ -95,5 +95,38 @@ TEST(Boxes, OfAnyTwoCutsCoverEveryElementOnce) {
   }
 }
 
+TEST(Cut, DealsRowsEvenlyToOneOrByCounts) {
+  const Cut even = Cut::even(10, 4);
+  EXPECT_EQ(to_string(even), "3 + 3 + 2 + 2");
+  EXPECT_EQ(even.rows(), 10);
+  EXPECT_EQ(even.ranks(), 4);
+  EXPECT_EQ(even.part(2).first, 6);
+  EXPECT_TRUE(even.is_even());
+  EXPECT_EQ(even, Cut::of_counts({3, 3, 2, 2}));
+
+  const Cut owned = Cut::owned(10, 4, 2);
+  EXPECT_EQ(to_string(owned), "0 + 0 + 10 + 0");
+  EXPECT_EQ(owned.part(1).extent, 0);
+  EXPECT_EQ(owned.part(3).first, 10);
+  EXPECT_FALSE(owned.is_even());
+  EXPECT_TRUE(Cut::owned(10, 1, 0).is_even());
+  EXPECT_FALSE(Cut::of_counts({2, 3}).is_even()) << "the larger part must come first";
+  EXPECT_NE(even, Cut::even(10, 5));
+}
+
+TEST(Cut, MayHaveMoreRanksThanRows) {
+  EXPECT_EQ(to_string(Cut::even(2, 4)), "1 + 1 + 0 + 0");
+  EXPECT_EQ(to_string(Cut::even(0, 2)), "0 + 0");
+}
+
+TEST(Cut, RefusesRanksThatAreNotThere) {
+  EXPECT_THAT(error_of([] { Cut::even(10, 0); }), StartsWith("internal"));
+  EXPECT_THAT(error_of([] { Cut::even(-1, 2); }), StartsWith("internal"));
+  EXPECT_THAT(error_of([] { Cut::owned(10, 2, 2); }), StartsWith("internal"));
+  EXPECT_THAT(error_of([] { Cut::of_counts({}); }), StartsWith("internal"));
+  EXPECT_THAT(error_of([] { Cut::of_counts({1, -1}); }), StartsWith("internal"));
+  EXPECT_THAT(error_of([] { Cut::even(10, 2).part(2); }), StartsWith("internal"));
+}
+
 }  // namespace
 }  // namespace tessera::test

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ranks as threads of one process, for tests of rooms that agree, gather and broadcast but need no
-// speed: run_ranks(4, [](Communicator& world) { ... }). Implements all_reduce of i64, all_gather,
-// broadcast and barrier; anything else is Error{internal}.
+// Ranks as threads of one process, for tests that need ranks but no speed:
+// run_ranks(4, [](Communicator& world) { ... }). A started collective is over when it has started,
+// except that a receive waits for its message.
 #pragma once
 
 #include <functional>

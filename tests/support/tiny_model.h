@@ -61,8 +61,13 @@ inline Recipe tiny_recipe(const std::string& tokens, const std::string& compute 
 
 // The bits of all master weights.
 inline std::string weight_bits(const Trainer& trainer) {
-  const Tensor& masters = trainer.parameters().masters();
-  return {static_cast<const char*>(masters.data()), static_cast<size_t>(masters.bytes())};
+  std::string bits;
+  const ParameterStore& store = trainer.parameters();
+  for (const Piece& piece : store.pieces()) {
+    const Tensor master = store.master(piece);
+    bits.append(static_cast<const char*>(master.data()), static_cast<size_t>(master.bytes()));
+  }
+  return bits;
 }
 
 }  // namespace tessera::test

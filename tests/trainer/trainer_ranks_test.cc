@@ -117,7 +117,7 @@ TEST_F(TrainingOnRanks, NamesTheRanksWhoseGradientsOverflowed) {
   Trainer trainer(options, Device{}, comms);
   const StepReport report = trainer.step({});
   EXPECT_FALSE(report.applied);
-  std::string ranks = "weight grad on data rank 0";
+  std::string ranks = "weight grad on rank 0";
   for (int rank = 1; rank < world().size(); ++rank) ranks += ", " + std::to_string(rank);
   EXPECT_THAT(report.overflow, HasSubstr(ranks));
   EXPECT_EQ(world().all().broadcast(report.overflow, 0), report.overflow);

@@ -7,6 +7,7 @@ namespace tessera {
 
 Tensor ResidualBranch::forward(const Tensor& x, const Micro& micro, Tape* tape) {
   const Tensor branch = inner_->forward(norm_->forward(x, micro, tape), micro, tape);
+  if (tape && context_.selective_recompute) inner_->drop_input(*tape);
   add(context_.stream, x, branch, branch);
   return branch;
 }
@@ -18,13 +19,14 @@ Tensor ResidualBranch::backward_input(const Tensor& dy, Tape& tape) {
 }
 
 void ResidualBranch::backward_weight(Tape& tape) {
+  if (context_.selective_recompute) inner_->restore_input(tape, norm_->output(tape));
   inner_->backward_weight(tape);
   norm_->backward_weight(tape);
 }
 
-std::vector<int> ResidualBranch::parameters() const {
-  std::vector<int> all = norm_->parameters();
-  for (const int parameter : inner_->parameters()) all.push_back(parameter);
+std::vector<Stack> ResidualBranch::weights() const {
+  std::vector<Stack> all = norm_->weights();
+  for (const Stack& weight : inner_->weights()) all.push_back(weight);
   return all;
 }
 

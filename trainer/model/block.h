@@ -16,7 +16,7 @@ class ResidualBranch : public Layer {
   Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;  // (T, H) -> (T, H)
   Tensor backward_input(const Tensor& dy, Tape& tape) override;
   void backward_weight(Tape& tape) override;
-  std::vector<int> parameters() const override;
+  std::vector<Stack> weights() const override;
 
  private:
   LayerContext context_;

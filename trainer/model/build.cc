@@ -1,57 +1,171 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/model/build.h"
 
+#include <algorithm>
+#include <numeric>
+
 #include "trainer/model/block.h"
 #include "trainer/model/embedding.h"
 #include "trainer/model/gqa.h"
 #include "trainer/model/init.h"
+#include "trainer/model/recompute.h"
 #include "trainer/model/swiglu.h"
 
 namespace tessera {
+namespace {
 
-std::unique_ptr<Stage> build_stage(LayerContext context, const ModelOptions& model,
-                                   const OptimizerOptions& optimizer, int64_t positions) {
-  std::vector<std::unique_ptr<Layer>> layers;
-  auto embedding = std::make_unique<Embedding>(context, "model.embed_tokens.weight",
-                                               model.vocab_size, model.hidden_size,
-                                               model.initializer_range, optimizer.decay_embeddings);
-  const Stack table = embedding->table();
-  layers.push_back(std::move(embedding));
+class Builder {
+ public:
+  Builder(LayerContext context, const Recipe& recipe, const Placement& placement, int64_t positions)
+      : context_(context), recipe_(recipe), model_(recipe.model), placement_(placement) {
+    context_.selective_recompute = recipe.parallel.recompute == "selective";
+    rotary_ = rope_table(
+        context.stream.device(), accumulation_type(context.dtype),
+        rope_inverse_frequencies(static_cast<int>(model_.head_size()), model_.rope_theta),
+        positions);
+  }
 
-  const auto head_dim = static_cast<int>(model.head_size());
-  const Tensor rotary = rope_table(context.stream.device(), accumulation_type(context.dtype),
-                                   rope_inverse_frequencies(head_dim, model.rope_theta), positions);
-  const auto norm = [&](const std::string& name) {
-    return std::make_unique<RmsNorm>(context, name, model.hidden_size, model.rms_norm_eps);
-  };
-  for (int64_t layer = 0; layer < model.num_hidden_layers; ++layer) {
+  std::unique_ptr<Stage> build() {
+    std::vector<Chunk> chunks;
+    LossHead* head = nullptr;
+    for (size_t chunk = 0; chunk < placement_.stage_of_chunk.size(); ++chunk) {
+      context_.store.begin_chunk(static_cast<int>(chunk));
+      chunks.push_back(build_chunk(placement_.stage_of_chunk[chunk], head));
+    }
+    return std::make_unique<Stage>(context_, std::move(chunks), head, model_.hidden_size);
+  }
+
+ private:
+  Chunk build_chunk(int stage, LossHead*& head) {
+    Chunk chunk;
+    chunk.first = stage == 0;
+    chunk.last = stage == placement_.num_stages - 1;
+    if (chunk.first) chunk.layers.push_back(embedding());
+    const auto& blocks = placement_.layers_per_stage;
+    const int64_t first = std::accumulate(blocks.begin(), blocks.begin() + stage, int64_t{0});
+    for (int64_t layer = first; layer < first + blocks[static_cast<size_t>(stage)]; ++layer)
+      add_block(layer, chunk.layers);
+    if (chunk.last) {
+      chunk.layers.push_back(norm("model.norm.weight"));
+      auto last = loss_head();
+      head = last.get();
+      chunk.layers.push_back(std::move(last));
+    }
+    return chunk;
+  }
+
+  std::unique_ptr<RmsNorm> norm(const std::string& name) {
+    return std::make_unique<RmsNorm>(context_, name, model_.hidden_size, model_.rms_norm_eps);
+  }
+
+  // (my slice of the vocabulary, H)
+  Parameter vocabulary_matrix(const std::string& name) const {
+    Parameter table =
+        cut_rows(matrix(name, model_.vocab_size, model_.hidden_size, model_.initializer_range),
+                 context_.tensor());
+    table.decay = recipe_.optimizer.decay_embeddings;
+    return table;
+  }
+
+  // The head's weight is the embedding's: on this rank too, or a copy of the first stage's.
+  Parameter tied_table(bool primary) const {
+    Parameter table = vocabulary_matrix(kEmbedding);
+    const auto& mine = placement_.stage_of_chunk;
+    const auto here = [&](int stage) {
+      return std::find(mine.begin(), mine.end(), stage) != mine.end();
+    };
+    table.on_both_ends =
+        model_.tie_word_embeddings && !(here(0) && here(placement_.num_stages - 1));
+    table.primary = primary;
+    return table;
+  }
+
+  std::unique_ptr<Layer> embedding() {
+    auto layer = std::make_unique<Embedding>(context_, tied_table(true));
+    embedding_ = layer->table();
+    has_embedding_ = true;
+    return layer;
+  }
+
+  std::unique_ptr<LossHead> loss_head() {
+    const int64_t first_class =
+        even_part(model_.vocab_size, context_.tensor().rank(), context_.tensor().size()).first;
+    Stack weight;
+    if (!model_.tie_word_embeddings)
+      weight = context_.store.add(vocabulary_matrix("lm_head.weight"));
+    else
+      weight = has_embedding_ ? context_.store.add_use(embedding_)
+                              : context_.store.add(tied_table(false));
+    return std::make_unique<LossHead>(context_, weight, first_class);
+  }
+
+  void add_block(int64_t layer, std::vector<std::unique_ptr<Layer>>& layers) {
     const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+    std::vector<std::unique_ptr<Layer>> block;
     auto attention_norm = norm(prefix + "input_layernorm.weight");
-    layers.push_back(std::make_unique<ResidualBranch>(
-        context, std::move(attention_norm),
-        std::make_unique<GroupedQueryAttention>(context, prefix + "self_attn.", model, rotary)));
+    block.push_back(std::make_unique<ResidualBranch>(
+        context_, std::move(attention_norm),
+        std::make_unique<GroupedQueryAttention>(context_, prefix + "self_attn.", model_, rotary_)));
     auto mlp_norm = norm(prefix + "post_attention_layernorm.weight");
-    layers.push_back(std::make_unique<ResidualBranch>(
-        context, std::move(mlp_norm),
-        std::make_unique<SwiGlu>(context, prefix + "mlp.", model.hidden_size,
-                                 model.intermediate_size, model.initializer_range,
-                                 residual_deviation(model))));
+    block.push_back(std::make_unique<ResidualBranch>(
+        context_, std::move(mlp_norm),
+        std::make_unique<SwiGlu>(context_, prefix + "mlp.", model_.hidden_size,
+                                 model_.intermediate_size, model_.initializer_range,
+                                 residual_deviation(model_))));
+    if (recipe_.parallel.recompute == "full") {
+      layers.push_back(std::make_unique<Recompute>(std::move(block)));
+      return;
+    }
+    for (auto& branch : block) layers.push_back(std::move(branch));
   }
-  layers.push_back(norm("model.norm.weight"));
 
-  Stack head_weight;
-  if (model.tie_word_embeddings) {
-    head_weight = context.store.add_use(table);
-  } else {
-    Parameter weight =
-        matrix("lm_head.weight", model.vocab_size, model.hidden_size, model.initializer_range);
-    weight.decay = optimizer.decay_embeddings;
-    head_weight = context.store.add(std::move(weight));
+  static constexpr const char* kEmbedding = "model.embed_tokens.weight";
+
+  LayerContext context_;
+  const Recipe& recipe_;
+  const ModelOptions& model_;
+  const Placement& placement_;
+  Tensor rotary_;
+  Stack embedding_;
+  bool has_embedding_ = false;
+};
+
+}  // namespace
+
+std::vector<int64_t> deal_layers(const Recipe& recipe, int num_stages) {
+  const std::vector<int64_t>& listed = recipe.parallel.layers_per_stage;
+  const int64_t layers = recipe.model.num_hidden_layers;
+  if (!listed.empty()) {
+    check(static_cast<int>(listed.size()) == num_stages &&
+              std::accumulate(listed.begin(), listed.end(), int64_t{0}) == layers,
+          ErrorKind::capacity, "parallel.layers_per_stage wants", num_stages,
+          "numbers that add up to num_hidden_layers", layers);
+    return listed;
   }
-  auto head = std::make_unique<LossHead>(context, head_weight, model.tie_word_embeddings);
-  LossHead* last = head.get();
-  layers.push_back(std::move(head));
-  return std::make_unique<Stage>(context, std::move(layers), last);
+  std::vector<int64_t> dealt;
+  for (int stage = 0; stage < num_stages; ++stage)
+    dealt.push_back(even_part(layers, stage, num_stages).extent);
+  return dealt;
+}
+
+std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe,
+                                   const Placement& placement, int64_t positions) {
+  return Builder(context, recipe, placement, positions).build();
+}
+
+std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe, int64_t positions) {
+  const Placement whole{
+      .stage_of_chunk = {0}, .num_stages = 1, .layers_per_stage = {recipe.model.num_hidden_layers}};
+  return build_stage(context, recipe, whole, positions);
+}
+
+int64_t num_parameters(const ModelOptions& model) {
+  const int64_t hidden = model.hidden_size, head = model.head_size();
+  const int64_t attention = 2 * hidden * head * (model.num_attention_heads + model.kv_heads());
+  const int64_t block = attention + 3 * hidden * model.intermediate_size + 2 * hidden;
+  const int64_t vocabulary = model.vocab_size * hidden;
+  return (model.tie_word_embeddings ? 1 : 2) * vocabulary + model.num_hidden_layers * block +
+         hidden;
 }
 
 double training_flops_per_token(const ModelOptions& model, int64_t sequence_length) {

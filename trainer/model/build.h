@@ -10,12 +10,27 @@
 
 namespace tessera {
 
+// Which of the model's stages this rank's chunks are (Plan::stage_of_chunk of its coordinate).
+struct Placement {
+  std::vector<int> stage_of_chunk = {0};
+  int num_stages = 1;
+  std::vector<int64_t> layers_per_stage;  // transformer blocks; see deal_layers()
+};
+
+// The blocks of each stage: the recipe's list, or as even as can be, the earlier stages having one
+// more (the last one has the head). Throws Error{capacity} when a list does not add up.
+std::vector<int64_t> deal_layers(const Recipe& recipe, int num_stages);
+
 // positions: rows of the rotary table (the longest sequence that will be seen).
-std::unique_ptr<Stage> build_stage(LayerContext context, const ModelOptions& model,
-                                   const OptimizerOptions& optimizer, int64_t positions);
+std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe,
+                                   const Placement& placement, int64_t positions);
+// The whole model as one chunk.
+std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe, int64_t positions);
 
 // Multiply-adds of the matrix products of one token's forward pass, times 2 x 3 for forward and
 // backward, plus causal attention (the masked half is not counted).
 double training_flops_per_token(const ModelOptions& model, int64_t sequence_length);
+// Elements of all parameters of the model, each counted once.
+int64_t num_parameters(const ModelOptions& model);
 
 }  // namespace tessera

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Token embedding: the first layer; its input is empty and its gradient goes nowhere.
+// Token embedding: the first layer; its input is empty and its gradient goes nowhere. Under tensor
+// parallelism the vocabulary is cut (Megatron-LM's vocabulary-parallel embedding): each rank looks
+// up its own tokens, zeros for the others, and the rows are summed.
 #pragma once
 
 #include "trainer/model/layer.h"
@@ -8,16 +10,17 @@ namespace tessera {
 
 class Embedding : public Layer {
  public:
-  Embedding(LayerContext context, std::string name, int64_t vocab_size, int64_t hidden_size,
-            double deviation, bool decay);
-  Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;  // -> (T, H)
+  // table: (V, H), cut by rows for this rank.
+  Embedding(LayerContext context, Parameter table);
+  Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;  // -> (t, H)
   Tensor backward_input(const Tensor& dy, Tape& tape) override;              // -> empty
   void backward_weight(Tape& tape) override;
-  std::vector<int> parameters() const override { return {table_.first}; }
-  Stack table() const { return table_; }  // (V, H), for a tied head
+  std::vector<Stack> weights() const override { return {table_}; }
+  Stack table() const { return table_; }  // (my slice of V, H), for a tied head
 
  private:
   LayerContext context_;
+  int64_t first_token_;
   Stack table_;
 };
 

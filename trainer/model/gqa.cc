@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/model/gqa.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/copy.h"
@@ -18,23 +19,36 @@ struct Saved {
   Attention shape;
 };
 
+// The rank's key or value heads. With fewer heads than ranks, neighbours share one.
+Parameter key_value(const LayerContext& context, std::string name, const ModelOptions& model) {
+  const TensorParallel tensor = context.tensor();
+  const int64_t replicas = model.kv_replicas(tensor.size());
+  Parameter weight = matrix(std::move(name), model.kv_heads() * model.head_size(),
+                            model.hidden_size, model.initializer_range);
+  weight.shard = weight.shard.split(0, tensor.rank() / replicas, tensor.size() / replicas);
+  if (replicas > 1) weight.replication = Replication::tensor_replicas;
+  return weight;
+}
+
 }  // namespace
 
 GroupedQueryAttention::GroupedQueryAttention(LayerContext context, const std::string& prefix,
                                              const ModelOptions& model, Tensor rope_table)
     : context_(context),
-      num_heads_(model.num_attention_heads),
-      num_kv_heads_(model.kv_heads()),
+      num_heads_(model.num_attention_heads / context.tensor().size()),
+      num_kv_heads_(std::max<int64_t>(1, model.kv_heads() / context.tensor().size())),
       head_dim_(model.head_size()),
       rope_table_(std::move(rope_table)),
-      qkv_(context, {matrix(prefix + "q_proj.weight", num_heads_ * head_dim_, model.hidden_size,
-                            model.initializer_range),
-                     matrix(prefix + "k_proj.weight", num_kv_heads_ * head_dim_, model.hidden_size,
-                            model.initializer_range),
-                     matrix(prefix + "v_proj.weight", num_kv_heads_ * head_dim_, model.hidden_size,
-                            model.initializer_range)}),
-      out_(context, {matrix(prefix + "o_proj.weight", model.hidden_size, num_heads_ * head_dim_,
-                            residual_deviation(model))}) {}
+      qkv_(context, Linear::Style::column,
+           {cut_rows(matrix(prefix + "q_proj.weight", model.num_attention_heads * head_dim_,
+                            model.hidden_size, model.initializer_range),
+                     context.tensor()),
+            key_value(context, prefix + "k_proj.weight", model),
+            key_value(context, prefix + "v_proj.weight", model)}),
+      out_(context, Linear::Style::row,
+           {cut_columns(matrix(prefix + "o_proj.weight", model.hidden_size,
+                               model.num_attention_heads * head_dim_, residual_deviation(model)),
+                        context.tensor())}) {}
 
 Tensor GroupedQueryAttention::q(const Tensor& qkv) const {
   return qkv.column_slice(0, num_heads_ * head_dim_);
@@ -73,8 +87,8 @@ Tensor GroupedQueryAttention::forward(const Tensor& x, const Micro& micro, Tape*
   const Tensor qkv = qkv_.forward(x, micro, tape);
   rotate(qkv, micro.positions, false);
   Attention attend = shape(micro);
-  const Tensor out(x.device(), x.dtype(), {x.rows(), num_heads_ * head_dim_});
-  const Tensor log_sum_exp(x.device(), accumulation_type(x.dtype()), {x.rows(), num_heads_});
+  const Tensor out(qkv.device(), qkv.dtype(), {qkv.rows(), num_heads_ * head_dim_});
+  const Tensor log_sum_exp(qkv.device(), accumulation_type(qkv.dtype()), {qkv.rows(), num_heads_});
   Tensor keys = k(qkv), values = v(qkv);
   if (micro.cache != nullptr) {
     KvCache::Entry& cached = micro.cache->layers[this];
@@ -98,7 +112,7 @@ Tensor GroupedQueryAttention::forward(const Tensor& x, const Micro& micro, Tape*
 Tensor GroupedQueryAttention::backward_input(const Tensor& dy, Tape& tape) {
   const Tensor dout = out_.backward_input(dy, tape);
   const Saved& saved = tape.frame<Saved>(this);
-  const Tensor dqkv(dy.device(), dy.dtype(), {dy.rows(), saved.qkv.columns()});
+  const Tensor dqkv(dout.device(), dout.dtype(), {dout.rows(), saved.qkv.columns()});
   attention_backward(context_.stream, saved.shape, q(saved.qkv), k(saved.qkv), v(saved.qkv),
                      saved.document_starts, saved.out, saved.log_sum_exp, dout,
                      {.dq = q(dqkv), .dk = k(dqkv), .dv = v(dqkv)});
@@ -112,10 +126,8 @@ void GroupedQueryAttention::backward_weight(Tape& tape) {
   qkv_.backward_weight(tape);
 }
 
-std::vector<int> GroupedQueryAttention::parameters() const {
-  std::vector<int> all = qkv_.parameters();
-  for (const int parameter : out_.parameters()) all.push_back(parameter);
-  return all;
+std::vector<Stack> GroupedQueryAttention::weights() const {
+  return {qkv_.weights().front(), out_.weights().front()};
 }
 
 }  // namespace tessera

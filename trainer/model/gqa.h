@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Grouped-query attention with rotary embedding (Llama; arXiv:2305.13245, arXiv:2104.09864):
+// Under tensor parallelism the heads are dealt to the ranks; every rank attends over all T tokens.
 //   q, k, v = split(x W_qkv^T);  out = W_o concat_heads(softmax(RoPE(q) RoPE(k)^T / sqrt(D)) v)
 #pragma once
 
@@ -18,7 +19,9 @@ class GroupedQueryAttention : public Layer {
   Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;  // (T, H) -> (T, H)
   Tensor backward_input(const Tensor& dy, Tape& tape) override;
   void backward_weight(Tape& tape) override;
-  std::vector<int> parameters() const override;
+  std::vector<Stack> weights() const override;
+  void drop_input(Tape& tape) override { qkv_.drop_input(tape); }
+  void restore_input(Tape& tape, const Tensor& x) override { qkv_.restore_input(tape, x); }
 
  private:
   Attention shape(const Micro& micro) const;
@@ -28,7 +31,7 @@ class GroupedQueryAttention : public Layer {
   Tensor v(const Tensor& qkv) const;
 
   LayerContext context_;
-  int64_t num_heads_;
+  int64_t num_heads_;  // this rank's, of the tensor group
   int64_t num_kv_heads_;
   int64_t head_dim_;
   Tensor rope_table_;

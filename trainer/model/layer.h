@@ -9,6 +9,7 @@
 #include "kernels/base/stream.h"
 #include "kernels/base/tensor.h"
 #include "parallel/communicators.h"
+#include "parallel/tensor_parallel.h"
 #include "trainer/model/micro.h"
 #include "trainer/model/parameter.h"
 #include "trainer/model/tape.h"
@@ -21,6 +22,10 @@ struct LayerContext {
   ParameterStore& store;
   const Communicators& comms;
   DType dtype;  // of activations and weights
+  // What of a layer's activations is kept for the backward pass: docs/parallelism.md, recompute.
+  bool selective_recompute = false;
+
+  TensorParallel tensor() const { return {stream, comms.along(Axis::tensor)}; }
 };
 
 class Layer {
@@ -32,8 +37,13 @@ class Layer {
   virtual Tensor backward_input(const Tensor& dy, Tape& tape) = 0;
   // Adds dL/dw; afterwards `tape` holds nothing of this layer.
   virtual void backward_weight(Tape& tape) = 0;
-  // The parameters whose gradient is final after backward_weight of the last microbatch.
-  virtual std::vector<int> parameters() const = 0;
+  // What backward_weight() adds a microbatch's gradient to.
+  virtual std::vector<Stack> weights() const = 0;
+
+  // Selective recompute: between forward and backward_weight the input x is not kept (drop), but
+  // made again by whoever made it (restore). Layers that do not keep their input do nothing.
+  virtual void drop_input(Tape& /*tape*/) {}
+  virtual void restore_input(Tape& /*tape*/, const Tensor& /*x*/) {}
 };
 
 }  // namespace tessera

@@ -5,8 +5,9 @@ namespace tessera {
 namespace {
 
 struct Saved {
-  Tensor x;   // (T, in)
-  Tensor dy;  // (T, out)
+  Tensor x;          // (t, in), or (T, in / ranks) of a row layer
+  Tensor dy;         // (T, out / ranks), or (T, out) of a row layer
+  int64_t rows = 0;  // T
 };
 
 }  // namespace
@@ -25,30 +26,58 @@ Parameter matrix(std::string name, int64_t rows, int64_t columns, double deviati
   return parameter;
 }
 
-Tensor Linear::forward(const Tensor& x, const Micro&, Tape* tape) {
-  if (tape) tape->frame<Saved>(this).x = x;
-  return matmul(context_.stream, x, context_.store.value(weight_), true);
+Parameter cut_rows(Parameter whole, const TensorParallel& tensor) {
+  whole.shard = whole.shard.split(0, tensor.rank(), tensor.size());
+  return whole;
+}
+
+Parameter cut_columns(Parameter whole, const TensorParallel& tensor) {
+  whole.shard = whole.shard.split(1, tensor.rank(), tensor.size());
+  return whole;
+}
+
+Linear::Linear(LayerContext context, Style style, std::vector<Parameter> members)
+    : context_(context), tensor_(context.tensor()), style_(style) {
+  if (style == Style::replicated)
+    for (Parameter& member : members) member.replication = Replication::tensor;
+  weight_ = context.store.add(std::move(members));
+}
+
+Tensor Linear::forward(const Tensor& x, const Micro& micro, Tape* tape) {
+  if (tape) tape->frame<Saved>(this) = {.x = x, .dy = {}, .rows = micro.rows()};
+  const Tensor whole =
+      style_ == Style::column ? tensor_.gather_rows(x, micro.rows(), "activations") : x;
+  const Tensor y = matmul(context_.stream, whole, context_.store.value(weight_), true);
+  return style_ == Style::row ? tensor_.scatter_sum_rows(y, "activations") : y;
 }
 
 Tensor Linear::backward_input(const Tensor& dy, Tape& tape) {
-  tape.frame<Saved>(this).dy = dy;
-  return matmul(context_.stream, dy, context_.store.value(weight_));
+  Saved& saved = tape.frame<Saved>(this);
+  saved.dy =
+      style_ == Style::row ? tensor_.gather_rows(dy, saved.rows, "activation gradients") : dy;
+  const Tensor dx = matmul(context_.stream, saved.dy, context_.store.value(weight_));
+  return style_ == Style::column ? tensor_.scatter_sum_rows(dx, "activation gradients") : dx;
 }
 
+// A column layer keeps its slice of the tokens and gathers the others again.
 void Linear::backward_weight(Tape& tape) {
   const Saved& saved = tape.frame<Saved>(this);
+  const Tensor whole =
+      style_ == Style::column ? tensor_.gather_rows(saved.x, saved.rows, "activations") : saved.x;
   gemm(context_.stream, {.a = saved.dy,
-                         .b = saved.x,
+                         .b = whole,
                          .c = context_.store.grad(weight_),
                          .transpose_a = true,
                          .accumulate = true});
   tape.release(this);
 }
 
-std::vector<int> Linear::parameters() const {
-  std::vector<int> all;
-  for (int i = 0; i < weight_.count; ++i) all.push_back(weight_.first + i);
-  return all;
+void Linear::drop_input(Tape& tape) {
+  tape.frame<Saved>(this).x = {};
+}
+
+void Linear::restore_input(Tape& tape, const Tensor& x) {
+  tape.frame<Saved>(this).x = x;
 }
 
 }  // namespace tessera

@@ -10,7 +10,7 @@ namespace tessera {
 namespace {
 
 struct Saved {
-  Tensor dx;  // (T, H)
+  Tensor dx;  // (t, H)
 };
 
 // Rows of logits that exist at a time. Fixed, because the weight gradient is summed chunk by chunk
@@ -19,8 +19,8 @@ constexpr int64_t kChunkRows = 1024;
 
 }  // namespace
 
-LossHead::LossHead(LayerContext context, Stack weight, bool tied)
-    : context_(context), weight_(weight), tied_(tied) {}
+LossHead::LossHead(LayerContext context, Stack weight, int64_t first_class)
+    : context_(context), weight_(weight), first_class_(first_class) {}
 
 Tensor LossHead::logits(const Tensor& x) const {
   const Tensor weight = context_.store.value(weight_);
@@ -29,12 +29,12 @@ Tensor LossHead::logits(const Tensor& x) const {
   return out;
 }
 
-Tensor LossHead::forward(const Tensor& x, const Micro& micro, Tape* tape) {
+Tensor LossHead::forward(const Tensor& mine, const Micro& micro, Tape* tape) {
   Stream& stream = context_.stream;
+  const Tensor x = context_.tensor().gather_rows(mine, micro.rows(), "head input");
   Communicator& slices = context_.comms.along(Axis::tensor);
   const Tensor weight = context_.store.value(weight_);
   const DType wide = accumulation_type(x.dtype());
-  const int64_t first_class = slices.rank() * weight.rows();
   const Tensor loss(x.device(), DType::f64, {x.rows()});
   const Tensor dx = tape ? Tensor(x.device(), x.dtype(), {x.rows(), x.columns()}) : Tensor();
   for (int64_t first = 0; first < x.rows(); first += kChunkRows) {
@@ -45,13 +45,14 @@ Tensor LossHead::forward(const Tensor& x, const Micro& micro, Tape* tape) {
     const Tensor stats(x.device(), wide, {rows, 3});  // of my slice of the vocabulary
     const Tensor all(x.device(), wide, {slices.size() * rows, 3});
     const Tensor log_sum_exp(x.device(), wide, {rows});
-    softmax_stats(stream, scores, targets, first_class, stats);
-    slices.all_gather(stream, stats, all, "softmax");
+    softmax_stats(stream, scores, targets, first_class_, stats);
+    slices.all_gather(stream, stats, Cut::even(all.rows(), slices.size()), all, "softmax");
     cross_entropy(stream, all, targets, log_sum_exp, loss.column_slice(first, rows));
     if (!tape) continue;
     const Tensor dscores =
         x.dtype() == wide ? scores : Tensor(x.device(), x.dtype(), {rows, weight.rows()});
-    cross_entropy_backward(stream, scores, targets, first_class, log_sum_exp, micro.dloss, dscores);
+    cross_entropy_backward(stream, scores, targets, first_class_, log_sum_exp, micro.dloss,
+                           dscores);
     gemm(stream, {.a = dscores, .b = weight, .c = dx.row_slice(first, rows)});
     gemm(stream, {.a = dscores,
                   .b = xs,
@@ -59,7 +60,8 @@ Tensor LossHead::forward(const Tensor& x, const Micro& micro, Tape* tape) {
                   .transpose_a = true,
                   .accumulate = true});
   }
-  if (tape) tape->frame<Saved>(this).dx = dx;
+  if (tape)
+    tape->frame<Saved>(this).dx = context_.tensor().scatter_sum_rows(dx, "head input gradient");
   return loss;
 }
 
@@ -70,9 +72,5 @@ Tensor LossHead::backward_input(const Tensor&, Tape& tape) {
 }
 
 void LossHead::backward_weight(Tape&) {}
-
-std::vector<int> LossHead::parameters() const {
-  return tied_ ? std::vector<int>{} : std::vector<int>{weight_.first};
-}
 
 }  // namespace tessera

@@ -12,19 +12,21 @@ namespace tessera {
 
 class LossHead : public Layer {
  public:
-  // weight: (V, H), declared by the caller: its own parameter or a further use of the embedding.
-  LossHead(LayerContext context, Stack weight, bool tied);
-  // Returns the loss of each row, (T) f64; 0 where the target is negative.
+  // weight: (my slice of V, H), declared by the caller: its own parameter or a further use of the
+  // embedding. first_class: where the slice begins.
+  LossHead(LayerContext context, Stack weight, int64_t first_class);
+  // (t, H) -> the loss of each of all rows, (T) f64, on every rank; 0 where the target is negative.
   Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;
-  Tensor backward_input(const Tensor& unused, Tape& tape) override;  // -> (T, H)
+  Tensor backward_input(const Tensor& unused, Tape& tape) override;  // -> (t, H)
   void backward_weight(Tape& tape) override;
-  std::vector<int> parameters() const override;
-  Tensor logits(const Tensor& x) const;  // (T, H) -> (T, V) accumulation type: inference
+  std::vector<Stack> weights() const override { return {weight_}; }
+  // All rows (T, H) -> (T, my slice of V), accumulation type.
+  Tensor logits(const Tensor& x) const;
 
  private:
   LayerContext context_;
   Stack weight_;
-  bool tied_;
+  int64_t first_class_;
 };
 
 }  // namespace tessera

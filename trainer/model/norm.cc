@@ -20,6 +20,7 @@ RmsNorm::RmsNorm(LayerContext context, std::string name, int64_t width, double e
   weight.name = std::move(name);
   weight.shard = ShardSpec::whole({width});
   weight.decay = false;
+  weight.replication = Replication::tensor;  // its input is cut by rows
   weight_ = context.store.add(std::move(weight));
 }
 
@@ -32,6 +33,13 @@ Tensor RmsNorm::forward(const Tensor& x, const Micro&, Tape* tape) {
     saved.x = x;
     saved.inv_rms = inv_rms;
   }
+  return y;
+}
+
+Tensor RmsNorm::output(Tape& tape) const {
+  const Saved& saved = tape.frame<Saved>(this);
+  const Tensor y(saved.x.device(), saved.x.dtype(), {saved.x.rows(), saved.x.columns()});
+  rms_norm(context_.stream, saved.x, context_.store.value(weight_), epsilon_, y, saved.inv_rms);
   return y;
 }
 

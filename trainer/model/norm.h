@@ -12,7 +12,9 @@ class RmsNorm : public Layer {
   Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;  // (T, H) -> (T, H)
   Tensor backward_input(const Tensor& dy, Tape& tape) override;
   void backward_weight(Tape& tape) override;
-  std::vector<int> parameters() const override { return {weight_.first}; }
+  std::vector<Stack> weights() const override { return {weight_}; }
+  // What forward() returned, made again from what the tape remembers: the same bits.
+  Tensor output(Tape& tape) const;
 
  private:
   LayerContext context_;

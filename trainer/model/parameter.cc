@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/model/parameter.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "kernels/base/random.h"
 #include "kernels/copy.h"
-#include "kernels/elementwise.h"
 
 namespace tessera {
 namespace {
@@ -17,6 +19,10 @@ int64_t aligned(int64_t elements) {
   return (elements + kAlignElements - 1) / kAlignElements * kAlignElements;
 }
 
+size_t at_index(int index) {
+  return static_cast<size_t>(index);
+}
+
 }  // namespace
 
 int64_t Parameter::rows() const {
@@ -26,50 +32,130 @@ int64_t Parameter::columns() const {
   return shard.box.extent.back();
 }
 
+// --- Declaring
+
 Stack ParameterStore::add(std::vector<Parameter> members) {
   check(values_.empty(), "ParameterStore: add() after allocate()");
-  const Stack stack{count(), static_cast<int>(members.size())};
-  const int64_t columns = members.front().columns();
-  int64_t offset = padded_elements_;
+  Unit unit;
+  unit.members = {count(), static_cast<int>(members.size())};
+  unit.columns = members.front().columns();
+  unit.whole = {whole_elements_, 0};
+  unit.chunks = {chunk_};
   for (Parameter& member : members) {
-    check(member.columns() == columns, "ParameterStore: a stack of", member.name,
+    check(member.columns() == unit.columns, "ParameterStore: a stack of", member.name,
           "has members of different widths");
     member.index = count();
-    member.range = {offset, member.shard.box.size()};
-    offset += member.range.count;
+    member.range = {unit.whole.first + unit.whole.count, member.shard.box.size()};
+    unit.whole.count += member.range.count;
+    unit.rows += member.rows();
+    unit_of_parameter_.push_back(num_units());
     parameters_.push_back(std::move(member));
   }
-  padded_elements_ = aligned(offset);
-  return stack;
+  whole_elements_ = aligned(unit.whole.first + unit.whole.count);
+  slots_.push_back({.unit = num_units(), .use = 0});
+  units_.push_back(std::move(unit));
+  return units_.back().members;
 }
 
 Stack ParameterStore::add_use(Stack of) {
-  uses_.push_back({of, use_elements_});
-  for (int i = of.first; i < of.first + of.count; ++i) use_elements_ += at(i).range.count;
-  use_elements_ = aligned(use_elements_);
-  return {kUseBase + static_cast<int>(uses_.size()) - 1, of.count};
+  const int unit = unit_of_parameter_.at(at_index(of.first));
+  int use = 1;
+  for (const Slot& slot : slots_) use += slot.unit == unit && slot.use > 0;
+  slot_of_use_.push_back(static_cast<int>(slots_.size()));
+  slots_.push_back({.unit = unit, .use = use});
+  std::vector<int>& chunks = units_[at_index(unit)].chunks;
+  if (std::find(chunks.begin(), chunks.end(), chunk_) == chunks.end()) chunks.push_back(chunk_);
+  return {kUseBase + static_cast<int>(slot_of_use_.size()) - 1, of.count};
+}
+
+int ParameterStore::slot(Stack stack) const {
+  if (stack.first >= kUseBase) return slot_of_use_.at(at_index(stack.first - kUseBase));
+  const int unit = unit_of_parameter_.at(at_index(stack.first));
+  for (size_t i = 0; i < slots_.size(); ++i)
+    if (slots_[i].unit == unit && slots_[i].use == 0) return static_cast<int>(i);
+  fail(ErrorKind::internal, "ParameterStore: a stack without a slot:", stack.first);
+}
+
+const Parameter& ParameterStore::first_parameter(int unit) const {
+  return at(units_.at(at_index(unit)).members.first);
+}
+
+const ParameterStore::Unit& ParameterStore::unit_of(Stack stack) const {
+  return units_[at_index(slots_[at_index(slot(stack))].unit)];
+}
+
+// --- Memory
+
+// Decides for every stack which data rank sums, and from stage 1 on keeps, which rows.
+void ParameterStore::deal() {
+  std::vector<int64_t> load(at_index(zero_.ranks), 0);
+  const bool keep_all = zero_.stage == 0;
+  my_elements_ = keep_all ? whole_elements_ : 0;
+  for (Unit& unit : units_) {
+    const bool by_rows = unit.rows > 1 && unit.whole.count >= kMinCutElements;
+    const auto least = std::min_element(load.begin(), load.end()) - load.begin();
+    unit.cut =
+        by_rows ? Cut::even(unit.rows, zero_.ranks) : Cut::owned(unit.rows, zero_.ranks, least);
+    for (int rank = 0; rank < zero_.ranks; ++rank)
+      load[at_index(rank)] += unit.cut.part(rank).extent * unit.columns;
+    const Interval rows = keep_all ? Interval{0, unit.rows} : unit.cut.part(zero_.rank);
+    unit.mine = keep_all ? unit.whole : FlatRange{my_elements_, rows.extent * unit.columns};
+    if (!keep_all) my_elements_ += aligned(unit.mine.count);
+    int64_t first_row = 0;  // of the member, in the stack
+    for (int i = unit.members.first; i < unit.members.first + unit.members.count; ++i) {
+      const Parameter& parameter = at(i);
+      const int64_t begin = std::max(rows.first, first_row);
+      const int64_t end = std::min(rows.first + rows.extent, first_row + parameter.rows());
+      if (begin < end) {
+        const bool flat = parameter.shard.box.extent.size() < 2;
+        pieces_.push_back(
+            {.parameter = i,
+             .shard = flat ? parameter.shard : parameter.shard.rows(begin - first_row, end - begin),
+             .rows = end - begin,
+             .columns = unit.columns,
+             .whole = {unit.whole.first + begin * unit.columns, (end - begin) * unit.columns},
+             .mine = {unit.mine.first + (begin - rows.first) * unit.columns,
+                      (end - begin) * unit.columns}});
+      }
+      first_row += parameter.rows();
+    }
+  }
 }
 
 void ParameterStore::allocate_for_inference(Device device, DType compute) {
-  const DType wide = accumulation_type(compute);
-  const int64_t n = padded_elements_;
-  masters_ =
-      Tensor(device, wide, {1, n}, compute == wide ? MemoryClass::weights : MemoryClass::optimizer);
-  values_ = compute == wide ? masters_ : Tensor(device, compute, {1, n}, MemoryClass::weights);
+  compute_ = compute;
+  if (pieces_.empty()) deal();
   Stream stream(device);
-  fill(stream, 0, masters_);
-  fill(stream, 0, values_);
+  const auto zeros = [&](DType dtype, int64_t elements, MemoryClass memory) {
+    const Tensor flat(device, dtype, {1, std::max<int64_t>(1, elements)}, memory);
+    fill(stream, 0, flat);
+    return flat;
+  };
+  values_ = zeros(compute, zero_.stage == 3 ? my_elements_ : whole_elements_, MemoryClass::weights);
+  if (!shares_masters())
+    masters_ = zeros(accumulation_type(compute), my_elements_, MemoryClass::optimizer);
 }
 
-void ParameterStore::allocate(Device device, DType compute) {
+void ParameterStore::allocate(Device device, DType compute, const ZeroSharding& zero) {
+  check(zero.stage >= 0 && zero.stage <= 3 && zero.rank < zero.ranks, "ParameterStore: ZeRO stage",
+        zero.stage, "rank", zero.rank, "of", zero.ranks);
+  zero_ = zero;
   allocate_for_inference(device, compute);
   const DType wide = accumulation_type(compute);
-  const int64_t n = padded_elements_;
-  grads_ = Tensor(device, wide, {1, n}, MemoryClass::gradients);
-  first_moments_ = Tensor(device, wide, {1, n}, MemoryClass::optimizer);
-  second_moments_ = Tensor(device, wide, {1, n}, MemoryClass::optimizer);
-  if (use_elements_ > 0)
-    use_grads_ = Tensor(device, wide, {1, use_elements_}, MemoryClass::gradients);
+  const auto flat = [&](int64_t elements, MemoryClass memory) {
+    return Tensor(device, wide, {1, std::max<int64_t>(1, elements)}, memory);
+  };
+  const bool whole_grads = zero.stage < 2;
+  grads_ = flat(whole_grads ? whole_elements_ : my_elements_, MemoryClass::gradients);
+  use_grads_.resize(slots_.size());
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    const Unit& unit = units_[at_index(slots_[i].unit)];
+    if (slots_[i].use > 0)
+      use_grads_[i] =
+          flat(whole_grads ? unit.whole.count : unit.mine.count, MemoryClass::gradients);
+  }
+  first_moments_ = flat(my_elements_, MemoryClass::optimizer);
+  second_moments_ = flat(my_elements_, MemoryClass::optimizer);
   Stream stream(device);
   fill(stream, 0, first_moments_);
   fill(stream, 0, second_moments_);
@@ -77,87 +163,162 @@ void ParameterStore::allocate(Device device, DType compute) {
 }
 
 void ParameterStore::initialize(uint64_t seed) {
-  for (const Parameter& parameter : parameters_) {
-    const Tensor master = view(masters_, parameter.index);
+  for (const Piece& piece : pieces_) {
+    const Parameter& parameter = at(piece.parameter);
+    const Tensor masters = master(piece);
     const Philox philox{seed, stream_named(parameter.name)};
     const std::vector<int64_t>& shape = parameter.shard.global_shape;
     const int64_t global_columns = shape.back();
-    const auto& box = parameter.shard.box;
+    const Box& box = piece.shard.box;
     const int64_t first_row = shape.size() < 2 ? 0 : box.offset[0];
     const int64_t first_column = box.offset.back();
 #pragma omp parallel for
-    for (int64_t row = 0; row < master.rows(); ++row)
-      for (int64_t column = 0; column < master.columns(); ++column) {
+    for (int64_t row = 0; row < masters.rows(); ++row)
+      for (int64_t column = 0; column < masters.columns(); ++column) {
         const auto index =
             static_cast<uint64_t>((first_row + row) * global_columns + first_column + column);
         const double draw =
             parameter.init_deviation == 0 ? 1.0 : parameter.init_deviation * philox.normal(index);
-        if (master.dtype() == DType::f64)
-          master.row<double>(row)[column] = static_cast<float>(draw);  // the same start as f32
+        if (masters.dtype() == DType::f64)
+          masters.row<double>(row)[column] = static_cast<float>(draw);  // the same start as f32
         else
-          master.row<float>(row)[column] = static_cast<float>(draw);
+          masters.row<float>(row)[column] = static_cast<float>(draw);
       }
   }
-  Stream stream(masters_.device());
-  publish(stream);
+  Stream stream(values_.device());
+  round_masters(stream);
 }
 
-void ParameterStore::publish(Stream& stream) {
-  if (values_.data() != masters_.data()) cast(stream, masters_, values_);
+void ParameterStore::round_masters(Stream& stream) {
+  if (shares_masters()) return;
+  for (const Piece& piece : pieces_) cast(stream, master(piece), value(piece));
 }
 
-Tensor ParameterStore::stacked(const Tensor& flat, int64_t first, int64_t rows,
-                               int64_t columns) const {
-  return flat.column_slice(first, rows * columns).reshaped({rows, columns});
+void ParameterStore::publish(Stream& stream, Communicator& data) {
+  round_masters(stream);
+  share_values(stream, data);
 }
 
-Tensor ParameterStore::view(const Tensor& flat, int parameter) const {
-  const Parameter& p = at(parameter);
-  return stacked(flat, p.range.first, p.rows(), p.columns());
+Tensor ParameterStore::part(const Tensor& flat, const FlatRange& range, int64_t rows,
+                            int64_t columns) const {
+  return flat.column_slice(range.first, rows * columns).reshaped({rows, columns});
 }
+
+Tensor ParameterStore::my_values(const Unit& unit) const {
+  const Interval rows = unit.cut.part(zero_.rank);
+  const FlatRange range =
+      zero_.stage == 3 ? unit.mine : FlatRange{unit.whole.first + rows.first * unit.columns, 0};
+  return part(values_, range, rows.extent, unit.columns);
+}
+
+void ParameterStore::share_values(Stream& stream, Communicator& data) {
+  if (zero_.stage == 0 || zero_.stage == 3) return;
+  std::vector<std::unique_ptr<Pending>> started;
+  for (const Unit& unit : units_)
+    started.push_back(data.start_all_gather(stream, my_values(unit), unit.cut,
+                                            part(values_, unit.whole, unit.rows, unit.columns),
+                                            "weights"));
+  for (const auto& pending : started) pending->wait();
+}
+
+void ParameterStore::gather_weights(Stream& stream, Communicator& data, int chunk) {
+  if (zero_.stage < 3) return;
+  std::vector<std::unique_ptr<Pending>> started;
+  for (Unit& unit : units_) {
+    if (std::find(unit.chunks.begin(), unit.chunks.end(), chunk) == unit.chunks.end()) continue;
+    if (unit.holders++ > 0) continue;
+    unit.gathered =
+        Tensor(values_.device(), compute_, {unit.rows, unit.columns}, MemoryClass::weights);
+    started.push_back(
+        data.start_all_gather(stream, my_values(unit), unit.cut, unit.gathered, "weights"));
+  }
+  for (const auto& pending : started) pending->wait();
+}
+
+void ParameterStore::release_weights(int chunk) {
+  if (zero_.stage < 3) return;
+  for (Unit& unit : units_) {
+    if (std::find(unit.chunks.begin(), unit.chunks.end(), chunk) == unit.chunks.end()) continue;
+    check(unit.holders > 0, "ParameterStore: weights of chunk", chunk, "released twice");
+    if (--unit.holders == 0) unit.gathered = {};
+  }
+}
+
+// --- Layers
 
 Tensor ParameterStore::value(Stack stack) const {
-  if (stack.first >= kUseBase) stack = uses_.at(static_cast<size_t>(stack.first - kUseBase)).of;
-  int64_t rows = 0;
-  for (int i = stack.first; i < stack.first + stack.count; ++i) rows += at(i).rows();
-  return stacked(values_, at(stack.first).range.first, rows, at(stack.first).columns());
+  const Unit& unit = unit_of(stack);
+  if (zero_.stage < 3) return part(values_, unit.whole, unit.rows, unit.columns);
+  check(unit.holders > 0,
+        "ParameterStore: used before gather_weights():", at(unit.members.first).name);
+  return unit.gathered;
 }
 
-Tensor ParameterStore::grad(Stack stack) const {
-  const bool further = stack.first >= kUseBase;
-  const Use use = further ? uses_.at(static_cast<size_t>(stack.first - kUseBase)) : Use{stack, 0};
-  int64_t rows = 0;
-  for (int i = use.of.first; i < use.of.first + use.of.count; ++i) rows += at(i).rows();
-  const Parameter& first = at(use.of.first);
-  return further ? stacked(use_grads_, use.offset, rows, first.columns())
-                 : stacked(grads_, first.range.first, rows, first.columns());
+Tensor ParameterStore::grad(Stack stack) {
+  const int index = slot(stack);
+  if (zero_.stage < 2) return whole_grad(index);
+  Slot& use = slots_[at_index(index)];
+  if (use.open.empty()) {
+    const Unit& unit = units_[at_index(use.unit)];
+    use.open =
+        Tensor(grads_.device(), grads_.dtype(), {unit.rows, unit.columns}, MemoryClass::gradients);
+    Stream stream(grads_.device());
+    fill(stream, 0, use.open);
+  }
+  return use.open;
 }
 
 void ParameterStore::zero_grads(Stream& stream) {
   fill(stream, 0, grads_);
-  if (!use_grads_.empty()) fill(stream, 0, use_grads_);
+  for (const Tensor& grad : use_grads_)
+    if (!grad.empty()) fill(stream, 0, grad);
 }
 
-void ParameterStore::fold_uses(Stream& stream, int parameter) {
-  for (const Use& use : uses_) {
-    if (use.of.first != parameter) continue;
-    check(use.of.count == 1, "ParameterStore: a stack cannot be used twice");
-    const Parameter& p = at(parameter);
-    const Tensor mine = view(grads_, parameter);
-    tessera::add(stream, mine, stacked(use_grads_, use.offset, p.rows(), p.columns()), mine);
+// --- Reduction
+
+Tensor ParameterStore::whole_grad(int slot) const {
+  const Slot& use = slots_.at(at_index(slot));
+  const Unit& unit = units_[at_index(use.unit)];
+  if (use.use == 0) return part(grads_, unit.whole, unit.rows, unit.columns);
+  return part(use_grads_[at_index(slot)], {0, unit.whole.count}, unit.rows, unit.columns);
+}
+
+Tensor ParameterStore::take_grad(int slot) {
+  const Unit& unit = units_[at_index(slots_.at(at_index(slot)).unit)];
+  if (slots_[at_index(slot)].open.empty()) {  // no layer touched it: zeros, as on the other ranks
+    const Tensor zeros(grads_.device(), grads_.dtype(), {unit.rows, unit.columns},
+                       MemoryClass::gradients);
+    Stream stream(grads_.device());
+    fill(stream, 0, zeros);
+    return zeros;
   }
+  return std::exchange(slots_[at_index(slot)].open, {});
 }
 
-int64_t ParameterStore::num_elements() const {
-  int64_t elements = 0;
-  for (const Parameter& parameter : parameters_) elements += parameter.range.count;
-  return elements;
+Tensor ParameterStore::my_grad(int slot) const {
+  const Slot& use = slots_.at(at_index(slot));
+  const Unit& unit = units_[at_index(use.unit)];
+  const int64_t rows = unit.cut.part(zero_.rank).extent;
+  if (use.use == 0) return part(grads_, unit.mine, rows, unit.columns);
+  return part(use_grads_[at_index(slot)], {0, unit.mine.count}, rows, unit.columns);
 }
 
-std::vector<FlatRange> ParameterStore::ranges() const {
-  std::vector<FlatRange> all;
-  for (const Parameter& parameter : parameters_) all.push_back(parameter.range);
-  return all;
+// --- Optimizer, norms, checkpoints
+
+Tensor ParameterStore::grad(const Piece& piece) const {
+  return part(grads_, zero_.stage < 2 ? piece.whole : piece.mine, piece.rows, piece.columns);
+}
+Tensor ParameterStore::master(const Piece& piece) const {
+  return shares_masters() ? value(piece) : part(masters_, piece.mine, piece.rows, piece.columns);
+}
+Tensor ParameterStore::value(const Piece& piece) const {
+  return part(values_, zero_.stage == 3 ? piece.mine : piece.whole, piece.rows, piece.columns);
+}
+Tensor ParameterStore::first_moment(const Piece& piece) const {
+  return part(first_moments_, piece.mine, piece.rows, piece.columns);
+}
+Tensor ParameterStore::second_moment(const Piece& piece) const {
+  return part(second_moments_, piece.mine, piece.rows, piece.columns);
 }
 
 }  // namespace tessera

@@ -1,7 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Parameters and where they lie. All values, gradients, master weights and moments of a model are
-// flat buffers with equal element offsets, so that reductions and the optimizer run over long
-// ranges. Layers declare parameters while they are built; allocate() then gives them memory.
+// Parameters and where they lie. Layers declare parameters while they are built; allocate() then
+// lays them out in flat buffers with one element order, so that the optimizer runs over long
+// ranges. Parameters that a layer uses as one matrix lie together (a Stack). Under ZeRO
+// (Rajbhandari et al., arXiv:1910.02054) the rows of every stack are dealt to the data ranks:
+//
+//   zero          0          1             2                       3
+//   values        all        all           all                     mine; a chunk's while gathered
+//   gradients     all        all           mine; a layer's while   as 2
+//                                          it is reduced
+//   masters, m, v all        mine          mine                    mine
+//
+// Matrices of at least kMinCutElements are cut evenly by rows; smaller stacks are owned whole by
+// the data rank that has the fewest elements so far. Not thread-safe.
 #pragma once
 
 #include <memory>
@@ -9,18 +19,36 @@
 #include <vector>
 
 #include "kernels/base/tensor.h"
-#include "parallel/grad_buckets.h"
+#include "parallel/communicator.h"
 #include "parallel/shard.h"
 
 namespace tessera {
 
+// Which ranks hold the same box of a parameter, beside the data ranks: each has a part of its
+// gradient, and it is counted and saved once.
+enum class Replication {
+  none,             // the box is this rank's alone
+  tensor,           // every rank of the tensor group (norms, whose input is cut by rows)
+  tensor_replicas,  // neighbouring ranks that share a key/value head
+};
+
+struct FlatRange {
+  int64_t first = 0;  // elements into a flat buffer
+  int64_t count = 0;
+};
+
 struct Parameter {
   std::string name;           // Hugging Face's, with global layer numbers
-  ShardSpec shard;            // the box of the global tensor that this rank holds
+  ShardSpec shard;            // the box of the global tensor that this stage and tensor rank holds
   bool decay = true;          // weight decay applies
   double init_deviation = 0;  // normal(0, deviation) by global element index; 0: all ones
-  int index = 0;              // place in the store
-  FlatRange range;            // elements of the flat buffers
+  Replication replication = Replication::none;
+  // The model's first and last stage hold a copy each (a tied head): their gradients are summed,
+  // and only the first stage's copy is counted and saved.
+  bool on_both_ends = false;
+  bool primary = true;  // this copy is counted and saved
+  int index = 0;        // place in the store
+  FlatRange range;      // elements of the whole layout
 
   // (rows, columns) of my box; one-dimensional parameters are (1, n).
   int64_t rows() const;
@@ -30,59 +58,122 @@ struct Parameter {
 // Several parameters that lie one after another and are used as one matrix (q, k and v; gate and
 // up). They have equal columns; the matrix has the sum of their rows.
 struct Stack {
-  int first = 0;  // index of the first parameter
+  int first = 0;  // index of the first parameter, or kUseBase + number of a further use
   int count = 1;
+};
+
+// The rows of a parameter that this rank trains: all of them, or its share under ZeRO.
+struct Piece {
+  int parameter = 0;
+  ShardSpec shard;   // its box of the global tensor
+  int64_t rows = 0;  // one-dimensional parameters: 1
+  int64_t columns = 0;
+  FlatRange whole;  // where it lies in a buffer of all rows
+  FlatRange mine;   // where it lies in a buffer of my rows
+};
+
+// How the data ranks share the work of one ZeRO stage.
+struct ZeroSharding {
+  int stage = 0;
+  int rank = 0;
+  int ranks = 1;
 };
 
 class ParameterStore {
  public:
-  // REQUIRES before allocate(). Columns of a stack's members are equal.
+  static constexpr int64_t kMinCutElements = 65536;
+
+  // --- Declaring; REQUIRES before allocate(). Columns of a stack's members are equal.
+  void begin_chunk(int chunk) { chunk_ = chunk; }  // what follows belongs to this model chunk
   Stack add(std::vector<Parameter> members);
   Stack add(Parameter parameter) { return add(std::vector<Parameter>{std::move(parameter)}); }
-  // A second use of a parameter (a tied head) with a gradient buffer of its own, added to the
-  // first use's in a fixed order once after the last microbatch (docs/numerics.md).
+  // A second use of a parameter (a tied head) with a gradient of its own, added to the first use's
+  // in a fixed order once after the last microbatch (docs/numerics.md).
   Stack add_use(Stack of);
 
-  // compute: the type that layers read. Gradients, masters and moments are accumulation_type.
-  void allocate(Device device, DType compute);
+  // --- Memory. compute: the type that layers read. Everything else is accumulation_type.
+  void allocate(Device device, DType compute, const ZeroSharding& zero = {});
   // Values and masters only: nothing is trained.
   void allocate_for_inference(Device device, DType compute);
   void initialize(uint64_t seed);  // masters drawn on the host; then publish()
-  void publish(Stream& stream);    // values = masters rounded to the compute type
+  // Values = masters rounded to the compute type, on all data ranks.
+  void publish(Stream& stream, Communicator& data);
+  // After the optimizer wrote value() of the pieces: the other ranks' rows. Nothing for stages
+  // 0, 3.
+  void share_values(Stream& stream, Communicator& data);
+  // Stage 3: the values of all stacks that a chunk uses exist between the two. Calls may nest.
+  void gather_weights(Stream& stream, Communicator& data, int chunk);
+  void release_weights(int chunk);
 
-  Tensor value(Stack stack) const;  // (rows, columns) compute type
-  Tensor grad(Stack stack) const;   // (rows, columns) accumulation type, of this use
+  // --- What layers see: (rows, columns).
+  Tensor value(Stack stack) const;  // compute type
+  Tensor grad(Stack stack);         // accumulation type, of this use; a layer adds to it
   void zero_grads(Stream& stream);
-  // Adds the gradients of further uses of `parameter` to its own.
-  void fold_uses(Stream& stream, int parameter);
 
+  // --- What reduces gradients sees. A slot is one use of one stack.
+  struct Slot {
+    int unit = 0;   // stacks in the order of add()
+    int use = 0;    // 0: the first
+    Tensor open{};  // stages 2, 3: gradient of the microbatch at hand
+  };
+  int slot(Stack stack) const;
+  const std::vector<Slot>& slots() const { return slots_; }
+  int num_units() const { return static_cast<int>(units_.size()); }
+  const Cut& cut(int unit) const { return units_.at(static_cast<size_t>(unit)).cut; }
+  const Parameter& first_parameter(int unit) const;
+  Tensor whole_grad(int slot) const;  // stages 0, 1: all rows
+  Tensor take_grad(int slot);         // stages 2, 3: all rows of one microbatch, given up
+  Tensor my_grad(int slot) const;     // stages 2, 3: my rows, summed over microbatches
+
+  // --- What the optimizer, norms and checkpoints see. Pieces of one unit are neighbours.
+  const std::vector<Piece>& pieces() const { return pieces_; }
+  Tensor grad(const Piece& piece) const;  // reduced; (rows, columns)
+  Tensor master(const Piece& piece) const;
+  Tensor value(const Piece& piece) const;
+  Tensor first_moment(const Piece& piece) const;
+  Tensor second_moment(const Piece& piece) const;
+
+  const ZeroSharding& zero() const { return zero_; }
   int count() const { return static_cast<int>(parameters_.size()); }
   const Parameter& at(int index) const { return parameters_.at(static_cast<size_t>(index)); }
   const std::vector<Parameter>& all() const { return parameters_; }
-  int64_t num_elements() const;  // of the model: every parameter once, no padding
-  std::vector<FlatRange> ranges() const;
-
-  // Flat buffers, (1, padded elements).
-  const Tensor& values() const { return values_; }
-  const Tensor& grads() const { return grads_; }
-  const Tensor& masters() const { return masters_; }  // shares values() when the types are equal
-  const Tensor& first_moments() const { return first_moments_; }
-  const Tensor& second_moments() const { return second_moments_; }
-  // The (rows, columns) view of one parameter in a flat buffer.
-  Tensor view(const Tensor& flat, int parameter) const;
+  DType compute_type() const { return compute_; }
 
  private:
-  Tensor stacked(const Tensor& flat, int64_t first, int64_t rows, int64_t columns) const;
-
-  struct Use {  // of parameter `first`, gradient at `offset` of use_grads_
-    Stack of;
-    int64_t offset = 0;
+  struct Unit {
+    Stack members;
+    int64_t rows = 0;  // one-dimensional: 1
+    int64_t columns = 0;
+    FlatRange whole;
+    FlatRange mine;
+    Cut cut = Cut::even(0, 1);
+    std::vector<int> chunks;  // that use it
+    int holders = 0;          // gather_weights() without their release
+    Tensor gathered;          // stage 3, while held
   };
+  void deal();  // rows to data ranks
+  void round_masters(Stream& stream);
+  const Unit& unit_of(Stack stack) const;
+  bool shares_masters() const { return compute_ == accumulation_type(compute_); }
+  Tensor part(const Tensor& flat, const FlatRange& range, int64_t rows, int64_t columns) const;
+  Tensor my_values(const Unit& unit) const;
+  std::unique_ptr<Pending> start_gather(Stream& stream, Communicator& data, const Unit& unit,
+                                        const Tensor& whole) const;
+
   std::vector<Parameter> parameters_;
-  std::vector<Use> uses_;
-  int64_t padded_elements_ = 0;
-  int64_t use_elements_ = 0;
-  Tensor values_, grads_, masters_, first_moments_, second_moments_, use_grads_;
+  std::vector<Unit> units_;
+  std::vector<Slot> slots_;
+  std::vector<int> unit_of_parameter_;
+  std::vector<int> slot_of_use_;
+  std::vector<Piece> pieces_;
+  int chunk_ = 0;
+  DType compute_ = DType::f32;
+  ZeroSharding zero_;
+  int64_t whole_elements_ = 0;
+  int64_t my_elements_ = 0;
+  // Flat, (1, elements): all rows or mine, as the table above says.
+  Tensor values_, grads_, masters_, first_moments_, second_moments_;
+  std::vector<Tensor> use_grads_;  // of the slots whose use is not the first
 };
 
 }  // namespace tessera

@@ -7,82 +7,101 @@
 
 namespace tessera {
 
-Stage::Stage(LayerContext context, std::vector<std::unique_ptr<Layer>> layers, LossHead* head)
-    : context_(context), layers_(std::move(layers)), head_(head) {
+Stage::Stage(LayerContext context, std::vector<Chunk> chunks, LossHead* head, int64_t hidden_size)
+    : context_(context), chunks_(std::move(chunks)), head_(head), hidden_size_(hidden_size) {
   loss_words_ = Tensor(context.stream.device(), DType::i64, {ExactSum::kWords});
 }
 
-void Stage::begin_step(std::vector<Micro> micros, GradBuckets& buckets, bool watch_overflow) {
+void Stage::begin_step(std::vector<Micro> micros, Gradients* gradients) {
   micros_ = std::move(micros);
   tapes_.clear();
-  tapes_.resize(micros_.size());
-  buckets_ = &buckets;
-  watch_overflow_ = watch_overflow;
-  first_overflow_ = -1;
+  tapes_.resize(chunks_.size() * micros_.size());
+  gradients_ = gradients;
   fill(context_.stream, 0, loss_words_);
 }
 
-Tensor Stage::through(const Micro& micro, Tape* tape, size_t num_layers) {
-  Tensor x;
-  for (size_t layer = 0; layer < num_layers; ++layer) x = layers_[layer]->forward(x, micro, tape);
+Tape& Stage::tape(int chunk, int micro) {
+  return tapes_[static_cast<size_t>(chunk) * micros_.size() + static_cast<size_t>(micro)];
+}
+
+Tensor Stage::through(const Chunk& chunk, Tensor x, const Micro& micro, Tape* tape,
+                      size_t num_layers) {
+  for (size_t layer = 0; layer < num_layers; ++layer)
+    x = chunk.layers[layer]->forward(x, micro, tape);
   return x;
 }
 
-void Stage::forward(int, int micro) {
-  const auto m = static_cast<size_t>(micro);
-  exact_sum(context_.stream, through(micros_[m], &tapes_[m], layers_.size()), loss_words_);
+Tensor Stage::forward(int chunk, int micro, const Tensor& x) {
+  const Chunk& mine = chunks_[static_cast<size_t>(chunk)];
+  Tape* remember = gradients_ != nullptr ? &tape(chunk, micro) : nullptr;
+  const Tensor y =
+      through(mine, x, micros_[static_cast<size_t>(micro)], remember, mine.layers.size());
+  if (!mine.last) return y;
+  // The head has made its weight's gradient already (loss_head.h).
+  if (remember) gradients_->added(head_->weights(), is_last(micro));
+  exact_sum(context_.stream, y, loss_words_);
+  return {};
 }
 
-void Stage::backward_input(int, int micro) {
-  Tensor dy;
-  for (size_t layer = layers_.size(); layer-- > 0;)
-    dy = layers_[layer]->backward_input(dy, tapes_[static_cast<size_t>(micro)]);
+Tensor Stage::backward_input(int chunk, int micro, const Tensor& dy) {
+  const Chunk& mine = chunks_[static_cast<size_t>(chunk)];
+  Tensor dx = dy;
+  for (size_t layer = mine.layers.size(); layer-- > 0;)
+    dx = mine.layers[layer]->backward_input(dx, tape(chunk, micro));
+  return dx;
 }
 
-void Stage::backward_weight(int, int micro) {
-  for (size_t layer = layers_.size(); layer-- > 0;) weight_half(layer, micro);
+void Stage::backward_weight(int chunk, int micro) {
+  const size_t num_layers = chunks_[static_cast<size_t>(chunk)].layers.size();
+  for (size_t layer = num_layers; layer-- > 0;) weight_half(chunk, layer, micro);
 }
 
-void Stage::backward(int, int micro) {
-  Tensor dy;
-  for (size_t layer = layers_.size(); layer-- > 0;) {
-    dy = layers_[layer]->backward_input(dy, tapes_[static_cast<size_t>(micro)]);
-    weight_half(layer, micro);
+Tensor Stage::backward(int chunk, int micro, const Tensor& dy) {
+  const Chunk& mine = chunks_[static_cast<size_t>(chunk)];
+  Tensor dx = dy;
+  for (size_t layer = mine.layers.size(); layer-- > 0;) {
+    dx = mine.layers[layer]->backward_input(dx, tape(chunk, micro));
+    weight_half(chunk, layer, micro);
   }
+  return dx;
 }
 
-// Weight halves come in increasing microbatch order (check_plan), so after the last microbatch's a
-// gradient is final.
-void Stage::weight_half(size_t layer, int micro) {
-  layers_[layer]->backward_weight(tapes_[static_cast<size_t>(micro)]);
-  if (static_cast<size_t>(micro) + 1 < micros_.size()) return;
-  for (const int parameter : layers_[layer]->parameters()) {
-    context_.store.fold_uses(context_.stream, parameter);
-    if (watch_overflow_ && first_overflow_ < 0 && !finite(parameter)) first_overflow_ = parameter;
-    buckets_->mark_ready(parameter);
-  }
+// Forward passes and weight halves come in increasing microbatch order (check_plan), so after the
+// last microbatch's a gradient is final.
+void Stage::weight_half(int chunk, size_t layer, int micro) {
+  Layer& mine = *chunks_[static_cast<size_t>(chunk)].layers[layer];
+  mine.backward_weight(tape(chunk, micro));
+  if (&mine != head_) gradients_->added(mine.weights(), is_last(micro));
 }
 
-bool Stage::finite(int parameter) const {
-  const Tensor count(context_.stream.device(), DType::i64, {1});
-  fill(context_.stream, 0, count);
-  const ParameterStore& store = context_.store;
-  count_non_finite(context_.stream, store.view(store.grads(), parameter), count);
-  return *count.as<int64_t>() == 0;
+Tensor Stage::boundary(int micro) {
+  const TensorParallel tensor = context_.tensor();
+  const int64_t rows =
+      even_part(micros_[static_cast<size_t>(micro)].rows(), tensor.rank(), tensor.size()).extent;
+  return Tensor(context_.stream.device(), context_.dtype, {rows, hidden_size_});
+}
+
+void Stage::gather_weights(int chunk) {
+  context_.store.gather_weights(context_.stream, context_.comms.data(), chunk);
+}
+
+void Stage::release_weights(int chunk) {
+  context_.store.release_weights(chunk);
 }
 
 void Stage::end_step() const {
-  for (size_t micro = 0; micro < tapes_.size(); ++micro)
-    check(tapes_[micro].empty(), "Stage: the tape of microbatch", micro, "still holds",
-          tapes_[micro].size(), "frames at the end of the step");
+  for (size_t i = 0; i < tapes_.size(); ++i)
+    check(tapes_[i].empty(), "Stage: the tape of chunk", i / micros_.size(), "microbatch",
+          i % micros_.size(), "still holds", tapes_[i].size(), "frames at the end of the step");
 }
 
 Tensor Stage::losses(const Micro& micro) {
-  return through(micro, nullptr, layers_.size());
+  return through(chunks_.front(), {}, micro, nullptr, chunks_.front().layers.size());
 }
 
 Tensor Stage::logits(const Micro& micro) {
-  return head_->logits(through(micro, nullptr, layers_.size() - 1));
+  return head_->logits(
+      through(chunks_.front(), {}, micro, nullptr, chunks_.front().layers.size() - 1));
 }
 
 }  // namespace tessera

@@ -1,56 +1,67 @@
 // SPDX-License-Identifier: Apache-2.0
-// The layers of one pipeline chunk, driven by a schedule: keeps one tape per microbatch in flight,
-// sums the loss, and marks gradients ready as the last microbatch's backward passes them.
+// The chunks of the model that this rank holds, driven by a schedule: keeps one tape per microbatch
+// in flight, sums the loss, and tells the Gradients what each backward pass has added. Not
+// thread-safe.
 #pragma once
 
 #include <memory>
 #include <vector>
 
-#include "parallel/grad_buckets.h"
 #include "parallel/pipeline/executor.h"
+#include "trainer/model/gradients.h"
 #include "trainer/model/layer.h"
 #include "trainer/model/loss_head.h"
 
 namespace tessera {
 
+// A run of the model's layers. The first chunk of a model begins with the embedding, the last one
+// ends with the loss head.
+struct Chunk {
+  std::vector<std::unique_ptr<Layer>> layers;
+  bool first = false;
+  bool last = false;
+};
+
 class Stage : public PipelineStage {
  public:
-  // layers: the embedding first, `head` (owned by layers) last.
-  Stage(LayerContext context, std::vector<std::unique_ptr<Layer>> layers, LossHead* head);
+  // head: owned by the chunks; null when this rank does not hold the last one.
+  Stage(LayerContext context, std::vector<Chunk> chunks, LossHead* head, int64_t hidden_size);
 
-  // A step. `buckets` is told of each gradient that is final; watch_overflow: look at it first.
-  void begin_step(std::vector<Micro> micros, GradBuckets& buckets, bool watch_overflow);
-  void forward(int chunk, int micro) override;
-  void backward_input(int chunk, int micro) override;
+  // A step, or, without gradients, an evaluation: forward passes that remember nothing.
+  void begin_step(std::vector<Micro> micros, Gradients* gradients);
+  Tensor forward(int chunk, int micro, const Tensor& x) override;
+  Tensor backward_input(int chunk, int micro, const Tensor& dy) override;
   void backward_weight(int chunk, int micro) override;
-  void backward(int chunk, int micro) override;
+  Tensor backward(int chunk, int micro, const Tensor& dy) override;
+  Tensor boundary(int micro) override;  // (my rows, H)
+  void gather_weights(int chunk) override;
+  void release_weights(int chunk) override;
+  int num_micro() const { return static_cast<int>(micros_.size()); }
   void end_step() const;  // throws Error{internal} when a tape still holds something
 
-  // Sum of the losses of all rows since begin_step(), as ExactSum words (kernels/reduce.h).
+  // Sum of the losses of all rows since begin_step(), as ExactSum words (kernels/reduce.h): on the
+  // ranks of the last stage; zero elsewhere.
   const Tensor& loss_words() const { return loss_words_; }
 
-  // The first parameter of this step, in the order of the backward pass, whose gradient on this
-  // rank was not finite; -1: none, or not watched.
-  int first_overflow() const { return first_overflow_; }
-
-  // Without a tape: the loss of each row (rows) f64, and logits (rows, V).
+  // Of a model that is whole on this rank, without a tape: the loss of each row (rows) f64, and
+  // logits (rows, V).
   Tensor losses(const Micro& micro);
   Tensor logits(const Micro& micro);
 
  private:
-  Tensor through(const Micro& micro, Tape* tape, size_t num_layers);
-  void weight_half(size_t layer, int micro);
-  bool finite(int parameter) const;
+  Tape& tape(int chunk, int micro);
+  Tensor through(const Chunk& chunk, Tensor x, const Micro& micro, Tape* tape, size_t num_layers);
+  void weight_half(int chunk, size_t layer, int micro);
+  bool is_last(int micro) const { return static_cast<size_t>(micro) + 1 == micros_.size(); }
 
   LayerContext context_;
-  std::vector<std::unique_ptr<Layer>> layers_;
+  std::vector<Chunk> chunks_;
   LossHead* head_;
+  int64_t hidden_size_;
   std::vector<Micro> micros_;
-  std::vector<Tape> tapes_;  // by microbatch
-  GradBuckets* buckets_ = nullptr;
+  std::vector<Tape> tapes_;  // [chunk][micro]
+  Gradients* gradients_ = nullptr;
   Tensor loss_words_;
-  bool watch_overflow_ = false;
-  int first_overflow_ = -1;
 };
 
 }  // namespace tessera

@@ -14,11 +14,15 @@ class SwiGlu : public Layer {
   Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;  // (T, H) -> (T, H)
   Tensor backward_input(const Tensor& dy, Tape& tape) override;
   void backward_weight(Tape& tape) override;
-  std::vector<int> parameters() const override;
+  std::vector<Stack> weights() const override;
+  void drop_input(Tape& tape) override { gate_up_.drop_input(tape); }
+  void restore_input(Tape& tape, const Tensor& x) override { gate_up_.restore_input(tape, x); }
 
  private:
   LayerContext context_;
-  int64_t width_;
+  Tensor product(const Tensor& gate_up) const;  // silu(gate) * up
+
+  int64_t width_;  // this rank's, of the tensor group
   Linear gate_up_;
   Linear down_;
 };

@@ -6,18 +6,9 @@
 namespace tessera {
 
 Optimizer::Optimizer(const OptimizerOptions& options, const ParameterStore& store)
-    : options_(options) {
-  // Padding between the parameters of a run is updated too: zero gradients keep it zero.
-  for (const Parameter& parameter : store.all()) {
-    const FlatRange& range = parameter.range;
-    if (runs_.empty() || runs_.back().decay != parameter.decay)
-      runs_.push_back({range, parameter.decay});
-    else
-      runs_.back().range.count = range.first + range.count - runs_.back().range.first;
-  }
-}
+    : options_(options), store_(store) {}
 
-void Optimizer::step(Stream& stream, const ParameterStore& store, const UpdateScalars& scalars) {
+void Optimizer::step(Stream& stream, const UpdateScalars& scalars) {
   const Tensor controls(stream.device(), DType::f64, {kNumControls});
   auto* control = controls.as<double>();
   const auto t = static_cast<double>(scalars.update);
@@ -26,16 +17,15 @@ void Optimizer::step(Stream& stream, const ParameterStore& store, const UpdateSc
   control[kLearningRate] = scalars.learning_rate;
   control[kCorrection1] = 1 - std::pow(options_.betas[0], t);
   control[kCorrection2] = 1 - std::pow(options_.betas[1], t);
-  for (const Run& run : runs_) {
+  for (const Piece& piece : store_.pieces()) {
+    const bool decay = store_.at(piece.parameter).decay;
     const AdamW adamw{.beta1 = options_.betas[0],
                       .beta2 = options_.betas[1],
                       .epsilon = options_.eps,
-                      .weight_decay = run.decay ? options_.weight_decay : 0};
-    const auto part = [&](const Tensor& flat) {
-      return flat.column_slice(run.range.first, run.range.count);
-    };
-    adamw_update(stream, adamw, controls, part(store.grads()), part(store.masters()),
-                 part(store.first_moments()), part(store.second_moments()), part(store.values()));
+                      .weight_decay = decay ? options_.weight_decay : 0};
+    adamw_update(stream, adamw, controls, store_.grad(piece).flat(), store_.master(piece).flat(),
+                 store_.first_moment(piece).flat(), store_.second_moment(piece).flat(),
+                 store_.value(piece).flat());
   }
 }
 

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// AdamW over the flat buffers of a ParameterStore: parameter groups and their runs. Its arithmetic
-// is kernels/update.h; it is told the learning rate, clipping and loss scale, and owns none of
-// them.
+// AdamW over the pieces of a ParameterStore that this rank trains. Its arithmetic is
+// kernels/update.h; it is told the learning rate, clipping and loss scale, and owns none of them.
 #pragma once
-
-#include <vector>
 
 #include "kernels/update.h"
 #include "trainer/model/parameter.h"
@@ -22,16 +19,13 @@ struct UpdateScalars {
 
 class Optimizer {
  public:
+  // After store.allocate(); the store outlives the optimizer.
   Optimizer(const OptimizerOptions& options, const ParameterStore& store);
-  void step(Stream& stream, const ParameterStore& store, const UpdateScalars& scalars);
+  void step(Stream& stream, const UpdateScalars& scalars);
 
  private:
-  struct Run {  // neighbouring parameters of one group
-    FlatRange range;
-    bool decay;
-  };
   OptimizerOptions options_;
-  std::vector<Run> runs_;
+  const ParameterStore& store_;
 };
 
 }  // namespace tessera

@@ -4,8 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "parallel/communicators.h"
 #include "tests/support/errors.h"
-#include "tests/support/numeric.h"
+#include "tests/support/parameters.h"
 
 namespace tessera::test {
 namespace {
@@ -28,7 +29,7 @@ std::vector<double> initial(const std::string& name, const ShardSpec& shard, uin
   store.add(weight(name, shard));
   store.allocate(dtype == DType::f64 ? kReference : kCpu, dtype);
   store.initialize(seed);
-  return values_of(store.view(store.masters(), 1));
+  return values_of(master(store, 1));
 }
 
 TEST(ParameterStore, DrawsTheSameWeightsHoweverTheyAreCut) {
@@ -68,7 +69,7 @@ TEST(ParameterStore, StartsParametersWithoutDeviationAtOne) {
   store.add(weight("norm", ShardSpec::whole({5}), 0));
   store.allocate(kCpu, DType::bf16);
   store.initialize(1);
-  EXPECT_EQ(values_of(store.view(store.masters(), 0)), std::vector<double>(5, 1));
+  EXPECT_EQ(values_of(master(store, 0)), std::vector<double>(5, 1));
   EXPECT_EQ(values_of(store.value({0, 1})), std::vector<double>(5, 1)) << "published";
 }
 
@@ -79,15 +80,14 @@ TEST(ParameterStore, LaysAStackOutAsOneMatrix) {
       store.add({weight("b", ShardSpec::whole({2, 5})), weight("c", ShardSpec::whole({4, 5}))});
   store.allocate(kCpu, DType::bf16);
   store.initialize(1);
-  EXPECT_EQ(store.num_elements(), 45);
   const Tensor value = store.value(stack), grad = store.grad(stack);
   EXPECT_EQ(value.rows(), 6);
   EXPECT_EQ(value.columns(), 5);
   EXPECT_EQ(value.dtype(), DType::bf16);
   EXPECT_EQ(grad.dtype(), DType::f32);
   const std::vector<double> both = values_of(value);
-  std::vector<double> expected = values_of(store.view(store.values(), 1));
-  for (const double element : values_of(store.view(store.values(), 2))) expected.push_back(element);
+  std::vector<double> expected = values_of(store.value(piece(store, 1)));
+  for (const double element : values_of(store.value(piece(store, 2)))) expected.push_back(element);
   EXPECT_EQ(both, expected);
   EXPECT_THAT(
       error_of([] {
@@ -99,26 +99,78 @@ TEST(ParameterStore, LaysAStackOutAsOneMatrix) {
               HasSubstr("after allocate"));
 }
 
-TEST(ParameterStore, FoldsTheGradientOfASecondUseOnce) {
+TEST(ParameterStore, GivesASecondUseItsOwnGradientAndTheSameValue) {
   ParameterStore store;
-  const Stack other = store.add(weight("other", ShardSpec::whole({2, 2})));
   const Stack table = store.add(weight("table", ShardSpec::whole({2, 3})));
   const Stack use = store.add_use(table);
   store.allocate(kCpu, DType::f32);
   store.initialize(1);
-  EXPECT_EQ(store.num_elements(), 10) << "a use is no parameter";
   EXPECT_EQ(values_of(store.value(use)), values_of(store.value(table)));
   Stream& stream = cpu_stream();
-  fill(stream, 1, store.grad(other));
   fill(stream, 2, store.grad(table));
   fill(stream, 40, store.grad(use));
-  store.fold_uses(stream, 0);
-  EXPECT_EQ(values_of(store.grad(table)), std::vector<double>(6, 2)) << "not its parameter";
-  store.fold_uses(stream, 1);
-  EXPECT_EQ(values_of(store.grad(table)), std::vector<double>(6, 42));
-  EXPECT_EQ(values_of(store.grad(other)), std::vector<double>(4, 1));
+  EXPECT_EQ(values_of(store.grad(table)), std::vector<double>(6, 2));
+  EXPECT_EQ(store.pieces().size(), 1U) << "a use is no parameter";
   store.zero_grads(stream);
   EXPECT_EQ(values_of(store.grad(use)), std::vector<double>(6, 0));
+}
+
+// A matrix that is cut by rows, a stack whose cut runs through its members, and small ones.
+struct Dealt : testing::TestWithParam<int> {
+  static constexpr int kRanks = 3;
+  ParameterStore store(int rank) const {
+    ParameterStore dealt;
+    dealt.add(weight("large", ShardSpec::whole({1000, 100})));
+    dealt.add({weight("b", ShardSpec::whole({101, 1000})), weight("c", ShardSpec::whole({7, 1000})),
+               weight("d", ShardSpec::whole({92, 1000}))});
+    dealt.add(weight("norm", ShardSpec::whole({70000})));
+    dealt.add(weight("small", ShardSpec::whole({8, 9})));
+    dealt.allocate(kCpu, DType::bf16, {.stage = GetParam(), .rank = rank, .ranks = kRanks});
+    dealt.initialize(5);
+    return dealt;
+  }
+};
+
+TEST_P(Dealt, EveryElementIsTrainedByOneRankAndStartsAsIfWhole) {
+  ParameterStore whole;
+  whole.add(weight("large", ShardSpec::whole({1000, 100})));
+  whole.add({weight("b", ShardSpec::whole({101, 1000})), weight("c", ShardSpec::whole({7, 1000})),
+             weight("d", ShardSpec::whole({92, 1000}))});
+  whole.add(weight("norm", ShardSpec::whole({70000})));
+  whole.add(weight("small", ShardSpec::whole({8, 9})));
+  whole.allocate(kCpu, DType::bf16);
+  whole.initialize(5);
+  std::vector<int64_t> trained(static_cast<size_t>(whole.count()), 0);
+  for (int rank = 0; rank < kRanks; ++rank) {
+    const ParameterStore mine = store(rank);
+    for (const Piece& piece : mine.pieces()) {
+      trained[static_cast<size_t>(piece.parameter)] += piece.whole.count;
+      const std::vector<double> all = values_of(master(whole, piece.parameter));
+      const std::vector<double> part = values_of(mine.master(piece));
+      const int64_t first = piece.shard.box.offset[0] * (piece.rows > 1 ? piece.columns : 1);
+      for (size_t i = 0; i < part.size(); ++i)
+        ASSERT_EQ(part[i], all[static_cast<size_t>(first) + i])
+            << mine.at(piece.parameter).name << " " << to_string(piece.shard.box);
+    }
+  }
+  for (const Parameter& parameter : whole.all())
+    EXPECT_EQ(trained[static_cast<size_t>(parameter.index)], parameter.range.count)
+        << parameter.name;
+}
+
+INSTANTIATE_TEST_SUITE_P(ZeroStages, Dealt, testing::Values(1, 2, 3));
+
+TEST(ParameterStore, RefusesWeightsThatAreNotGathered) {
+  ParameterStore store;
+  const Stack stack = store.add(weight("w", ShardSpec::whole({3, 5})));
+  store.allocate(kCpu, DType::f32, {.stage = 3, .rank = 0, .ranks = 1});
+  store.initialize(1);
+  Communicators comms;
+  EXPECT_THAT(error_of([&] { store.value(stack); }), HasSubstr("used before gather_weights(): w"));
+  store.gather_weights(cpu_stream(), comms.data(), 0);
+  EXPECT_EQ(values_of(store.value(stack)), values_of(master(store, 0)));
+  store.release_weights(0);
+  EXPECT_THAT(error_of([&] { store.release_weights(0); }), HasSubstr("released twice"));
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 
 #include "kernels/base/exact_sum.h"
 #include "tests/support/errors.h"
-#include "tests/support/numeric.h"
+#include "tests/support/parameters.h"
 #include "tests/support/tiny_model.h"
 #include "trainer/model/build.h"
 
@@ -26,18 +26,25 @@ struct Model {
   ParameterStore store;
   Communicators comms;
   std::unique_ptr<Stage> stage;
-  std::unique_ptr<GradBuckets> buckets;
+  std::unique_ptr<Gradients> gradients;
   std::vector<Micro> micros;
 
-  Model(Device device, DType dtype, const ModelOptions& options) : stream(device) {
-    stage = build_stage({stream, store, comms, dtype}, options, OptimizerOptions{}, kLength);
+  Model(Device device, DType dtype, const ModelOptions& options,
+        const std::string& recompute = "none")
+      : stream(device) {
+    Recipe recipe;
+    recipe.model = options;
+    recipe.parallel.recompute = recompute;
+    stage = build_stage({stream, store, comms, dtype}, recipe, kLength);
     store.allocate(device, dtype);
     store.initialize(3);
     // Weights that any compute type holds, so that types differ in arithmetic alone.
-    const Tensor rounded = converted(store.masters(), device, DType::bf16);
-    cast(reference_stream(), rounded, store.masters());
-    store.publish(stream);
-    buckets = std::make_unique<GradBuckets>(stream, comms.data(), store.grads(), store.ranges());
+    for (const Piece& piece : store.pieces()) {
+      const Tensor rounded = converted(store.master(piece), device, DType::bf16);
+      cast(reference_stream(), rounded, store.master(piece));
+    }
+    store.publish(stream, comms.data());
+    gradients = std::make_unique<Gradients>(stream, store, comms);
     for (int micro = 0; micro < 2; ++micro) {
       const Philox philox{static_cast<uint64_t>(micro), 1};
       MicroBatch batch;
@@ -54,19 +61,18 @@ struct Model {
   }
 
   void train(const std::string& schedule) {
-    store.zero_grads(stream);
-    buckets->begin_step();
-    stage->begin_step(micros, *buckets, false);
-    run(parse_schedule(schedule), *stage);
+    gradients->begin_step(false);
+    stage->begin_step(micros, gradients.get());
+    const Plan plan{2, {parse_schedule(schedule)}, {{0}}};
+    run(plan, 0, *stage, stream, comms.along(Axis::pipeline));
     stage->end_step();
-    buckets->wait();
+    gradients->finish();
   }
   double loss() const {
     ExactSum sum;
     std::memcpy(sum.words().data(), stage->loss_words().data(), sizeof(int64_t) * ExactSum::kWords);
     return sum.round();
   }
-  Tensor gradient(int parameter) const { return store.view(store.grads(), parameter); }
 };
 
 const std::string kFused = "F0.0 B0.0 W0.0 F0.1 B0.1 W0.1";
@@ -92,10 +98,10 @@ TEST(Stage, GradientsOfEveryParameterAreDerivatives) {
     };
     EXPECT_NEAR(model.loss() * 0.125, objective(), 1e-12);
     for (const Parameter& parameter : model.store.all()) {
-      const Tensor weight = model.store.view(model.store.masters(), parameter.index);
-      const Tensor gradient = model.gradient(parameter.index);
+      const Tensor weight = master(model.store, parameter.index);
+      const Tensor slopes = gradient(model.store, parameter.index);
       double largest = 0;
-      for (const double value : values_of(gradient)) largest = std::max(largest, std::abs(value));
+      for (const double value : values_of(slopes)) largest = std::max(largest, std::abs(value));
       EXPECT_GT(largest, 1e-6) << parameter.name;
       constexpr double kStep = 1e-4;
       constexpr int64_t kEvery = 17;  // elements; layers_test looks at all
@@ -107,7 +113,7 @@ TEST(Stage, GradientsOfEveryParameterAreDerivatives) {
         element = before - kStep;
         const double below = objective();
         element = before;
-        EXPECT_NEAR((above - below) / (2 * kStep), gradient.as<double>()[i], 2e-6 * largest + 1e-10)
+        EXPECT_NEAR((above - below) / (2 * kStep), slopes.as<double>()[i], 2e-6 * largest + 1e-10)
             << parameter.name << ", element " << i << (tied ? ", tied" : "");
       }
     }
@@ -119,12 +125,40 @@ TEST(Stage, GivesTheSameBitsWhenTheWeightHalvesAreDelayed) {
     for (const DType dtype : {DType::f32, DType::bf16}) {
       Model model(kCpu, dtype, model_with(tied));
       model.train(kFused);
-      const auto fused = bits_of(model.store.grads());
+      const auto fused = grads_of(model.store);
       const double loss = model.loss();
       model.train(kDelayed);
-      EXPECT_TRUE(bits_of(model.store.grads()) == fused) << name(dtype) << (tied ? ", tied" : "");
+      EXPECT_TRUE(grads_of(model.store) == fused) << name(dtype) << (tied ? ", tied" : "");
       EXPECT_EQ(model.loss(), loss);
     }
+}
+
+TEST(Stage, GivesTheSameBitsWhenActivationsAreMadeAgain) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    Model remembering(kCpu, dtype, model_with(true));
+    remembering.train(kFused);
+    for (const char* recompute : {"selective", "full"})
+      for (const std::string& schedule : {kFused, kDelayed}) {
+        Model model(kCpu, dtype, model_with(true), recompute);
+        model.train(schedule);
+        EXPECT_TRUE(grads_of(model.store) == grads_of(remembering.store)) << recompute;
+        EXPECT_EQ(model.loss(), remembering.loss());
+      }
+  }
+}
+
+TEST(Stage, KeepsLessWhenActivationsAreMadeAgain) {
+  const auto live_after_forward = [](const std::string& recompute) {
+    Model model(kCpu, DType::f32, model_with(false), recompute);
+    model.gradients->begin_step(false);
+    model.stage->begin_step(model.micros, model.gradients.get());
+    const auto activations = static_cast<size_t>(MemoryClass::activations);
+    const int64_t before = memory_use().now[activations];
+    model.stage->forward(0, 0, {});
+    return memory_use().now[activations] - before;
+  };
+  EXPECT_LT(live_after_forward("selective"), live_after_forward("none"));
+  EXPECT_LT(live_after_forward("full"), live_after_forward("selective"));
 }
 
 TEST(Stage, OnTheCpuAgreesWithTheReference) {
@@ -138,7 +172,8 @@ TEST(Stage, OnTheCpuAgreesWithTheReference) {
     model.train(kFused);
     EXPECT_NEAR(model.loss() / truth.loss(), 1, std::sqrt(limit)) << name(dtype);
     for (int parameter = 0; parameter < model.store.count(); ++parameter)
-      EXPECT_LE(difference(model.gradient(parameter), truth.gradient(parameter)), limit)
+      EXPECT_LE(difference(gradient(model.store, parameter), gradient(truth.store, parameter)),
+                limit)
           << model.store.at(parameter).name << " in " << name(dtype);
   }
 }
@@ -146,7 +181,7 @@ TEST(Stage, OnTheCpuAgreesWithTheReference) {
 TEST(Stage, ComplainsWhenATapeIsNotEmptyAtTheEnd) {
   Model model(kCpu, DType::f32, model_with(false));
   EXPECT_THAT(error_of([&] { model.train("F0.0 B0.0 W0.0 F0.1 B0.1"); }),
-              HasSubstr("the tape of microbatch 1 still holds"));
+              HasSubstr("the tape of chunk 0 microbatch 1 still holds"));
 }
 
 TEST(Stage, NamesTheFirstGradientThatOverflowed) {
@@ -154,16 +189,16 @@ TEST(Stage, NamesTheFirstGradientThatOverflowed) {
   const auto poison = [&](const std::string& parameter) {
     for (const Parameter& p : model.store.all())
       if (p.name == parameter)
-        model.store.view(model.store.values(), p.index).as<float>()[0] =
+        model.store.value(piece(model.store, p.index)).as<float>()[0] =
             std::numeric_limits<float>::infinity();
   };
   const auto watched = [&](bool watch) {
-    model.store.zero_grads(model.stream);
-    model.buckets->begin_step();
-    model.stage->begin_step(model.micros, *model.buckets, watch);
-    run(parse_schedule(kFused), *model.stage);
-    model.buckets->wait();
-    return model.stage->first_overflow();
+    model.gradients->begin_step(watch);
+    model.stage->begin_step(model.micros, model.gradients.get());
+    run({2, {parse_schedule(kFused)}, {{0}}}, 0, *model.stage, model.stream,
+        model.comms.along(Axis::pipeline));
+    model.gradients->finish();
+    return model.gradients->first_overflow();
   };
   EXPECT_EQ(watched(true), -1);
   poison("lm_head.weight");

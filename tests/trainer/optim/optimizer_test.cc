@@ -3,7 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/support/numeric.h"
+#include "kernels/copy.h"
+#include "tests/support/parameters.h"
 
 namespace tessera::test {
 namespace {
@@ -21,7 +22,7 @@ struct Optimizers : testing::Test {
     add("b", {2, 7}, true);
     add("c", {33, 1}, true);
     store.allocate(kCpu, DType::bf16);
-    fill(cpu_stream(), 1, store.masters());
+    for (const Piece& piece : store.pieces()) fill(cpu_stream(), 1, store.master(piece));
   }
   void add(const std::string& name, const std::vector<int64_t>& shape, bool decay) {
     Parameter parameter;
@@ -30,19 +31,17 @@ struct Optimizers : testing::Test {
     parameter.decay = decay;
     store.add(std::move(parameter));
   }
-  std::vector<double> of(const Tensor& flat, int parameter) const {
-    return values_of(store.view(flat, parameter));
-  }
 };
 
 TEST_F(Optimizers, DecayMatricesButNotNorms) {
   Optimizer optimizer(options, store);
-  optimizer.step(cpu_stream(), store, {.learning_rate = 0.25, .update = 1});
+  optimizer.step(cpu_stream(), {.learning_rate = 0.25, .update = 1});
   for (int parameter = 0; parameter < store.count(); ++parameter) {
     const double expected = store.at(parameter).decay ? 1 - 0.25 * 0.5 : 1;
-    for (const double value : of(store.masters(), parameter))
+    for (const double value : values_of(master(store, parameter)))
       EXPECT_EQ(value, expected) << store.at(parameter).name;
-    EXPECT_EQ(of(store.values(), parameter), of(store.masters(), parameter)) << "published";
+    EXPECT_EQ(values_of(store.value(piece(store, parameter))), values_of(master(store, parameter)))
+        << "published";
   }
 }
 
@@ -52,27 +51,30 @@ TEST_F(Optimizers, TakeAdamsStepOnEveryParameterWithScaledGradients) {
   options.eps = 0;
   Optimizer optimizer(options, store);
   for (int parameter = 0; parameter < store.count(); ++parameter)
-    fill(cpu_stream(), parameter % 2 == 0 ? 8 : -8, store.view(store.grads(), parameter));
-  optimizer.step(cpu_stream(), store, {.grad_scale = 0.25, .learning_rate = 0.125, .update = 1});
+    fill(cpu_stream(), parameter % 2 == 0 ? 8 : -8, gradient(store, parameter));
+  optimizer.step(cpu_stream(), {.grad_scale = 0.25, .learning_rate = 0.125, .update = 1});
   // The bias-corrected first step is the sign of the gradient, whatever its size.
   for (int parameter = 0; parameter < store.count(); ++parameter) {
     const double sign = parameter % 2 == 0 ? 1 : -1;
-    for (const double value : of(store.masters(), parameter))
+    for (const double value : values_of(master(store, parameter)))
       EXPECT_NEAR(value, 1 - 0.125 * sign, 1e-6);
-    for (const double moment : of(store.first_moments(), parameter))
+    for (const double moment : values_of(store.first_moment(piece(store, parameter))))
       EXPECT_NEAR(moment, 0.1 * 2 * sign, 1e-6);
-    for (const double moment : of(store.second_moments(), parameter))
+    for (const double moment : values_of(store.second_moment(piece(store, parameter))))
       EXPECT_NEAR(moment, 0.01 * 4, 1e-6);
   }
 }
 
 TEST_F(Optimizers, LeaveEverythingAloneWhenTheStepIsSkipped) {
   Optimizer optimizer(options, store);
-  fill(cpu_stream(), std::numeric_limits<double>::quiet_NaN(), store.grads());
-  optimizer.step(cpu_stream(), store, {.apply = false, .grad_scale = 0, .learning_rate = 0.25});
-  for (const double value : values_of(store.masters())) EXPECT_EQ(value, 1);
-  for (const double moment : values_of(store.first_moments())) EXPECT_EQ(moment, 0);
-  for (const double moment : values_of(store.second_moments())) EXPECT_EQ(moment, 0);
+  for (const Piece& piece : store.pieces())
+    fill(cpu_stream(), std::numeric_limits<double>::quiet_NaN(), store.grad(piece));
+  optimizer.step(cpu_stream(), {.apply = false, .grad_scale = 0, .learning_rate = 0.25});
+  for (const double value : masters_of(store)) EXPECT_EQ(value, 1);
+  for (const Piece& piece : store.pieces()) {
+    for (const double moment : values_of(store.first_moment(piece))) EXPECT_EQ(moment, 0);
+    for (const double moment : values_of(store.second_moment(piece))) EXPECT_EQ(moment, 0);
+  }
 }
 
 }  // namespace

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a ParameterStore holds, parameter by parameter. Without ZeRO piece i is parameter i.
+#pragma once
+
+#include "tests/support/numeric.h"
+#include "trainer/model/parameter.h"
+
+namespace tessera::test {
+
+inline const Piece& piece(const ParameterStore& store, int parameter) {
+  return store.pieces().at(static_cast<size_t>(parameter));
+}
+inline Tensor master(const ParameterStore& store, int parameter) {
+  return store.master(piece(store, parameter));
+}
+inline Tensor gradient(const ParameterStore& store, int parameter) {
+  return store.grad(piece(store, parameter));
+}
+
+// One after another, of every piece.
+template <typename TensorOf>
+std::vector<double> values_of_all(const ParameterStore& store, TensorOf&& tensor_of) {
+  std::vector<double> all;
+  for (const Piece& piece : store.pieces())
+    for (const double value : values_of(tensor_of(piece))) all.push_back(value);
+  return all;
+}
+inline std::vector<double> masters_of(const ParameterStore& store) {
+  return values_of_all(store, [&](const Piece& piece) { return store.master(piece); });
+}
+inline std::vector<double> grads_of(const ParameterStore& store) {
+  return values_of_all(store, [&](const Piece& piece) { return store.grad(piece); });
+}
+
+}  // namespace tessera::test

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/model/gradients.h"
+
+#include "kernels/copy.h"
+#include "kernels/elementwise.h"
+#include "kernels/reduce.h"
+
+namespace tessera {
+
+Gradients::Gradients(Stream& stream, ParameterStore& store, const Communicators& comms)
+    : stream_(stream),
+      store_(store),
+      comms_(comms),
+      reducer_(stream, comms.data()),
+      num_uses_(static_cast<size_t>(store.num_units()), 0) {
+  for (const ParameterStore::Slot& slot : store.slots())
+    ++num_uses_[static_cast<size_t>(slot.unit)];
+}
+
+void Gradients::begin_step(bool watch_overflow) {
+  store_.zero_grads(stream_);
+  uses_to_come_ = num_uses_;
+  watch_overflow_ = watch_overflow;
+  first_overflow_ = -1;
+}
+
+void Gradients::added(const std::vector<Stack>& weights, bool last) {
+  for (const Stack& weight : weights) {
+    const int slot = store_.slot(weight);
+    const int unit = store_.slots()[static_cast<size_t>(slot)].unit;
+    if (store_.zero().stage >= 2) {
+      const Tensor whole = store_.take_grad(slot);
+      look_at(slot, whole);
+      const Tensor sum = store_.my_grad(slot);
+      reducer_.start(whole, store_.cut(unit),
+                     [this, sum](const Tensor& mine) { add(stream_, sum, mine, sum); });
+    } else if (last) {
+      look_at(slot, store_.whole_grad(slot));
+      if (--uses_to_come_[static_cast<size_t>(unit)] == 0) uses_done(unit);
+    }
+  }
+}
+
+void Gradients::look_at(int slot, const Tensor& gradient) {
+  if (!watch_overflow_ || first_overflow_ >= 0) return;
+  const Tensor count(stream_.device(), DType::i64, {1});
+  fill(stream_, 0, count);
+  count_non_finite(stream_, gradient, count);
+  if (*count.as<int64_t>() > 0)
+    first_overflow_ = store_.first_parameter(store_.slots()[static_cast<size_t>(slot)].unit).index;
+}
+
+// Stages 0 and 1: all uses on this rank are final.
+void Gradients::uses_done(int unit) {
+  fold_uses(unit);
+  if (!store_.first_parameter(unit).on_both_ends) start_whole(unit);
+}
+
+void Gradients::start_whole(int unit) {
+  for (size_t slot = 0; slot < store_.slots().size(); ++slot)
+    if (store_.slots()[slot].unit == unit && store_.slots()[slot].use == 0)
+      reducer_.start_in_place(store_.whole_grad(static_cast<int>(slot)), store_.cut(unit),
+                              store_.zero().stage == 0);
+}
+
+Tensor Gradients::final_grad(int slot) const {
+  return store_.zero().stage < 2 ? store_.whole_grad(slot) : store_.my_grad(slot);
+}
+
+void Gradients::fold_uses(int unit) {
+  Tensor sum;
+  for (size_t slot = 0; slot < store_.slots().size(); ++slot) {
+    if (store_.slots()[slot].unit != unit) continue;
+    const Tensor use = final_grad(static_cast<int>(slot));
+    if (sum.empty())
+      sum = use;
+    else
+      add(stream_, sum, use, sum);
+  }
+}
+
+// One use of the first stage plus one of the last, in this order, on both.
+void Gradients::sum_both_ends(int unit) {
+  for (size_t slot = 0; slot < store_.slots().size(); ++slot) {
+    if (store_.slots()[slot].unit != unit || store_.slots()[slot].use != 0) continue;
+    const Tensor sum = final_grad(static_cast<int>(slot));
+    comms_.tied_stages().all_reduce(stream_, sum, sum, Reduce::sum, "tied gradients");
+  }
+}
+
+void Gradients::finish() {
+  const bool reduced_first = store_.zero().stage >= 2;
+  if (reduced_first) reducer_.wait();
+  for (int unit = 0; unit < store_.num_units(); ++unit) {
+    if (reduced_first) fold_uses(unit);
+    if (!store_.first_parameter(unit).on_both_ends) continue;
+    sum_both_ends(unit);
+    if (!reduced_first) start_whole(unit);
+  }
+  if (!reduced_first) reducer_.wait();
+  sum_replicas(Replication::tensor, comms_.along(Axis::tensor));
+  sum_replicas(Replication::tensor_replicas, comms_.tensor_replicas());
+}
+
+// Small tensors mostly: one message for all of them.
+void Gradients::sum_replicas(Replication which, Communicator& group) {
+  if (group.size() == 1) return;
+  int64_t elements = 0;
+  for (const Piece& piece : store_.pieces())
+    if (store_.at(piece.parameter).replication == which) elements += piece.whole.count;
+  if (elements == 0) return;
+  const DType dtype = accumulation_type(store_.compute_type());
+  const Tensor packed(stream_.device(), dtype, {1, elements}, MemoryClass::communication);
+  const auto each_piece = [&](auto&& visit) {
+    int64_t first = 0;
+    for (const Piece& piece : store_.pieces()) {
+      if (store_.at(piece.parameter).replication != which) continue;
+      visit(store_.grad(piece).flat(), packed.column_slice(first, piece.whole.count));
+      first += piece.whole.count;
+    }
+  };
+  each_piece([&](const Tensor& grad, const Tensor& slot) { copy(stream_, grad, slot); });
+  group.all_reduce(stream_, packed, packed, Reduce::sum, "replicated gradients");
+  each_piece([&](const Tensor& grad, const Tensor& slot) { copy(stream_, slot, grad); });
+}
+
+}  // namespace tessera

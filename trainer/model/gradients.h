@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// The gradients of a step, from the layers that add to them to the sums that the optimizer reads:
+// over microbatches, over the uses of a tied weight, over the data ranks, over ranks that hold the
+// same box. Which of these comes first is what makes ZeRO's stages differ (docs/numerics.md):
+//
+//   stages 0, 1   microbatches, uses, both ends of the pipeline, data ranks, replicas
+//   stages 2, 3   data ranks (inside each microbatch), microbatches, uses, both ends, replicas
+//
+// Each sum has one order, whatever the schedule. Not thread-safe.
+#pragma once
+
+#include "parallel/communicators.h"
+#include "parallel/grad_reducer.h"
+#include "trainer/model/parameter.h"
+
+namespace tessera {
+
+class Gradients {
+ public:
+  // After store.allocate().
+  Gradients(Stream& stream, ParameterStore& store, const Communicators& comms);
+
+  // watch_overflow: look at every gradient of this rank before it is summed.
+  void begin_step(bool watch_overflow);
+  // A layer has added one microbatch's gradient of `weights`; last: no microbatch follows.
+  void added(const std::vector<Stack>& weights, bool last);
+  void finish();  // afterwards store.grad(piece) is the sum of everything
+
+  // The first parameter of this step whose gradient on this rank was not finite before it was
+  // summed; -1: none, or not watched.
+  int first_overflow() const { return first_overflow_; }
+
+ private:
+  void look_at(int slot, const Tensor& gradient);
+  void uses_done(int unit);
+  void start_whole(int unit);
+  Tensor final_grad(int slot) const;
+  void fold_uses(int unit);
+  void sum_both_ends(int unit);
+  void sum_replicas(Replication which, Communicator& group);
+
+  Stream& stream_;
+  ParameterStore& store_;
+  const Communicators& comms_;
+  GradReducer reducer_;
+  std::vector<int> num_uses_;      // of each unit, on this rank
+  std::vector<int> uses_to_come_;  // this step
+  bool watch_overflow_ = false;
+  int first_overflow_ = -1;
+};
+
+}  // namespace tessera

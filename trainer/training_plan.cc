@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/training_plan.h"
+
+#include <fstream>
+#include <sstream>
+
+#include "parallel/pipeline/communicate.h"
+#include "parallel/pipeline/generators.h"
+
+namespace tessera {
+namespace {
+
+constexpr std::string_view kFile = "file:";
+
+Plan read_plan(const ParallelOptions& parallel, int num_micro) {
+  const std::string path = parallel.schedule.substr(kFile.size());
+  std::ifstream file(path);
+  check(file.good(), ErrorKind::usage, "parallel.schedule: cannot read", path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  Plan plan = parse_plan(text.str());
+  check(plan.num_ranks() == parallel.pipeline && plan.num_micro == num_micro, ErrorKind::usage,
+        path, "is a plan for", plan.num_ranks(), "ranks and", plan.num_micro,
+        "microbatches; the recipe has", parallel.pipeline, "and", num_micro);
+  check_plan(plan, {.blame = ErrorKind::usage});
+  return plan;
+}
+
+}  // namespace
+
+GridSizes grid_sizes(const ParallelOptions& parallel) {
+  GridSizes sizes;
+  sizes.tensor = static_cast<int>(parallel.tensor);
+  sizes.pipeline = static_cast<int>(parallel.pipeline);
+  sizes.context = static_cast<int>(parallel.context);
+  sizes.expert = static_cast<int>(parallel.expert);
+  sizes.expert_tensor = static_cast<int>(parallel.expert_tensor);
+  return sizes;
+}
+
+Plan compute_plan(const ParallelOptions& parallel, int num_micro) {
+  if (parallel.schedule.starts_with(kFile)) return read_plan(parallel, num_micro);
+  return make_plan(parallel.schedule, static_cast<int>(parallel.pipeline),
+                   static_cast<int>(parallel.chunks), num_micro);
+}
+
+Plan training_plan(const ParallelOptions& parallel, int num_micro) {
+  Plan plan = compute_plan(parallel, num_micro);
+  if (parallel.zero == 3) plan = with_weight_gathers(plan);
+  plan = with_messages(plan);
+  check_plan(plan);
+  return plan;
+}
+
+Plan evaluation_plan(const ParallelOptions& parallel, const Plan& training, int num_micro) {
+  Plan plan = forward_plan(training.stage_of_chunk, num_micro);
+  if (parallel.zero == 3) plan = with_weight_gathers(plan);
+  check_plan(plan, {.forward_only = true});
+  return plan;
+}
+
+}  // namespace tessera

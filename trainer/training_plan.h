@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a recipe to the plan its pipelines run: one place for the trainer, `tessera plan` and the
+// checks of a recipe.
+#pragma once
+
+#include "parallel/pipeline/schedule.h"
+#include "parallel/process_grid.h"
+#include "trainer/recipe.h"
+
+namespace tessera {
+
+// The recipe's layout; `data` is left to the number of ranks.
+GridSizes grid_sizes(const ParallelOptions& parallel);
+
+// F, B and W alone, as the schedule orders them. Throws Error{usage} that says which numbers of
+// microbatches or chunks are allowed; a schedule `file:PATH` is read and checked.
+Plan compute_plan(const ParallelOptions& parallel, int num_micro);
+// The same with messages and, for ZeRO-3, gathers: what every rank of a pipeline runs.
+Plan training_plan(const ParallelOptions& parallel, int num_micro);
+// Forward passes alone over the placement of `training`.
+Plan evaluation_plan(const ParallelOptions& parallel, const Plan& training, int num_micro);
+
+}  // namespace tessera
