@@ -117,7 +117,8 @@ void Console::on_checkpoint(const CheckpointEvent& event) {
          "s)");
   else
     on_warning("W030", "save of step " + std::to_string(event.step) +
-                           " failed, training goes on: " + event.error);
+                           (event.ends_run ? " failed: " : " failed, training goes on: ") +
+                           event.error);
 }
 
 void Console::on_start(int64_t step, const std::string& how) {

@@ -16,6 +16,7 @@ struct CheckpointEvent {
   double seconds = 0;        // until durable
   double stall_seconds = 0;  // that training stood still
   std::string error;         // why it failed; empty: saved
+  bool ends_run = false;     // it failed once too often, or nothing follows that could save again
 };
 
 class Observer {
