@@ -95,6 +95,11 @@ void Console::on_step(const StepReport& report) {
   }
 }
 
+void Console::on_eval_progress(int64_t step, double part) {
+  if (options_.terminal)
+    redraw(left("eval", 5) + right(std::to_string(step), 6) + "        " + percent(part, 1));
+}
+
 void Console::on_eval(const EvalReport& report) {
   if (best_.tokens == 0 || report.loss < best_.loss) best_ = report;
   std::string text = left("eval", 5) + right(std::to_string(report.step), 6) + "        loss " +

@@ -13,7 +13,7 @@
 
 namespace tessera {
 
-EvalReport Trainer::evaluate() {
+EvalReport Trainer::evaluate(const std::function<void(double part)>& progress) {
   const auto start = std::chrono::steady_clock::now();
   const int64_t length = recipe_.data.sequence_length, micro = recipe_.batch.micro;
   const EvalWindows windows(recipe_.data.validation, length, recipe_.model.vocab_size,
@@ -32,6 +32,8 @@ EvalReport Trainer::evaluate() {
     for (const int32_t target : batch.targets)
       if (target >= 0 && static_cast<size_t>(target) < token_bytes_.size())
         bytes += token_bytes_[static_cast<size_t>(target)];
+    progress(std::min(
+        1.0, static_cast<double>(first + data.size() * micro) / static_cast<double>(count)));
   }
   ExactSum loss;
   std::memcpy(loss.words().data(), words.data(), sizeof(int64_t) * ExactSum::kWords);

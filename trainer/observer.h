@@ -23,6 +23,7 @@ class Observer {
  public:
   virtual ~Observer() = default;
   virtual void on_step(const StepReport&) {}
+  virtual void on_eval_progress(int64_t /*step*/, double /*part*/) {}  // 0 to 1, before on_eval
   virtual void on_eval(const EvalReport&) {}
   virtual void on_checkpoint(const CheckpointEvent&) {}
   // A run that starts or continues: at `step` steps done, with a reason in words.

@@ -55,7 +55,9 @@ class Loop {
 
   void evaluate() {
     if (recipe_.data.validation.empty()) return;
-    const EvalReport report = trainer_.evaluate();
+    const EvalReport report = trainer_.evaluate([&](double part) {
+      tell([&](Observer& o) { o.on_eval_progress(trainer_.steps_done(), part); });
+    });
     tell([&](Observer& observer) { observer.on_eval(report); });
   }
 

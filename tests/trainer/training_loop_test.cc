@@ -30,11 +30,13 @@ class Diary : public Observer {
  public:
   std::function<void(int64_t step)> after_step = [](int64_t) {};
   std::vector<std::string> warnings;
+  std::vector<double> parts;
 
   void on_step(const StepReport& report) override {
     note(std::to_string(report.step));
     after_step(report.step);
   }
+  void on_eval_progress(int64_t, double part) override { parts.push_back(part); }
   void on_eval(const EvalReport& report) override { note("e" + std::to_string(report.step)); }
   void on_checkpoint(const CheckpointEvent& event) override {
     note((event.error.empty() ? "c" : "x") + std::to_string(event.step) +
@@ -86,6 +88,12 @@ TEST_F(TrainingLoop, EvaluatesAndSavesAsOftenAsTheRecipeSaysAndOnceAtTheEnd) {
   recipe.checkpoint.every_steps = 5;
   EXPECT_EQ(run(), Outcome::done);
   EXPECT_EQ(diary.text(), "1 2 e2 3 4 e4 5 e5 c5");
+}
+
+TEST_F(TrainingLoop, TellsHowFarAnEvaluationIs) {
+  recipe.run.eval_batches = 2;  // of 8 sequences each, 2 at a time
+  run();
+  EXPECT_THAT(diary.parts, ElementsAre(0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1));
 }
 
 TEST_F(TrainingLoop, WithoutValidationTextOnlySaves) {
