@@ -16,6 +16,12 @@ using nlohmann::json;
 
 constexpr int64_t kMostWriters = 1 << 24;
 
+// Not check(): thousands of writers have hundreds of thousands of boxes, and each would put
+// together a dozen sentences that nobody reads.
+[[noreturn]] void damaged(const std::string& where, const std::string& what) {
+  fail(ErrorKind::checkpoint, where + ": " + what);
+}
+
 std::string to_line(const StoredBox& stored) {
   std::string blocks;
   for (const uint32_t crc : stored.block_crcs) blocks += hex(crc);
@@ -39,37 +45,39 @@ int64_t checked_bytes(const StoredBox& stored, const std::string& where) {
            !__builtin_mul_overflow(bytes, extent, &bytes);
   }
   // Not to_string(box): the sums in it may overflow.
-  check(good, ErrorKind::checkpoint, where + ": is damaged: the box at",
-        list_text(stored.box.offset), "of extent", list_text(stored.box.extent),
-        "does not lie in a tensor of shape", list_text(stored.global_shape));
+  if (!good)
+    damaged(where, "is damaged: the box at " + list_text(stored.box.offset) + " of extent " +
+                       list_text(stored.box.extent) + " does not lie in a tensor of shape " +
+                       list_text(stored.global_shape));
   return bytes;
 }
 
 StoredBox parse_box(const json& line, int64_t file_bytes, const std::string& where) {
   StoredBox stored;
   stored.name = text_member(line, "name", where);
-  check(is_valid_tensor_name(stored.name), ErrorKind::checkpoint,
-        where + ": is damaged: a tensor's name is not allowed");
+  if (!is_valid_tensor_name(stored.name))
+    damaged(where, "is damaged: a tensor's name is not allowed");
   const std::string here = where + ": tensor " + stored.name;
   stored.role = text_member(line, "role", here);
-  check(is_valid_role(stored.role), ErrorKind::checkpoint, here + ": the role is not allowed");
+  if (!is_valid_role(stored.role)) damaged(here, "the role is not allowed");
   const auto dtype = dtype_named(text_member(line, "dtype", here));
-  check(dtype.has_value(), ErrorKind::checkpoint, here + ": this Tessera knows no such dtype");
+  if (!dtype) damaged(here, "this Tessera knows no such dtype");
   stored.dtype = *dtype;
   stored.global_shape = list_member(line, "shape", kMaxTensorDims, here);
   stored.box.offset = list_member(line, "offset", kMaxTensorDims, here);
   stored.box.extent = list_member(line, "extent", kMaxTensorDims, here);
   const size_t dims = stored.global_shape.size();
-  check(dims >= 1 && stored.box.offset.size() == dims && stored.box.extent.size() == dims,
-        ErrorKind::checkpoint, here + ": shape, offset and extent differ in length");
+  if (dims < 1 || stored.box.offset.size() != dims || stored.box.extent.size() != dims)
+    damaged(here, "shape, offset and extent differ in length");
   stored.bytes = checked_bytes(stored, here);
-  check(integer_member(line, "bytes", 1, file_bytes, here) == stored.bytes, ErrorKind::checkpoint,
-        here + ": `bytes` does not fit the box");
+  if (integer_member(line, "bytes", 1, file_bytes, here) != stored.bytes)
+    damaged(here, "`bytes` does not fit the box");
   stored.at = integer_member(line, "at", 0, file_bytes - stored.bytes, here);
   stored.crc = crc_member(line, "crc32c", here);
   const std::string blocks = text_member(line, "blocks", here);
-  check(static_cast<int64_t>(blocks.size()) == 8 * num_blocks(stored.bytes), ErrorKind::checkpoint,
-        here + ": `blocks` needs eight hex digits for each MiB");
+  if (static_cast<int64_t>(blocks.size()) != 8 * num_blocks(stored.bytes))
+    damaged(here, "`blocks` needs eight hex digits for each MiB");
+  stored.block_crcs.reserve(blocks.size() / 8);
   for (size_t at = 0; at < blocks.size(); at += 8)
     stored.block_crcs.push_back(parse_crc(std::string_view(blocks).substr(at, 8), "blocks", here));
   return stored;
@@ -102,9 +110,9 @@ ShardIndex parse_index(const std::string& text, const std::string& where) {
   int64_t end = 0;
   for (const json& line : tensors) {
     index.boxes.push_back(parse_box(line, index.file_bytes, where));
-    check(index.boxes.back().at >= end, ErrorKind::checkpoint,
-          where + ": is damaged: tensor " + index.boxes.back().name +
-              " overlaps another in the file");
+    if (index.boxes.back().at < end)
+      damaged(where,
+              "is damaged: tensor " + index.boxes.back().name + " overlaps another in the file");
     end = index.boxes.back().at + index.boxes.back().bytes;
   }
   return index;

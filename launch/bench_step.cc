@@ -74,7 +74,7 @@ class StepBench {
     ++updates_;
     begin();
     time("zero gradients", [&] { gradients_->begin_step(false); });
-    stage_->begin_step({micro_}, gradients_.get());
+    stage_->begin_step({micro_}, *gradients_);
     time("forward, loss head", [&] { stage_->forward(0, 0, {}); });
     time("backward", [&] { stage_->backward(0, 0, {}); });
     stage_->end_step();

@@ -95,6 +95,11 @@ void Console::on_step(const StepReport& report) {
   }
 }
 
+void Console::on_eval_progress(int64_t step, double part) {
+  if (options_.terminal)
+    redraw(left("eval", 5) + right(std::to_string(step), 6) + "        " + percent(part, 1));
+}
+
 void Console::on_eval(const EvalReport& report) {
   if (best_.tokens == 0 || report.loss < best_.loss) best_ = report;
   std::string text = left("eval", 5) + right(std::to_string(report.step), 6) + "        loss " +
@@ -117,7 +122,8 @@ void Console::on_checkpoint(const CheckpointEvent& event) {
          "s)");
   else
     on_warning("W030", "save of step " + std::to_string(event.step) +
-                           " failed, training goes on: " + event.error);
+                           (event.ends_run ? " failed: " : " failed, training goes on: ") +
+                           event.error);
 }
 
 void Console::on_start(int64_t step, const std::string& how) {

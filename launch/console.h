@@ -24,6 +24,7 @@ class Console : public Observer {
   explicit Console(const ConsoleOptions& options);
   ~Console() override;
   void on_step(const StepReport& report) override;
+  void on_eval_progress(int64_t step, double part) override;
   void on_eval(const EvalReport& report) override;
   void on_checkpoint(const CheckpointEvent& event) override;
   void on_start(int64_t step, const std::string& how) override;

@@ -23,14 +23,25 @@ for group in "${groups[@]}"; do
   esac
 done
 
+if ! command -v apt-get >/dev/null; then
+  echo "dependencies.sh: this machine has no apt-get; Tessera is built on Debian 12 or a relative of it" >&2
+  exit 1
+fi
 missing=()
 for package in "${wanted[@]}"; do
   [ "$(dpkg-query -W -f='${db:Status-Abbrev}' "$package" 2>/dev/null)" = "ii " ] || missing+=("$package")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 
-sudo=(); [ "$(id -u)" -eq 0 ] || sudo=(sudo)
-echo "+ ${sudo[*]} apt-get install --no-install-recommends ${missing[*]}"
-export DEBIAN_FRONTEND=noninteractive
-"${sudo[@]}" apt-get update -qq
-"${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+as_root=(env DEBIAN_FRONTEND=noninteractive)
+if [ "$(id -u)" -ne 0 ]; then
+  as_root=(sudo "${as_root[@]}")
+  if ! command -v sudo >/dev/null; then
+    echo "dependencies.sh: packages are missing, and without sudo only root can install them:" >&2
+    echo "  apt-get update && apt-get install --no-install-recommends ${missing[*]}" >&2
+    exit 1
+  fi
+fi
+echo "+ ${as_root[*]} apt-get install -y --no-install-recommends ${missing[*]}"
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

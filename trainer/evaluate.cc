@@ -14,7 +14,7 @@
 
 namespace tessera {
 
-EvalReport Trainer::evaluate() {
+EvalReport Trainer::evaluate(const std::function<void(double part)>& progress) {
   const auto start = std::chrono::steady_clock::now();
   const int64_t length = recipe_.data.sequence_length, micro = recipe_.batch.micro;
   const EvalWindows windows(recipe_.data.validation, length, recipe_.model.vocab_size,
@@ -42,7 +42,7 @@ EvalReport Trainer::evaluate() {
         bytes += token_bytes_[static_cast<size_t>(target)];
     micros.push_back(to_micro(stream_, batch, length));
   }
-  stage_->begin_step(std::move(micros), nullptr);
+  stage_->begin_evaluation(std::move(micros), progress);
   Communicator& pipeline = comms_.along(Axis::pipeline);
   run(evaluation_plan(recipe_.parallel, plan_, stage_->num_micro()), pipeline.rank(), *stage_,
       stream_, pipeline);

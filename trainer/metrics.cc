@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/metrics.h"
 
+#include <filesystem>
+
 #include <nlohmann/json.hpp>
 
 namespace tessera {
@@ -13,10 +15,20 @@ void write_line(std::ofstream& out, const Json& line) {
   out << line.dump() << std::endl;
 }
 
+// Whether a line tells of something that happened at most at `step`. A line that cannot be read was
+// being written when the run died.
+bool happened_by(int64_t step, const std::string& line) {
+  const Json json = Json::parse(line, nullptr, false);
+  return json.is_object() && (!json.contains("step") || json["step"] <= step);
+}
+
 }  // namespace
 
 MetricsFile::MetricsFile(const std::string& path, double flops_per_token, double peak_flops)
-    : out_(path, std::ios::app), flops_per_token_(flops_per_token), peak_flops_(peak_flops) {
+    : path_(path),
+      out_(path, std::ios::app),
+      flops_per_token_(flops_per_token),
+      peak_flops_(peak_flops) {
   check(out_.good(), ErrorKind::storage, "cannot write " + path);
 }
 
@@ -58,7 +70,22 @@ void MetricsFile::on_checkpoint(const CheckpointEvent& event) {
   write_line(out_, line);
 }
 
+// The steps after `step` will be trained again. One call of the file system makes the file shorter:
+// whenever the run dies, what is left is a beginning of the file.
+void MetricsFile::cut_back(int64_t step) {
+  std::ifstream in(path_, std::ios::binary);
+  std::uintmax_t good = 0;
+  for (std::string line; std::getline(in, line) && !in.eof() && happened_by(step, line);)
+    good += line.size() + 1;
+  in.close();
+  std::error_code error;
+  if (good < std::filesystem::file_size(path_, error))
+    std::filesystem::resize_file(path_, good, error);
+  check(!error, ErrorKind::storage, "cannot shorten " + path_ + ":", error.message());
+}
+
 void MetricsFile::on_start(int64_t step, const std::string& how) {
+  cut_back(step);
   write_line(out_, {{"kind", "start"}, {"step", step}, {"how", how}});
 }
 

@@ -16,12 +16,14 @@ struct CheckpointEvent {
   double seconds = 0;        // until durable
   double stall_seconds = 0;  // that training stood still
   std::string error;         // why it failed; empty: saved
+  bool ends_run = false;     // it failed once too often, or nothing follows that could save again
 };
 
 class Observer {
  public:
   virtual ~Observer() = default;
   virtual void on_step(const StepReport&) {}
+  virtual void on_eval_progress(int64_t /*step*/, double /*part*/) {}  // 0 to 1, before on_eval
   virtual void on_eval(const EvalReport&) {}
   virtual void on_checkpoint(const CheckpointEvent&) {}
   // A run that starts or continues: at `step` steps done, with a reason in words.

@@ -176,7 +176,7 @@ StepReport Trainer::step(const StepWishes& wishes) {
   for (const MicroBatch& micro : batch.micros) targets += micro.num_targets;
 
   gradients_->begin_step(scaler_.dynamic());
-  stage_->begin_step(microbatches(batch, scale / normalizer), gradients_.get());
+  stage_->begin_step(microbatches(batch, scale / normalizer), *gradients_);
   run(plan_, comms_.along(Axis::pipeline).rank(), *stage_, stream_, comms_.along(Axis::pipeline));
   stage_->end_step();
   const auto comm_start = Clock::now();

@@ -4,6 +4,7 @@
 // call the same member functions in the same order.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -58,7 +59,8 @@ class Trainer {
 
   StepReport step(const StepWishes& wishes);
   // Over the validation split (or eval_batches of it), the same windows on any number of ranks.
-  EvalReport evaluate();
+  // `progress` hears now and then what part of this rank's windows is done.
+  EvalReport evaluate(const std::function<void(double part)>& progress = [](double) {});
 
   // All that continues the run: masters, moments, scaler, data cursor, step and updates.
   State state() const;

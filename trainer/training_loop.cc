@@ -55,7 +55,9 @@ class Loop {
 
   void evaluate() {
     if (recipe_.data.validation.empty()) return;
-    const EvalReport report = trainer_.evaluate();
+    const EvalReport report = trainer_.evaluate([&](double part) {
+      tell([&](Observer& o) { o.on_eval_progress(trainer_.steps_done(), part); });
+    });
     tell([&](Observer& observer) { observer.on_eval(report); });
   }
 
@@ -78,14 +80,13 @@ class Loop {
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::storage) throw;
       event.error = error.what();
-      ++failures_;
+      event.ends_run = ++failures_ >= recipe_.checkpoint.max_failures || must_succeed;
     }
     last_save_ = Clock::now();
     if (event.error.empty()) prune();
     event.stall_seconds = seconds_since(start);
     tell([&](Observer& observer) { observer.on_checkpoint(event); });
-    check(failures_ < recipe_.checkpoint.max_failures && !(must_succeed && failures_ > 0),
-          ErrorKind::storage,
+    check(!event.ends_run, ErrorKind::storage,
           std::to_string(failures_) + " save(s) in a row failed (checkpoint.max_failures " +
               std::to_string(recipe_.checkpoint.max_failures) + "); the last:",
           event.error);

@@ -33,6 +33,8 @@ void expect_continues(const std::string& run, int64_t resumed_from) {
   for (const auto& [step, loss] : workshop().losses(whole))
     EXPECT_EQ(losses[step], loss) << "step " << step;
   EXPECT_EQ(workshop().losses(whole).size(), static_cast<size_t>(resumed_from + 10));
+  EXPECT_EQ(workshop().metrics(run, "train").size(), static_cast<size_t>(resumed_from + 10))
+      << "each step stands once in metrics.jsonl";
 }
 
 int64_t newest_checkpoint(const std::string& run) {

@@ -8,8 +8,8 @@
 #include "checkpoint/writer.h"
 #include "kernels/cpu_path.h"
 #include "tests/support/errors.h"
-#include "tests/support/temporary.h"
 #include "tests/support/parameters.h"
+#include "tests/support/temporary.h"
 #include "tests/support/tiny_model.h"
 
 namespace tessera::test {

@@ -12,7 +12,16 @@ Stage::Stage(LayerContext context, std::vector<Chunk> chunks, LossHead* head, in
   loss_words_ = Tensor(context.stream.device(), DType::i64, {ExactSum::kWords});
 }
 
-void Stage::begin_step(std::vector<Micro> micros, Gradients* gradients) {
+void Stage::begin_step(std::vector<Micro> micros, Gradients& gradients) {
+  begin(std::move(micros), &gradients);
+}
+
+void Stage::begin_evaluation(std::vector<Micro> micros, std::function<void(double part)> progress) {
+  begin(std::move(micros), nullptr);
+  progress_ = std::move(progress);
+}
+
+void Stage::begin(std::vector<Micro> micros, Gradients* gradients) {
   micros_ = std::move(micros);
   tapes_.clear();
   tapes_.resize(chunks_.size() * micros_.size());
@@ -36,6 +45,8 @@ Tensor Stage::forward(int chunk, int micro, const Tensor& x) {
   Tape* remember = gradients_ != nullptr ? &tape(chunk, micro) : nullptr;
   const Tensor y =
       through(mine, x, micros_[static_cast<size_t>(micro)], remember, mine.layers.size());
+  if (!remember && chunk + 1 == static_cast<int>(chunks_.size()))
+    progress_(static_cast<double>(micro + 1) / static_cast<double>(micros_.size()));
   if (!mine.last) return y;
   // The head has made its weight's gradient already (loss_head.h).
   if (remember) gradients_->added(head_->weights(), is_last(micro));

@@ -4,6 +4,7 @@
 // thread-safe.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -27,8 +28,9 @@ class Stage : public PipelineStage {
   // head: owned by the chunks; null when this rank does not hold the last one.
   Stage(LayerContext context, std::vector<Chunk> chunks, LossHead* head, int64_t hidden_size);
 
-  // A step, or, without gradients, an evaluation: forward passes that remember nothing.
-  void begin_step(std::vector<Micro> micros, Gradients* gradients);
+  void begin_step(std::vector<Micro> micros, Gradients& gradients);
+  // Forward passes that remember nothing. `progress` hears what part of them is done.
+  void begin_evaluation(std::vector<Micro> micros, std::function<void(double part)> progress);
   Tensor forward(int chunk, int micro, const Tensor& x) override;
   Tensor backward_input(int chunk, int micro, const Tensor& dy) override;
   void backward_weight(int chunk, int micro) override;
@@ -49,6 +51,7 @@ class Stage : public PipelineStage {
   Tensor logits(const Micro& micro);
 
  private:
+  void begin(std::vector<Micro> micros, Gradients* gradients);
   Tape& tape(int chunk, int micro);
   Tensor through(const Chunk& chunk, Tensor x, const Micro& micro, Tape* tape, size_t num_layers);
   void weight_half(int chunk, size_t layer, int micro);
@@ -60,7 +63,8 @@ class Stage : public PipelineStage {
   int64_t hidden_size_;
   std::vector<Micro> micros_;
   std::vector<Tape> tapes_;  // [chunk][micro]
-  Gradients* gradients_ = nullptr;
+  Gradients* gradients_ = nullptr;  // null: an evaluation
+  std::function<void(double)> progress_;
   Tensor loss_words_;
 };
 

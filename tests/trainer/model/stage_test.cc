@@ -62,7 +62,7 @@ struct Model {
 
   void train(const std::string& schedule) {
     gradients->begin_step(false);
-    stage->begin_step(micros, gradients.get());
+    stage->begin_step(micros, *gradients);
     const Plan plan{2, {parse_schedule(schedule)}, {{0}}};
     run(plan, 0, *stage, stream, comms.along(Axis::pipeline));
     stage->end_step();
@@ -151,7 +151,7 @@ TEST(Stage, KeepsLessWhenActivationsAreMadeAgain) {
   const auto live_after_forward = [](const std::string& recompute) {
     Model model(kCpu, DType::f32, model_with(false), recompute);
     model.gradients->begin_step(false);
-    model.stage->begin_step(model.micros, model.gradients.get());
+    model.stage->begin_step(model.micros, *model.gradients);
     const auto activations = static_cast<size_t>(MemoryClass::activations);
     const int64_t before = memory_use().now[activations];
     model.stage->forward(0, 0, {});
@@ -194,7 +194,7 @@ TEST(Stage, NamesTheFirstGradientThatOverflowed) {
   };
   const auto watched = [&](bool watch) {
     model.gradients->begin_step(watch);
-    model.stage->begin_step(model.micros, model.gradients.get());
+    model.stage->begin_step(model.micros, *model.gradients);
     run({2, {parse_schedule(kFused)}, {{0}}}, 0, *model.stage, model.stream,
         model.comms.along(Axis::pipeline));
     model.gradients->finish();

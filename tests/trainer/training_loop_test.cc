@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+// What happens in a run, and when, as an observer sees it; on a disk in memory that can fail.
+#include "trainer/training_loop.h"
+
+#include <cerrno>
+#include <functional>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "checkpoint/retention.h"
+#include "kernels/cpu_path.h"
+#include "tests/support/errors.h"
+#include "tests/support/faulty_storage.h"
+#include "tests/support/temporary.h"
+#include "tests/support/tiny_model.h"
+
+namespace tessera::test {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+constexpr const char* kRoot = "run/checkpoints";
+
+// The events in short: "1 2 e2 c2" is two steps, an evaluation and a checkpoint of step 2; "x2" is
+// a save that failed, "x2!" one that ends the run.
+class Diary : public Observer {
+ public:
+  std::function<void(int64_t step)> after_step = [](int64_t) {};
+  std::vector<std::string> warnings;
+  std::vector<double> parts;
+
+  void on_step(const StepReport& report) override {
+    note(std::to_string(report.step));
+    after_step(report.step);
+  }
+  void on_eval_progress(int64_t, double part) override { parts.push_back(part); }
+  void on_eval(const EvalReport& report) override { note("e" + std::to_string(report.step)); }
+  void on_checkpoint(const CheckpointEvent& event) override {
+    note((event.error.empty() ? "c" : "x") + std::to_string(event.step) +
+         (event.ends_run ? "!" : ""));
+  }
+  void on_warning(const std::string& code, const std::string& text) override {
+    warnings.push_back(code + " " + text);
+  }
+  std::string text() const { return text_.substr(0, text_.size() - 1); }
+
+ private:
+  void note(const std::string& event) { text_ += event + " "; }
+  std::string text_;
+};
+
+struct TrainingLoop : testing::Test {
+  TemporaryDirectory directory;
+  Communicators alone;
+  FaultyStorage disk;
+  Diary diary;
+  LoopOptions options;
+  Recipe recipe;
+  const int threads = cpu_threads();
+
+  TrainingLoop() {
+    set_cpu_threads(1);
+    options.checkpoints = kRoot;
+    options.observers = {&diary};
+    write_tiny_tokens(directory / "tokens");
+    recipe = tiny_recipe(directory / "tokens");
+    recipe.data.validation = recipe.data.train;
+    recipe.run.steps = 5;
+    recipe.run.eval_batches = 1;
+  }
+  ~TrainingLoop() override { set_cpu_threads(threads); }
+  Outcome run() {
+    Trainer trainer(recipe, Device{}, alone);
+    return run_training(trainer, alone, disk, options);
+  }
+};
+
+TEST_F(TrainingLoop, EvaluatesAndSavesAtTheEndWhateverTheRecipeSays) {
+  EXPECT_EQ(run(), Outcome::done);
+  EXPECT_EQ(diary.text(), "1 2 3 4 5 e5 c5");
+}
+
+TEST_F(TrainingLoop, EvaluatesAndSavesAsOftenAsTheRecipeSaysAndOnceAtTheEnd) {
+  recipe.run.eval_every = 2;
+  recipe.checkpoint.every_steps = 5;
+  EXPECT_EQ(run(), Outcome::done);
+  EXPECT_EQ(diary.text(), "1 2 e2 3 4 e4 5 e5 c5");
+}
+
+TEST_F(TrainingLoop, TellsHowFarAnEvaluationIs) {
+  recipe.run.eval_batches = 2;  // of 8 sequences each, 2 at a time
+  run();
+  EXPECT_THAT(diary.parts, ElementsAre(0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1));
+}
+
+TEST_F(TrainingLoop, WithoutValidationTextOnlySaves) {
+  recipe.data.validation.clear();
+  recipe.run.eval_every = 2;
+  recipe.checkpoint.every_steps = 2;
+  run();
+  EXPECT_EQ(diary.text(), "1 2 c2 3 4 c4 5 c5");
+}
+
+TEST_F(TrainingLoop, KeepsOnlyTheNewestCheckpointsAndThosePinned) {
+  recipe.checkpoint.every_steps = 1;
+  recipe.checkpoint.keep.last = 2;
+  options.pinned_steps = {1};
+  run();
+  EXPECT_THAT(committed_steps(disk, kRoot), ElementsAre(1, 4, 5));
+}
+
+TEST_F(TrainingLoop, SavesByTheClock) {
+  recipe.checkpoint.every_seconds = 1e-9;
+  run();
+  EXPECT_EQ(diary.text(), "1 c1 2 c2 3 c3 4 c4 5 e5 c5");
+}
+
+TEST_F(TrainingLoop, StopsAfterTheStepAskedForAndSaves) {
+  options.stop_after = 3;
+  EXPECT_EQ(run(), Outcome::stopped);
+  EXPECT_EQ(diary.text(), "1 2 3 e3 c3");
+  options.stop_after = 9;
+  EXPECT_EQ(run(), Outcome::done) << "beyond the last step it changes nothing";
+}
+
+TEST_F(TrainingLoop, ASignalSavesAtOnceWithoutAnEvaluation) {
+  recipe.run.eval_every = 1;
+  bool signalled = false;
+  diary.after_step = [&](int64_t step) { signalled = step == 2; };
+  options.stop_requested = [&] { return signalled; };
+  EXPECT_EQ(run(), Outcome::preempted);
+  EXPECT_EQ(diary.text(), "1 e1 2 e2 3 c3");
+}
+
+TEST_F(TrainingLoop, ASignalDuringTheLastStepIsARunThatIsDone) {
+  diary.after_step = [&](int64_t step) {
+    if (step == 4) options.stop_requested = [] { return true; };
+  };
+  EXPECT_EQ(run(), Outcome::done);
+  EXPECT_EQ(diary.text(), "1 2 3 4 5 e5 c5");
+}
+
+TEST_F(TrainingLoop, ASignalSavesNothingWhenTheRecipeSaysStop) {
+  recipe.checkpoint.on_preempt = "stop";
+  options.stop_requested = [] { return true; };
+  EXPECT_EQ(run(), Outcome::preempted);
+  EXPECT_EQ(diary.text(), "1");
+}
+
+TEST_F(TrainingLoop, AFailedSaveIsToldAndTrainingGoesOn) {
+  recipe.checkpoint.every_steps = 2;
+  diary.after_step = [&](int64_t step) {
+    if (step == 2) disk.fail_at(1, EIO);
+  };
+  EXPECT_EQ(run(), Outcome::done);
+  EXPECT_EQ(diary.text(), "1 2 x2 3 4 c4 5 e5 c5");
+}
+
+TEST_F(TrainingLoop, EndsWithTheFailureThatIsOneTooMany) {
+  recipe.checkpoint.every_steps = 1;
+  recipe.checkpoint.max_failures = 2;
+  disk.run_full_at(1);
+  const std::string error = error_of([&] { run(); });
+  EXPECT_THAT(error, StartsWith("storage: 2 save(s) in a row failed"));
+  EXPECT_THAT(error, HasSubstr("No space left on device"));
+  EXPECT_EQ(diary.text(), "1 x1 2 x2!");
+}
+
+TEST_F(TrainingLoop, FailsWhenTheLastSaveFails) {
+  diary.after_step = [&](int64_t step) {
+    if (step == 5) disk.run_full_at(1);
+  };
+  EXPECT_THAT(error_of([&] { run(); }), StartsWith("storage: 1 save(s) in a row failed"));
+  EXPECT_EQ(diary.text(), "1 2 3 4 5 e5 x5!");
+}
+
+TEST_F(TrainingLoop, ASavedStepMakesEarlierFailuresForgotten) {
+  recipe.checkpoint.every_steps = 1;
+  recipe.checkpoint.max_failures = 2;
+  diary.after_step = [&](int64_t step) {
+    if (step % 2 == 0) disk.fail_at(1, EIO);
+  };
+  EXPECT_EQ(run(), Outcome::done);
+  EXPECT_EQ(diary.text(), "1 c1 2 x2 3 c3 4 x4 5 e5 c5");
+}
+
+}  // namespace
+}  // namespace tessera::test
