@@ -17,11 +17,10 @@ int64_t in_lines(int64_t bytes) {
   return (bytes + kLineBytes - 1) / kLineBytes * kLineBytes;
 }
 
-// Pieces that stay in a core's second-level cache, less where many ranks share the budget.
+// Pieces of about the second-level cache, less where many ranks share the budget.
 int64_t stage_size(int size) {
   const int64_t least = std::max<int64_t>(64 << 10, int64_t{1024} * size);
-  return in_lines(
-      std::clamp<int64_t>(kStageBudget / (2 * size), least, std::max<int64_t>(least, 512 << 10)));
+  return in_lines(std::max(least, std::min<int64_t>(kStageBudget / (2 * size), 1 << 20)));
 }
 
 // Room for one rank's share of a stage, whose chunks start on cache lines.

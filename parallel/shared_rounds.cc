@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -216,8 +217,9 @@ class AllToAllRounds : public Rounds {
   void stage(int64_t round, int64_t step) override {
     std::byte* mine = board_.stage(board_.rank(), round);
     if (step == 0) {
-      for (size_t rank = 0; rank < sent_.size(); ++rank)
-        reinterpret_cast<int64_t*>(mine)[rank] = sent_[rank].size;
+      auto* sizes = reinterpret_cast<int64_t*>(mine);
+      for (const Bytes& part : sent_) *sizes++ = part.size;
+      for (const Bytes& part : received_) *sizes++ = part.size;
       return;
     }
     int64_t offset = 0;
@@ -240,17 +242,22 @@ class AllToAllRounds : public Rounds {
   Announcement announcement() const override { return {kAllToAll, 0}; }
 
  private:
+  // All ranks look at all sizes, so that a mistake of one is an error on all.
   void read_sizes(int64_t round) {
-    const int64_t n = board_.size(), room = board_.stage_bytes() - n * (kLineBytes + 1);
+    const auto n = static_cast<size_t>(board_.size());
+    const auto sizes_of = [&](size_t rank) {
+      return reinterpret_cast<const int64_t*>(board_.stage(static_cast<int>(rank), round));
+    };
+    const int64_t room = board_.stage_bytes() - board_.size() * (kLineBytes + 1);
     steps_ = 1;
-    for (int from = 0; from < n; ++from) {
-      const auto* sizes = reinterpret_cast<const int64_t*>(board_.stage(from, round));
+    for (size_t from = 0; from < n; ++from) {
+      const int64_t* sizes = sizes_of(from);
       sizes_.emplace_back(sizes, sizes + n);
-      int64_t total = 0;
-      for (const int64_t size : sizes_.back()) total += size;
+      const int64_t total = std::accumulate(sizes, sizes + n, int64_t{0});
       if (total > 0) steps_ = std::max(steps_, 1 + steps_for(total, room));
-      const int64_t theirs = sizes[board_.rank()], mine = received_[static_cast<size_t>(from)].size;
-      check(theirs == mine, "all_to_all: rank", from, "sends", theirs, "bytes, expected", mine);
+      for (size_t to = 0; to < n; ++to)
+        check(sizes[to] == sizes_of(to)[n + from], "all_to_all: rank", from, "sends", sizes[to],
+              "bytes to rank", std::to_string(to) + ", which expects", sizes_of(to)[n + from]);
     }
   }
   // Of the chunk for me on the stage of rank `from`.

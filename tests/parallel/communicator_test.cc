@@ -93,6 +93,7 @@ TEST_P(EveryCommunicator, AllReducesInOneFixedTreeWithTheSameBitsOnEveryRank) {
     for (const DType dtype : kTypes)
       for (const int64_t size : kSizes)
         for (const Reduce op : {Reduce::sum, Reduce::max, Reduce::min}) {
+          if (op != Reduce::sum && size > 10000) continue;  // nothing new
           const Tensor in = numbers_of(all.rank(), dtype, size);
           const Tensor out(Device{}, dtype, {size});
           all.all_reduce(stream, in, out, op, "out of place");
