@@ -14,6 +14,7 @@
 #include <sched.h>
 
 #include "parallel/collective_arguments.h"
+#include "parallel/progress.h"
 #include "parallel/reduction_tree.h"
 #include "parallel/watchdog.h"
 
@@ -54,10 +55,6 @@ class Requests {
               "MPI_Testall");
     return done != 0;
   }
-  // Progresses and yields instead of blocking inside MPI: oversubscribed ranks stay quick.
-  void wait() {
-    while (!test()) sched_yield();
-  }
 
  private:
   static int count(int64_t rest) { return static_cast<int>(std::min(rest, kMessageLimit)); }
@@ -69,7 +66,7 @@ class Requests {
 };
 
 // A started collective: requests, and what to do once they are complete.
-class MpiPending : public Pending {
+class MpiPending : public Pending, public Progressing {
  public:
   MpiPending(const std::string& group, const char* operation, const char* tag, int64_t bytes)
       : group_(group), operation_(operation), tag_(tag), bytes_(bytes) {}
@@ -84,13 +81,16 @@ class MpiPending : public Pending {
   void wait() override {
     if (done_) return;
     const Watched watched(group_, operation_, tag_, bytes_);
-    requests.wait();
-    finish();
+    // Progresses and yields instead of blocking inside MPI: oversubscribed ranks stay quick.
+    while (!test())
+      if (!progress_everything()) sched_yield();
   }
   bool test() override {
     if (!done_ && requests.test()) finish();
     return done_;
   }
+  bool progress() override { return !done_ && test(); }
+  bool must_be_polled() const override { return !done_; }
 
  private:
   void finish() {

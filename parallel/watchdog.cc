@@ -21,6 +21,7 @@ struct State {
   std::mutex mutex;
   bool waiting = false;
   std::string what;
+  const Awaited* awaited = nullptr;
   Clock::time_point since;
   int64_t number = 0;  // of collectives so far
   std::atomic<double> timeout{0};
@@ -32,6 +33,12 @@ State& state() {
   return only;
 }
 
+// Who has not arrived, where that is known.
+std::string missing_ranks() {
+  const std::string ranks = state().awaited ? state().awaited->missing() : "";
+  return ranks.empty() ? "the other ranks" : ranks;
+}
+
 void watch() {
   for (;;) {
     std::this_thread::sleep_for(std::chrono::seconds(1));
@@ -41,7 +48,7 @@ void watch() {
     const double waited = std::chrono::duration<double>(Clock::now() - state().since).count();
     if (waited < timeout) continue;
     log::error(state().what, "#" + std::to_string(state().number), "waited",
-               static_cast<int64_t>(waited), "s for the other ranks (on_failure.hang_timeout);",
+               static_cast<int64_t>(waited), "s for", missing_ranks(), "(on_failure.hang_timeout);",
                "stopping with exit code 7, a restart continues from the newest checkpoint");
     log::flush();
     _exit(exit_code(ErrorKind::peer));  // never through MPI: it may be what hangs
@@ -59,11 +66,13 @@ void set_hang_timeout(double seconds) {
   }
 }
 
-Watched::Watched(const std::string& group, const char* operation, const char* tag, int64_t bytes) {
+Watched::Watched(const std::string& group, const char* operation, const char* tag, int64_t bytes,
+                 const Awaited* awaited) {
   const std::lock_guard lock(state().mutex);
   ++state().number;
   state().waiting = true;
   state().since = Clock::now();
+  state().awaited = awaited;
   if (state().timeout <= 0) return;
   state().what = std::string(operation) + " (group " + group + ", " + std::to_string(bytes) +
                  " bytes" + (*tag ? std::string(", ") + tag : std::string()) + ")";
@@ -72,6 +81,7 @@ Watched::Watched(const std::string& group, const char* operation, const char* ta
 Watched::~Watched() {
   const std::lock_guard lock(state().mutex);
   state().waiting = false;
+  state().awaited = nullptr;
 }
 
 }  // namespace tessera

@@ -8,10 +8,20 @@
 
 namespace tessera {
 
+// Who knows which ranks are being waited for.
+class Awaited {
+ public:
+  virtual std::string missing() const = 0;  // "rank 1, rank 3"; called by the watchdog's thread
+
+ protected:
+  ~Awaited() = default;
+};
+
 class Watched {
  public:
-  // The strings must outlive the object.
-  Watched(const std::string& group, const char* operation, const char* tag, int64_t bytes);
+  // The strings, and `awaited` if there is one, must outlive the object.
+  Watched(const std::string& group, const char* operation, const char* tag, int64_t bytes,
+          const Awaited* awaited = nullptr);
   ~Watched();
   Watched(const Watched&) = delete;
   Watched& operator=(const Watched&) = delete;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <exception>
+#include <numeric>
 
 #include <mpi.h>
 #include <sched.h>
@@ -12,6 +13,7 @@
 #include "kernels/base/log.h"
 #include "kernels/cpu_path.h"
 #include "parallel/mpi_communicator.h"
+#include "parallel/transports.h"
 
 namespace tessera {
 namespace {
@@ -22,23 +24,49 @@ int count_bits(const std::vector<unsigned char>& mask) {
   return bits;
 }
 
-// Cores of this node that its ranks may use, divided by its ranks: right for bound ranks (disjoint
-// masks), unbound ranks (equal masks) and containers (small masks).
-int fair_threads(MPI_Comm node, int local_size) {
-  if (const char* wish = std::getenv("OMP_NUM_THREADS"); wish && std::atoi(wish) > 0)
-    return std::atoi(wish);
+struct Cores {
+  int mine = 1;  // that I may use
+  int node = 1;  // that any rank of this node may use
+};
+
+Cores count_cores(MPI_Comm node) {
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  sched_getaffinity(0, sizeof set, &set);
   const auto* bytes = reinterpret_cast<const unsigned char*>(&set);
   std::vector<unsigned char> mine(bytes, bytes + sizeof set), all(sizeof set);
   MPI_Allreduce(mine.data(), all.data(), static_cast<int>(sizeof set), MPI_BYTE, MPI_BOR, node);
-  return std::clamp(count_bits(all) / local_size, 1, std::max(1, count_bits(mine)));
+  return {std::max(1, count_bits(mine)), std::max(1, count_bits(all))};
+}
+
+// The node's cores divided by its ranks: right for bound ranks (disjoint masks), unbound ranks
+// (equal masks) and containers (small masks).
+int fair_threads(const Cores& cores, int local_size) {
+  if (const char* wish = std::getenv("OMP_NUM_THREADS"); wish && std::atoi(wish) > 0)
+    return std::atoi(wish);
+  return std::clamp(cores.node / local_size, 1, cores.mine);
+}
+
+// A node goes by the lowest rank on it.
+Placement place_ranks(MPI_Comm world, MPI_Comm node) {
+  int rank = 0, size = 1, local_rank = 0;
+  MPI_Comm_rank(world, &rank);
+  MPI_Comm_size(world, &size);
+  MPI_Comm_rank(node, &local_rank);
+  int lowest = rank;
+  MPI_Allreduce(&rank, &lowest, 1, MPI_INT, MPI_MIN, node);
+  Placement places{std::vector<int>(static_cast<size_t>(size)),
+                   std::vector<int>(static_cast<size_t>(size))};
+  MPI_Allgather(&lowest, 1, MPI_INT, places.node.data(), 1, MPI_INT, world);
+  MPI_Allgather(&local_rank, 1, MPI_INT, places.local_rank.data(), 1, MPI_INT, world);
+  return places;
 }
 
 }  // namespace
 
 struct World::Impl {
+  std::unique_ptr<Communicator> over_mpi;  // all ranks; groups are agreed on over it
+  std::unique_ptr<Transports> transports;
   std::unique_ptr<Communicator> all;
   int local_rank = 0;
   int local_size = 1;
@@ -55,10 +83,17 @@ World::World() : impl_(std::make_unique<Impl>()) {
   MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
   MPI_Comm_rank(node, &impl_->local_rank);
   MPI_Comm_size(node, &impl_->local_size);
-  set_cpu_threads(fair_threads(node, impl_->local_size));
-  MPI_Comm_free(&node);
-  impl_->all = mpi_communicator(&world, "world");
+  const Cores cores = count_cores(node);
+  set_cpu_threads(fair_threads(cores, impl_->local_size));
+  Placement places = place_ranks(world, node);
+  impl_->over_mpi = mpi_communicator(&world, "world");
   if (size() > 1) log::set_prefix("rank " + std::to_string(rank()) + ": ");
+  const auto neighbours = mpi_communicator(&node, "node");
+  impl_->transports = std::make_unique<Transports>(*impl_->over_mpi, *neighbours, std::move(places),
+                                                   cores.node < impl_->local_size);
+  std::vector<int> everyone(static_cast<size_t>(size()));
+  std::iota(everyone.begin(), everyone.end(), 0);
+  impl_->all = group(everyone, "world");
   const auto lowest =
       impl_->all->all_reduce(static_cast<int64_t>(cpu_path()), Reduce::min, "instruction-set path");
   set_cpu_path(static_cast<CpuPath>(lowest));
@@ -71,14 +106,16 @@ World::~World() {
     return;
   }
   impl_->all.reset();
+  impl_->transports.reset();
+  impl_->over_mpi.reset();
   MPI_Finalize();
 }
 
 int World::rank() const {
-  return impl_->all->rank();
+  return impl_->over_mpi->rank();
 }
 int World::size() const {
-  return impl_->all->size();
+  return impl_->over_mpi->size();
 }
 int World::local_rank() const {
   return impl_->local_rank;
@@ -105,18 +142,20 @@ std::string World::library() const {
   return first;
 }
 
+std::unique_ptr<Communicator> World::mpi_group(const std::vector<int>& ranks,
+                                               const std::string& label) {
+  const auto mine = std::find(ranks.begin(), ranks.end(), rank());
+  check(mine != ranks.end(), "World: my rank is not in the group", label);
+  MPI_Comm comm = MPI_COMM_NULL;
+  MPI_Comm_split(MPI_COMM_WORLD, ranks.front(), static_cast<int>(mine - ranks.begin()), &comm);
+  return mpi_communicator(&comm, label);
+}
+
 std::unique_ptr<Communicator> World::group(const std::vector<int>& ranks,
                                            const std::string& label) {
-  check(std::find(ranks.begin(), ranks.end(), rank()) != ranks.end(),
-        "World: my rank is not in the group", label);
-  MPI_Comm comm = MPI_COMM_NULL;
-  const auto place = std::find(ranks.begin(), ranks.end(), rank()) - ranks.begin();
-  MPI_Comm_split(MPI_COMM_WORLD, ranks.front(), static_cast<int>(place), &comm);
-  if (ranks.size() == 1) {
-    MPI_Comm_free(&comm);
-    return self_communicator(label);
-  }
-  return mpi_communicator(&comm, label);
+  auto best = impl_->transports->best(mpi_group(ranks, label), ranks);
+  if (ranks.size() == 1) return self_communicator(label);
+  return best;
 }
 
 void World::abort(int code) {

@@ -112,7 +112,7 @@ TEST(Resume, AStoppedRankEndsTheJobWith7AndTheWaitIsNamed) {
   const ProgramResult stopped = job.wait(20);
   EXPECT_FALSE(stopped.timed_out);
   EXPECT_EQ(stopped.exit_code, 7) << stopped.err;
-  EXPECT_NE(stopped.err.find("s for the other ranks (on_failure.hang_timeout)"), std::string::npos)
+  EXPECT_NE(stopped.err.find("s for rank 1 (on_failure.hang_timeout)"), std::string::npos)
       << stopped.err;
   expect_continues("stopped", newest_checkpoint("stopped"));
 }

@@ -43,14 +43,12 @@ W pair(W a, W b, Reduce op) {
   return op == Reduce::sum ? a + b : op == Reduce::max ? std::max(a, b) : std::min(a, b);
 }
 
+// Reduces parts in place, level by level.
 template <typename W>
-W tree(std::vector<W> parts, Reduce op) {
-  while (parts.size() > 1) {
-    std::vector<W> level;
-    for (size_t i = 0; i < parts.size(); i += 2)
-      level.push_back(i + 1 < parts.size() ? pair(parts[i], parts[i + 1], op) : parts[i]);
-    parts = std::move(level);
-  }
+W tree(std::vector<W>& parts, Reduce op) {
+  for (size_t left = parts.size(); left > 1; left = (left + 1) / 2)
+    for (size_t i = 0; i < left; i += 2)
+      parts[i / 2] = i + 1 < left ? pair(parts[i], parts[i + 1], op) : parts[i];
   return parts[0];
 }
 
@@ -82,9 +80,9 @@ inline Tensor reduced(int ranks, DType dtype, int64_t size, Reduce op, bool roun
   for (int rank = 0; rank < ranks; ++rank) all.push_back(numbers_of(first + rank, dtype, size));
   with_type(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
+    std::vector<Wide<T>> parts(all.size());
     for (int64_t i = 0; i < size; ++i) {
-      std::vector<Wide<T>> parts;
-      for (const Tensor& x : all) parts.push_back(wide(x.as<T>()[i]));
+      for (size_t rank = 0; rank < all.size(); ++rank) parts[rank] = wide(all[rank].as<T>()[i]);
       const Wide<T> value = tree(parts, op);
       if constexpr (std::is_same_v<T, Wide<T>>)
         out.as<T>()[i] = value;
