@@ -197,7 +197,12 @@ class Walk {
 void check_plan(const Plan& plan, const PlanRules& rules) {
   places_of_stages(plan, rules.blame);
   check(plan.num_micro > 0, rules.blame, "plan: no microbatches");
-  for (int rank = 0; rank < plan.num_ranks(); ++rank) RankCheck(plan, rules, rank).check_all();
+  for (int rank = 0; rank < plan.num_ranks(); ++rank) {
+    const int64_t least = int64_t{plan.num_chunks(rank)} * plan.num_micro;
+    check(least <= static_cast<int64_t>(plan.ranks[index(rank)].size()), rules.blame, "plan: rank",
+          rank, "does not finish every microbatch");  // before anything is that large
+    RankCheck(plan, rules, rank).check_all();
+  }
   Walk(plan, rules).to_the_end();
 }
 

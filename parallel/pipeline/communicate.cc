@@ -120,13 +120,18 @@ class WeightGatherer {
   Action last_use_{Op::release_weights, 0, 0};
 };
 
+template <typename Is>
+void check_absent(const Plan& plan, Is&& is) {
+  for (int rank = 0; rank < plan.num_ranks(); ++rank)
+    for (const Action& action : plan.ranks[index(rank)])
+      check(!is(action.op), ErrorKind::usage, "plan: rank", rank, "already has",
+            to_string(action) + ": leave what moves to the trainer, write F, B and W alone");
+}
+
 }  // namespace
 
 Plan with_messages(const Plan& plan) {
-  for (const Schedule& schedule : plan.ranks)
-    for (const Action& action : schedule)
-      check(!is_send(action.op) && !is_recv(action.op), "with_messages: the plan already has",
-            to_string(action));
+  check_absent(plan, [](Op op) { return is_send(op) || is_recv(op); });
   MessageInserter inserter(plan);
   std::vector<size_t> seen(plan.ranks.size(), 0);
   for (const TimedAction& timed : simulate(plan).actions)
@@ -136,6 +141,7 @@ Plan with_messages(const Plan& plan) {
 
 Plan with_weight_gathers(const Plan& plan, int max_whole) {
   check(max_whole > 0, "with_weight_gathers: no room for a chunk");
+  check_absent(plan, [](Op op) { return op == Op::gather_weights || op == Op::release_weights; });
   Plan out{plan.num_micro, {}, plan.stage_of_chunk};
   for (const Schedule& schedule : plan.ranks)
     out.ranks.push_back(WeightGatherer(schedule, max_whole).run());

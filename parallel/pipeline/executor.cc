@@ -122,8 +122,9 @@ class Run {
                                           channel(message), parcel.tag.c_str());
   }
 
+  // One of its own for each message of a sender: small numbers, as MPI's tags must be.
   int channel(const Message& message) const {
-    return (message.stage * 2 + (message.backward ? 1 : 0)) * plan_.num_micro + message.micro;
+    return (message.from.chunk * 2 + (message.backward ? 1 : 0)) * plan_.num_micro + message.micro;
   }
 
   const Plan& plan_;

@@ -32,8 +32,8 @@ class PipelineStage {
 
 // Runs plan.ranks[rank]. `pipeline`: the group of the plan's ranks, in its order. Receives are
 // posted at their action and waited for where the tensor is used; sends go on beside the
-// computation and are finished when run returns. Every message has a channel of its own (boundary,
-// direction, microbatch), and its tag names it ("activations of stage 2, microbatch 3").
+// computation and are finished when run returns. Every message of a rank has a channel of its own
+// (chunk, direction, microbatch), and its tag names it ("activations of stage 2, microbatch 3").
 // REQUIRES a checked plan, with messages (communicate.h) unless it has one rank. Collective over
 // the group. Throws what the stage and the communicator throw.
 void run(const Plan& plan, int rank, PipelineStage& stage, Stream& stream, Communicator& pipeline);

@@ -152,10 +152,9 @@ Plan make_plan(const std::string& name, int num_ranks, int chunks, int num_micro
   const ScheduleKind& kind = kind_of(name);
   if (chunks == 0) chunks = kind.chunks == 0 ? 2 : kind.chunks;
   const bool allowed = kind.chunks == 0 ? chunks >= 2 : chunks == kind.chunks;
-  check(allowed, ErrorKind::usage, "pipeline schedule " + name + " has",
-        kind.chunks == 0 ? "2 or more chunks a rank, not"
-                         : std::to_string(kind.chunks) + " chunks a rank, not",
-        chunks);
+  const std::string has = kind.chunks == 0 ? "2 or more" : std::to_string(kind.chunks);
+  check(allowed, ErrorKind::usage, "pipeline schedule " + name + " takes " + has,
+        "model chunks a rank, not", chunks);
   check_micros(kind, num_ranks, num_micro);
   return kind.make(num_ranks, chunks, num_micro);
 }

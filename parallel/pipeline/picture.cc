@@ -152,7 +152,8 @@ class Picture {
       svg += words(left + 19, top + 11, "start", ink.name);
       left += 130;
     }
-    return svg;
+    const bool several = plan_.num_stages() > plan_.num_ranks();
+    return several ? svg + words(left, top + 11, "start", "paler: later chunks") : svg;
   }
 
   const Plan& plan_;

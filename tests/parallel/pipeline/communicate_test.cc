@@ -13,7 +13,9 @@
 namespace tessera::test {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
+using testing::StartsWith;
 
 template <typename Visit>
 void for_many_plans(Visit&& visit) {
@@ -89,7 +91,9 @@ TEST(WithMessages, KeepsBothHalvesTogetherWhereNothingIsSentBetween) {
 
 TEST(WithMessages, RefusesWhatItCannotComplete) {
   EXPECT_THAT(error_of([] { with_messages(with_messages(one_f_one_b(2, 2))); }),
-              HasSubstr("the plan already has sF0.0"));
+              AllOf(StartsWith("usage"), HasSubstr("rank 0 already has sF0.0: leave what moves")));
+  EXPECT_THAT(error_of([] { with_weight_gathers(with_weight_gathers(one_f_one_b(2, 2))); }),
+              AllOf(StartsWith("usage"), HasSubstr("rank 0 already has G0.0")));
 }
 
 TEST(WithWeightGathers, GathersAChunkOnceForEachRunOfItsActions) {
@@ -121,6 +125,7 @@ TEST(WithWeightGathers, IsSoundForEverySchedule) {
       check_plan(complete);
       EXPECT_EQ(only_compute(complete), plan);
       for (const int peak : simulate(complete).peak_gathered) EXPECT_LE(peak, room);
+      check_plan(with_messages(with_weight_gathers(plan, room)));
     }
   });
 }

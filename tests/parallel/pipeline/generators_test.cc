@@ -105,9 +105,9 @@ TEST(MakePlan, SaysWhichNumbersItAllows) {
       fault("dualpipe_v", 4, 0, 7),
       AllOf(HasSubstr("dualpipe_v over 4 ranks needs at least twice"), HasSubstr("nearest is 8")));
   EXPECT_THAT(fault("1f1b", 4, 0, 0), HasSubstr("nearest is 1"));
-  EXPECT_THAT(fault("1f1b", 4, 2, 8), HasSubstr("1f1b has 1 chunk"));
-  EXPECT_THAT(fault("interleaved", 4, 1, 8), HasSubstr("interleaved has 2 or more chunks"));
-  EXPECT_THAT(fault("zb_v", 4, 3, 8), HasSubstr("zb_v has 2 chunks"));
+  EXPECT_THAT(fault("1f1b", 4, 2, 8), HasSubstr("1f1b takes 1 model chunk"));
+  EXPECT_THAT(fault("interleaved", 4, 1, 8), HasSubstr("interleaved takes 2 or more"));
+  EXPECT_THAT(fault("zb_v", 4, 3, 8), HasSubstr("zb_v takes 2 model chunks"));
   EXPECT_EQ(make_plan("interleaved", 2, 0, 4), interleaved(2, 2, 4));
   EXPECT_EQ(make_plan("interleaved", 2, 3, 4), interleaved(2, 3, 4));
 }

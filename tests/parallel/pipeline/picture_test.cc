@@ -74,6 +74,8 @@ TEST(Picture, ShadesChunks) {
   EXPECT_THAT(one, HasSubstr("fill=\"#56b4e9\""));
   EXPECT_THAT(one, Not(HasSubstr("fill=\"#bbe1f6\"")));
   EXPECT_THAT(two, HasSubstr("fill=\"#bbe1f6\""));
+  EXPECT_THAT(one, Not(HasSubstr("paler")));
+  EXPECT_THAT(two, HasSubstr(">paler: later chunks<"));
 }
 
 TEST(Picture, DrawsMessagesWhenAsked) {

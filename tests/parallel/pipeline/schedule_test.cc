@@ -103,9 +103,11 @@ TEST(CheckPlan, RefusesEveryKindOfBrokenList) {
   EXPECT_THAT(fault_of("F0.0 F0.1 B0.0 B0.1 W0.1 W0.0"),
               HasSubstr("W0.1 breaks the increasing microbatch order"));
   EXPECT_THAT(fault_of("F0.0 F0.1 F0.2"), HasSubstr("F0.2 is outside"));
-  EXPECT_THAT(fault_of("F1.0"), HasSubstr("F1.0 is outside"));
-  EXPECT_THAT(fault_of("rF0.2"), HasSubstr("rF0.2 is outside"));
+  EXPECT_THAT(fault_of("F1.0 F0.0"), HasSubstr("F1.0 is outside"));
+  EXPECT_THAT(fault_of("rF0.2 F0.0"), HasSubstr("rF0.2 is outside"));
   EXPECT_THAT(fault_of(Plan{0, {{}}, {{0}}}), HasSubstr("no microbatches"));
+  EXPECT_THAT(fault_of(Plan{2000000000, {parse_schedule("F0.0")}, {{0}}}),
+              HasSubstr("rank 0 does not finish"));
 }
 
 TEST(CheckPlan, BlamesWhomItIsToldTo) {
