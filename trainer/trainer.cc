@@ -67,9 +67,9 @@ Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms
   plan_ = training_plan(recipe.parallel, static_cast<int>(batch.global / (batch.micro * shards)));
   const LayerContext context{stream_, store_, comms_, recipe.compute_type()};
   const auto coordinate = static_cast<size_t>(comms.along(Axis::pipeline).rank());
-  const Placement placement{.stage_of_chunk = plan_.stage_of_chunk[coordinate],
-                            .num_stages = plan_.num_stages(),
-                            .layers_per_stage = deal_layers(recipe, plan_.num_stages())};
+  const StagePlacement placement{.stage_of_chunk = plan_.stage_of_chunk[coordinate],
+                                 .num_stages = plan_.num_stages(),
+                                 .layers_per_stage = deal_layers(recipe, plan_.num_stages())};
   stage_ = build_stage(context, recipe, placement, recipe.data.sequence_length);
   store_.allocate(device, recipe.compute_type(),
                   {.stage = static_cast<int>(recipe.parallel.zero),
@@ -189,6 +189,7 @@ StepReport Trainer::step(const StepWishes& wishes) {
       normalizer / (scale * static_cast<double>(std::max<int64_t>(1, measured.targets)));
   report.grad_norm = measured.grad_norm * unscale;
   report.loss_scale = scale;
+  report.grad_unscale = unscale;
   report.learning_rate =
       learning_rate(recipe_.lr_schedule, recipe_.optimizer.lr, recipe_.run.steps, updates_);
   if (!measured.finite) report.overflow = name_overflow();

@@ -33,6 +33,7 @@ struct StepReport {
   double grad_norm = 0;  // global, before clipping, unscaled
   double learning_rate = 0;
   double loss_scale = 1;
+  double grad_unscale = 1;  // times a summed gradient: the gradient of the mean loss
   bool applied = true;
   std::string overflow;       // when not applied: the first bad tensor and on which ranks
   int64_t target_tokens = 0;  // of this step
@@ -66,6 +67,8 @@ class Trainer {
   State state() const;
   // After load_checkpoint() filled state()'s tensors: takes over the scalars and publishes weights.
   void restore(const State& state);
+  // The gradients of the last step as the optimizer read them, role "grad".
+  State gradients() const;
   // The weights alone, for --init-from; publish_weights() after they were filled.
   State weights() const;
   void publish_weights();
@@ -83,6 +86,7 @@ class Trainer {
   std::vector<Micro> microbatches(const Batch& batch, double dloss);
   Measured measure(int64_t targets, const StepWishes& wishes);
   bool counts(const Piece& piece) const;
+  StateEntry entry(const char* role, const Piece& piece, const Tensor& tensor) const;
   std::string name_overflow();
 
   Recipe recipe_;

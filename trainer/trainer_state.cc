@@ -21,29 +21,34 @@ int64_t integer(const State& state, const std::string& key) {
 
 }  // namespace
 
+StateEntry Trainer::entry(const char* role, const Piece& piece, const Tensor& tensor) const {
+  return {.name = store_.at(piece.parameter).name,
+          .role = role,
+          .tensor = tensor,
+          .shard = piece.shard,
+          .owner = counts(piece)};
+}
+
 State Trainer::weights() const {
   State state;
   for (const Piece& piece : store_.pieces())
-    state.entries.push_back({.name = store_.at(piece.parameter).name,
-                             .role = "param",
-                             .tensor = store_.master(piece),
-                             .shard = piece.shard,
-                             .owner = counts(piece)});
+    state.entries.push_back(entry("param", piece, store_.master(piece)));
+  return state;
+}
+
+State Trainer::gradients() const {
+  State state;
+  for (const Piece& piece : store_.pieces())
+    state.entries.push_back(entry("grad", piece, store_.grad(piece)));
   return state;
 }
 
 State Trainer::state() const {
   State state = weights();
-  const auto add_moments = [&](const char* role, auto&& tensor_of) {
-    for (size_t i = 0; i < store_.pieces().size(); ++i) {
-      StateEntry entry = state.entries[i];
-      entry.role = role;
-      entry.tensor = tensor_of(store_.pieces()[i]);
-      state.entries.push_back(std::move(entry));
-    }
-  };
-  add_moments("exp_avg", [&](const Piece& piece) { return store_.first_moment(piece); });
-  add_moments("exp_avg_sq", [&](const Piece& piece) { return store_.second_moment(piece); });
+  for (const Piece& piece : store_.pieces())
+    state.entries.push_back(entry("exp_avg", piece, store_.first_moment(piece)));
+  for (const Piece& piece : store_.pieces())
+    state.entries.push_back(entry("exp_avg_sq", piece, store_.second_moment(piece)));
   state.scalars["step"] = std::to_string(step_);
   state.scalars["updates"] = std::to_string(updates_);
   state.scalars["tokens"] = std::to_string(tokens_);

@@ -16,7 +16,8 @@ namespace {
 
 class Builder {
  public:
-  Builder(LayerContext context, const Recipe& recipe, const Placement& placement, int64_t positions)
+  Builder(LayerContext context, const Recipe& recipe, const StagePlacement& placement,
+          int64_t positions)
       : context_(context), recipe_(recipe), model_(recipe.model), placement_(placement) {
     context_.selective_recompute = recipe.parallel.recompute == "selective";
     rotary_ = rope_table(
@@ -124,7 +125,7 @@ class Builder {
   LayerContext context_;
   const Recipe& recipe_;
   const ModelOptions& model_;
-  const Placement& placement_;
+  const StagePlacement& placement_;
   Tensor rotary_;
   Stack embedding_;
   bool has_embedding_ = false;
@@ -149,12 +150,12 @@ std::vector<int64_t> deal_layers(const Recipe& recipe, int num_stages) {
 }
 
 std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe,
-                                   const Placement& placement, int64_t positions) {
+                                   const StagePlacement& placement, int64_t positions) {
   return Builder(context, recipe, placement, positions).build();
 }
 
 std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe, int64_t positions) {
-  const Placement whole{
+  const StagePlacement whole{
       .stage_of_chunk = {0}, .num_stages = 1, .layers_per_stage = {recipe.model.num_hidden_layers}};
   return build_stage(context, recipe, whole, positions);
 }

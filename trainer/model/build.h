@@ -11,7 +11,7 @@
 namespace tessera {
 
 // Which of the model's stages this rank's chunks are (Plan::stage_of_chunk of its coordinate).
-struct Placement {
+struct StagePlacement {
   std::vector<int> stage_of_chunk = {0};
   int num_stages = 1;
   std::vector<int64_t> layers_per_stage;  // transformer blocks; see deal_layers()
@@ -23,7 +23,7 @@ std::vector<int64_t> deal_layers(const Recipe& recipe, int num_stages);
 
 // positions: rows of the rotary table (the longest sequence that will be seen).
 std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe,
-                                   const Placement& placement, int64_t positions);
+                                   const StagePlacement& placement, int64_t positions);
 // The whole model as one chunk.
 std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe, int64_t positions);
 

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a short run computed, tensor by tensor, put together on its first rank: the material that
+// two layouts are compared by.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "checkpoint/state.h"
+#include "parallel/communicators.h"
+#include "trainer/recipe.h"
+
+namespace tessera {
+
+// Whole tensors by name. Doubles hold every type exactly, so equal values are equal bits.
+using TensorMap = std::map<std::string, std::vector<double>>;
+
+struct Captured {
+  std::vector<double> losses;              // of each step
+  std::vector<double> grad_norms;          // of each step
+  TensorMap gradients;                     // of step 1, unscaled, before clipping
+  TensorMap weights, exp_avg, exp_avg_sq;  // after the last step
+};
+
+// Every owned box of every rank, put together on rank 0 of `group` and nowhere else, by role.
+// Collective. Throws Error{internal} when the boxes do not cover a tensor exactly once.
+std::map<std::string, TensorMap> gather_tensors(Stream& stream, Communicator& group,
+                                                const State& state);
+
+// Trains the recipe for run.steps steps. Collective over comms.world(); the tensors are there on
+// its rank 0 alone.
+Captured capture(const Recipe& recipe, const Communicators& comms);
+
+}  // namespace tessera

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whether two layouts computed the same thing (docs/numerics.md). Every run is compared with the
+// run of the double-precision reference, and bit by bit with the first run of its class: layouts
+// that differ in nothing that may change a sum.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "trainer/verify/capture.h"
+#include "trainer/verify/layout.h"
+
+namespace tessera {
+
+// Relative Frobenius errors against the reference. Tensors of fewer than kPooledElements elements
+// are judged together, layer by layer: two equally good roundings of one number differ too much.
+struct Errors {
+  static constexpr size_t kPooledElements = 64;
+  std::map<std::string, double> gradients;  // of step 1
+  double grad_norm = 0;                     // largest of all steps
+  double loss = 0;                          // largest of all steps
+  double optimizer = 0;                     // first and second moments after the last step
+  double weights = 0;                       // after the last step
+};
+Errors errors_against(const Captured& reference, const Captured& run);
+
+// Half the distance between 1 and the next number: what one rounding may change, relatively.
+double unit_roundoff(const std::string& compute);
+
+// The bound: e(layout) <= 2 e(one rank) + kSlack * unit_roundoff * sqrt(depth), with depth the number
+// of tokens that a gradient is summed over.
+inline constexpr double kSlack = 0.25;
+struct Bound {
+  Errors one_rank;  // of the same compute type
+  double slack = 0;
+  double of(double one_rank_error) const { return 2 * one_rank_error + slack; }
+};
+
+// Layouts that are promised to be bit-equal share a class.
+std::string class_of(const Layout& layout, const Recipe& recipe);
+// The first thing that differs between two runs of a class; nullopt: not a bit.
+std::optional<std::string> first_difference(const Captured& a, const Captured& b);
+
+struct Verdict {
+  enum class Kind { within_bound, bit_equal, differs };
+  Kind kind = Kind::within_bound;
+  std::string worst_gradient;  // the one nearest to its bound, or furthest beyond
+  double worst_error = 0;
+  double worst_bound = 0;
+  Errors errors;
+  std::string reason;  // differs: what, by name
+};
+// twin: the first run of the same class, null when this is the first.
+Verdict judge(const Captured& reference, const Captured& run, const Bound& bound,
+              const Captured* twin);
+
+}  // namespace tessera

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/verify/layout.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "kernels/base/random.h"
+#include "parallel/pipeline/generators.h"
+
+namespace tessera {
+namespace {
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  size_t begin = 0;
+  while (begin <= text.size()) {
+    const size_t end = std::min(text.find(separator, begin), text.size());
+    const size_t first = text.find_first_not_of(" \t\n", begin);
+    if (first < end) {
+      const size_t last = text.find_last_not_of(" \t\n", end - 1);
+      parts.push_back(text.substr(first, last - first + 1));
+    }
+    begin = end + 1;
+  }
+  return parts;
+}
+
+int64_t whole_number(const std::string& word, const std::string& value) {
+  int64_t number = 0;
+  const auto read = std::from_chars(value.data(), value.data() + value.size(), number);
+  check(read.ec == std::errc() && read.ptr == value.data() + value.size() && number >= 0,
+        ErrorKind::usage, "--layouts: '" + word + "' wants a whole number");
+  return number;
+}
+
+Layout one_rank(const Recipe& recipe) {
+  Layout layout;
+  layout.parallel.data = 1;
+  layout.compute = recipe.precision.compute;
+  return layout;
+}
+
+void set(Layout& layout, const std::string& word) {
+  const size_t equals = word.find('=');
+  check(equals != std::string::npos, ErrorKind::usage,
+        "--layouts: '" + word + "' is not key=value, e.g. tensor=2");
+  const std::string key = word.substr(0, equals), value = word.substr(equals + 1);
+  ParallelOptions& parallel = layout.parallel;
+  const std::map<std::string, int64_t*> numbers = {{"data", &parallel.data},
+                                                   {"tensor", &parallel.tensor},
+                                                   {"pipeline", &parallel.pipeline},
+                                                   {"zero", &parallel.zero},
+                                                   {"chunks", &parallel.chunks}};
+  const std::map<std::string, std::string*> words = {{"schedule", &parallel.schedule},
+                                                     {"recompute", &parallel.recompute},
+                                                     {"compute", &layout.compute},
+                                                     {"device", &layout.device},
+                                                     {"transport", &layout.transport}};
+  if (const auto number = numbers.find(key); number != numbers.end())
+    *number->second = whole_number(word, value);
+  else if (const auto text = words.find(key); text != words.end())
+    *text->second = value;
+  else if (key == "threads")
+    layout.threads = static_cast<int>(whole_number(word, value));
+  else
+    fail(ErrorKind::usage, "--layouts: unknown key '" + key +
+                               "'; keys: data, tensor, pipeline, zero, schedule, chunks, "
+                               "recompute, compute, device, threads, transport");
+}
+
+// --- The covering array: one value index per factor.
+struct Factor {
+  std::string key;
+  std::vector<std::string> values;
+};
+using Row = std::vector<size_t>;
+
+std::vector<Factor> factors(const Recipe& recipe, bool all_compute) {
+  std::vector<std::string> schedules;
+  for (const ScheduleKind& kind : schedule_kinds()) schedules.emplace_back(kind.name);
+  return {{"data", {"1", "2", "4"}},
+          {"tensor", {"1", "2", "4"}},
+          {"pipeline", {"1", "2", "4"}},
+          {"zero", {"0", "1", "2", "3"}},
+          {"schedule", schedules},
+          {"recompute", {"none", "selective", "full"}},
+          {"compute", all_compute ? std::vector<std::string>{"f32", "bf16", "f16"}
+                                  : std::vector<std::string>{recipe.precision.compute}},
+          {"threads", {"1", "2", "3"}},
+          {"transport", {"", "mpi"}}};
+}
+
+class Coverer {
+ public:
+  Coverer(const Recipe& recipe, int max_ranks, bool all_compute)
+      : recipe_(recipe), max_ranks_(max_ranks), factors_(factors(recipe, all_compute)) {}
+
+  std::vector<Layout> cover() {
+    collect_pairs();
+    std::vector<Layout> layouts;
+    while (!open_.empty()) {
+      const Row best = best_row();
+      for (const Pair& pair : pairs_of(best)) open_.erase(pair);
+      layouts.push_back(layout_of(best));
+    }
+    return layouts;
+  }
+
+ private:
+  using Pair = std::array<size_t, 4>;  // factor, value, factor, value
+
+  Layout layout_of(const Row& row) const {
+    Layout layout = one_rank(recipe_);
+    for (size_t f = 0; f < factors_.size(); ++f)
+      if (!factors_[f].values[row[f]].empty())
+        set(layout, factors_[f].key + "=" + factors_[f].values[row[f]]);
+    return layout;
+  }
+  bool legal(const Row& row) const {
+    const Layout layout = layout_of(row);
+    const int ranks = layout.num_ranks();
+    return ranks <= max_ranks_ && validate(in_layout(recipe_, layout, 1), ranks).empty();
+  }
+  std::vector<Pair> pairs_of(const Row& row) const {
+    std::vector<Pair> pairs;
+    for (size_t a = 0; a < row.size(); ++a)
+      for (size_t b = a + 1; b < row.size(); ++b) pairs.push_back({a, row[a], b, row[b]});
+    return pairs;
+  }
+  Row random_row() {
+    Row row;
+    for (const Factor& factor : factors_)
+      row.push_back(philox_.bits(draw_++) % factor.values.size());
+    return row;
+  }
+  // A pair that no legal row among many has is taken for impossible.
+  void collect_pairs() {
+    constexpr int kDraws = 20000;
+    for (int i = 0; i < kDraws; ++i) {
+      const Row row = random_row();
+      if (!legal(row)) continue;
+      pool_.push_back(row);
+      for (const Pair& pair : pairs_of(row)) open_.insert(pair);
+    }
+  }
+  Row best_row() const {
+    size_t most = 0;
+    const Row* best = &pool_.front();
+    for (const Row& row : pool_) {
+      size_t covered = 0;
+      for (const Pair& pair : pairs_of(row)) covered += open_.count(pair);
+      if (covered > most) {
+        most = covered;
+        best = &row;
+      }
+    }
+    return *best;
+  }
+
+  const Recipe& recipe_;
+  int max_ranks_;
+  std::vector<Factor> factors_;
+  std::set<Pair> open_;
+  std::vector<Row> pool_;
+  Philox philox_{1, stream_named("covering array")};
+  uint64_t draw_ = 0;
+};
+
+}  // namespace
+
+int Layout::num_ranks() const {
+  return static_cast<int>(parallel.data * parallel.tensor * parallel.pipeline);
+}
+
+std::string Layout::to_string() const {
+  std::string text = "dp" + std::to_string(parallel.data) + " tp" +
+                     std::to_string(parallel.tensor) + " pp" + std::to_string(parallel.pipeline) +
+                     " zero" + std::to_string(parallel.zero) + " " + parallel.schedule;
+  if (parallel.chunks > 0) text += " chunks" + std::to_string(parallel.chunks);
+  if (parallel.recompute != "none") text += " " + parallel.recompute;
+  text += " " + (device == "cpu" ? compute : device);
+  if (threads > 0) text += " t" + std::to_string(threads);
+  if (!transport.empty()) text += " " + transport;
+  return text;
+}
+
+Layout parse_layout(const std::string& text, const Recipe& recipe) {
+  Layout layout = one_rank(recipe);
+  for (const std::string& word : split(text, ',')) set(layout, word);
+  return layout;
+}
+
+std::vector<Layout> parse_layouts(const std::string& text, const Recipe& recipe) {
+  std::vector<Layout> layouts;
+  for (const std::string& one : split(text, ';')) layouts.push_back(parse_layout(one, recipe));
+  return layouts;
+}
+
+Recipe in_layout(const Recipe& recipe, const Layout& layout, int64_t steps) {
+  constexpr double kSafeLossScale = 1024;
+  Recipe changed = recipe;
+  changed.parallel = layout.parallel;
+  changed.precision.compute = layout.compute;
+  changed.precision.loss_scaling.initial = kSafeLossScale;
+  changed.run.device = layout.device;
+  changed.run.steps = steps;
+  changed.run.eval_every = 0;
+  return changed;
+}
+
+std::vector<Layout> covering_layouts(const Recipe& recipe, int max_ranks, bool all_compute) {
+  return Coverer(recipe, max_ranks, all_compute).cover();
+}
+
+}  // namespace tessera
