@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <numeric>
 
 #include <nlohmann/json.hpp>
 
@@ -152,28 +153,47 @@ int bench_adamw(const BenchCommand& command, DType dtype) {
   return 0;
 }
 
-int bench_all_reduce(const BenchCommand& command, DType dtype) {
-  World world;
-  Stream stream{Device{}};
-  std::vector<BenchCase> cases;
-  for (const int64_t mebibytes : {1, 16, 64}) {
-    const int64_t bytes = mebibytes << 20;
-    const Tensor buffer({}, dtype, {bytes / size_of(dtype)}, MemoryClass::communication);
-    fill(stream, 0, buffer);
-    cases.push_back({std::to_string(mebibytes) + " MiB, " + std::to_string(world.size()) +
-                         " ranks, " + world.all().transport(),
-                     static_cast<double>(bytes), [&, buffer] {
-                       world.all().all_reduce(stream, buffer, buffer, Reduce::sum, "bench");
-                     }});
-  }
-  // Every rank must run the same number of times: one run is timed in each round.
-  for (int round = 0; round <= command.rounds; ++round)
+// Times every case once a round, after a barrier: every rank must run the same number of times.
+void run_together(const World& world, std::vector<BenchCase>& cases, int rounds) {
+  for (int round = 0; round <= rounds; ++round)
     for (BenchCase& each : cases) {
       world.all().barrier();
       const double seconds = seconds_of(each.run);
       if (round > 0) each.seconds.push_back(seconds);
     }
-  if (world.rank() == 0) report(command, cases, "GB/s", 0, "");
+}
+
+int bench_all_reduce(const BenchCommand& command, DType dtype) {
+  World world;
+  Stream stream{Device{}};
+  std::vector<int> everyone(static_cast<size_t>(world.size()));
+  std::iota(everyone.begin(), everyone.end(), 0);
+  const auto best = world.group(everyone, "best"), mpi = world.mpi_group(everyone, "mpi");
+  std::vector<BenchCase> large, small;
+  const auto reduce = [&](Communicator& all, int64_t bytes, int times) {
+    const Tensor buffer({}, dtype, {bytes / size_of(dtype)}, MemoryClass::communication);
+    fill(stream, 0, buffer);
+    return [&stream, &all, buffer, times] {
+      for (int i = 0; i < times; ++i) all.all_reduce(stream, buffer, buffer, Reduce::sum, "bench");
+    };
+  };
+  const auto title = [&](const std::string& size, const Communicator& all) {
+    return size + ", " + std::to_string(world.size()) + " ranks, " + all.transport();
+  };
+  constexpr int kTimes = 100;
+  constexpr double kPerMillisecond = 1e6;  // of the giga that report() shows
+  for (Communicator* all : {best.get(), mpi.get()}) {
+    for (const int64_t mebibytes : {1, 16, 64})
+      large.push_back({title(std::to_string(mebibytes) + " MiB", *all),
+                       static_cast<double>(mebibytes << 20), reduce(*all, mebibytes << 20, 1)});
+    small.push_back(
+        {title("4 KiB", *all), kTimes * kPerMillisecond, reduce(*all, 4 << 10, kTimes)});
+  }
+  run_together(world, large, command.rounds);
+  run_together(world, small, command.rounds);
+  if (world.rank() != 0) return 0;
+  report(command, large, "GB/s", 0, "");
+  report(command, small, "calls/ms", 0, "");
   return 0;
 }
 

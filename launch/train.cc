@@ -216,7 +216,10 @@ class TrainRun {
     log::info("device   " +
               (device_.kind == Device::Kind::reference ? std::string("reference (double precision)")
                                                        : describe_cpu()) +
-              "   comm " + (world_.size() > 1 ? "MPI (" + world_.library() + ")" : "self"));
+              "   comm " +
+              (world_.size() > 1
+                   ? std::string(world_.all().transport()) + " (" + world_.library() + ")"
+                   : "self"));
   }
 
   int train(Trainer& trainer, const std::string& how) {

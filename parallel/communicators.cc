@@ -51,6 +51,20 @@ Communicators::Communicators()
   world_ = own_world_.get();
 }
 
+Communicators Communicators::dry_run(const ProcessGrid& grid, int rank,
+                                     std::shared_ptr<DryCalls> calls, int replicas) {
+  const MakeGroup make = [&](const std::vector<int>& ranks, const std::string& label) {
+    return dry_run_communicator(ranks, rank, label, calls);
+  };
+  check(rank >= 0 && rank < grid.num_ranks(), "dry run: the grid has no rank", rank);
+  Communicators comms(grid, rank, replicas, make);
+  std::vector<int> everyone(static_cast<size_t>(grid.num_ranks()));
+  std::iota(everyone.begin(), everyone.end(), 0);
+  comms.own_world_ = make(everyone, "world");
+  comms.world_ = comms.own_world_.get();
+  return comms;
+}
+
 std::vector<int> Communicators::replicas_of(int rank, int replicas) const {
   const std::vector<int> row = grid_.ranks_along(Axis::tensor, rank);
   const auto first = row.begin() + grid_.coord(Axis::tensor, rank) / replicas * replicas;

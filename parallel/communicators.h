@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "parallel/communicator.h"
+#include "parallel/dry_run_communicator.h"
 #include "parallel/process_grid.h"
 #include "parallel/world.h"
 
@@ -25,6 +26,10 @@ class Communicators {
   Communicators(World& world, const ProcessGrid& grid, int replicas = 1);
   // Groups of one for every axis: a single process without MPI (tools, tests).
   Communicators();
+  // Rank `rank` of a grid that is not there (parallel/dry_run_communicator.h): nothing is sent, and
+  // the calls of all its groups are appended to *calls in their order. Not collective.
+  static Communicators dry_run(const ProcessGrid& grid, int rank, std::shared_ptr<DryCalls> calls,
+                               int replicas = 1);
 
   const ProcessGrid& grid() const { return grid_; }
   int rank() const { return rank_; }  // in the grid (and in the World)

@@ -169,6 +169,21 @@ TEST(Train, AnyNumberOfThreadsGivesTheSameBits) {
   }
 }
 
+TEST(Train, SharedMemoryAndMpiGiveTheSameBits) {
+  for (const int ranks : {2, 4}) {
+    const std::string memory = "memory " + std::to_string(ranks),
+                      mpi = "mpi " + std::to_string(ranks);
+    const ProgramResult over_memory = workshop().train(ranks, memory, {"run.steps=6"});
+    const ProgramResult over_mpi =
+        workshop().train(ranks, mpi, {"run.steps=6"}, {{"TESSERA_TRANSPORT", "mpi"}});
+    ASSERT_EQ(over_memory.exit_code, 0) << over_memory.err;
+    ASSERT_EQ(over_mpi.exit_code, 0) << over_mpi.err;
+    EXPECT_NE(over_memory.err.find("comm shared memory"), std::string::npos) << over_memory.err;
+    EXPECT_NE(over_mpi.err.find("comm mpi"), std::string::npos) << over_mpi.err;
+    EXPECT_EQ(workshop().difference_of_losses(memory, mpi), "");
+  }
+}
+
 TEST(Train, ThePathsWithFusedMultiplyAddGiveTheSameBits) {
   if (const std::string reason = lacks_path("v4"); !reason.empty()) GTEST_SKIP() << reason;
   for (const char* path : {"v3", "v4"}) {

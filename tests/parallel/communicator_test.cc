@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "parallel/dry_run_communicator.h"
 #include "tests/support/errors.h"
 #include "tests/support/rank_world.h"
 #include "tests/support/reductions.h"
@@ -272,28 +273,38 @@ TEST_P(EveryCommunicator, SendsAndReceivesOnSeveralChannelsAtOnce) {
   });
 }
 
-TEST_P(EveryCommunicator, RefusesArgumentsThatDoNotFit) {
-  run([](Communicator& all, Stream& stream) {
-    const Tensor in(Device{}, DType::f32, {40}), out(Device{}, DType::f32, {41});
-    const Cut cut = Cut::even(40, all.size()), more = Cut::even(40, all.size() + 1);
-    const auto refused = [](const auto& call) {
-      EXPECT_THAT(error_of(call), StartsWith("internal"));
-    };
-    refused([&] { all.reduce_scatter(stream, in, cut, out, Reduce::sum); });
-    refused([&] { all.reduce_scatter(stream, out, cut, in, Reduce::sum); });
-    refused([&] { all.reduce_scatter(stream, in, more, in, Reduce::sum); });
-    refused([&] { all.all_gather(stream, out, cut, in); });
-    refused([&] { all.all_gather(stream, in, cut, out); });
-    refused([&] { all.all_reduce(stream, in, out, Reduce::sum); });
-    refused([&] { all.all_to_all(stream, in, cut, in, cut); });
-    refused([&] { all.all_to_all(stream, in, cut, out, cut); });
-    const Tensor wide(Device{}, DType::f32, {10, 4});
-    refused([&] { all.broadcast(stream, wide.column_slice(0, 2), 0); });
-    const Tensor halves(Device{}, DType::bf16, {40});
-    refused([&] {
-      all.reduce_scatter(stream, in, Cut::owned(40, all.size(), all.rank()), halves, Reduce::sum);
-    });
+void expect_refusals(Communicator& all, Stream& stream) {
+  const Tensor in(Device{}, DType::f32, {40}), out(Device{}, DType::f32, {41});
+  const Cut cut = Cut::even(40, all.size()), more = Cut::even(40, all.size() + 1);
+  const auto refused = [](const auto& call) {
+    EXPECT_THAT(error_of(call), StartsWith("internal"));
+  };
+  refused([&] { all.reduce_scatter(stream, in, cut, out, Reduce::sum); });
+  refused([&] { all.reduce_scatter(stream, out, cut, in, Reduce::sum); });
+  refused([&] { all.reduce_scatter(stream, in, more, in, Reduce::sum); });
+  refused([&] { all.all_gather(stream, out, cut, in); });
+  refused([&] { all.all_gather(stream, in, cut, out); });
+  refused([&] { all.all_reduce(stream, in, out, Reduce::sum); });
+  refused([&] { all.all_to_all(stream, in, cut, in, cut); });
+  refused([&] { all.all_to_all(stream, in, cut, out, cut); });
+  const Tensor wide(Device{}, DType::f32, {10, 4});
+  refused([&] { all.broadcast(stream, wide.column_slice(0, 2), 0); });
+  const Tensor halves(Device{}, DType::bf16, {40});
+  refused([&] {
+    all.reduce_scatter(stream, in, Cut::owned(40, all.size(), all.rank()), halves, Reduce::sum);
   });
+}
+
+TEST_P(EveryCommunicator, RefusesArgumentsThatDoNotFit) {
+  run(expect_refusals);
+}
+
+TEST(DryRunCommunicator, RefusesArgumentsThatDoNotFit) {
+  Stream stream{Device{}};
+  const auto calls = std::make_shared<DryCalls>();
+  for (const int rank : {0, 2})
+    expect_refusals(*dry_run_communicator({0, 1, 2, 3}, rank, "world", calls), stream);
+  EXPECT_TRUE(calls->empty()) << "what is refused is not noted";
 }
 
 // The conveniences for host values, which every transport inherits.

@@ -97,5 +97,68 @@ TEST(Communicators, OfASingleProcessAreGroupsOfOne) {
     EXPECT_EQ(group->size(), 1);
 }
 
+TEST(DryRun, PlaysAnyRankOf4096InOneProcess) {
+  const ProcessGrid grid(
+      GridSizes{.pipeline = 16, .data = 16, .context = 2, .tensor = 8, .expert = 64});
+  ASSERT_EQ(grid.num_ranks(), 4096);
+  for (const int rank : {0, 1, 2047, 4095}) {
+    const auto calls = std::make_shared<DryCalls>();
+    const Communicators comms = Communicators::dry_run(grid, rank, calls, 4);
+    EXPECT_EQ(comms.rank(), rank);
+    EXPECT_TRUE(comms.member());
+    EXPECT_EQ(comms.world().size(), 4096);
+    EXPECT_EQ(comms.world().rank(), rank);
+    for (int axis = 0; axis < kNumAxes; ++axis) {
+      const auto which = static_cast<Axis>(axis);
+      EXPECT_EQ(comms.along(which).size(), grid.size(which));
+      EXPECT_EQ(comms.along(which).rank(), grid.coord(which, rank));
+    }
+    EXPECT_EQ(comms.tensor_replicas().size(), 4);
+    const bool between = rank == 2047;  // stage 7 of 16
+    EXPECT_EQ(comms.tied_stages().size(), between ? 1 : 2);
+
+    comms.tied_stages().barrier("tied");
+    const std::vector<int> other =
+        between ? std::vector<int>{} : std::vector<int>{rank < 256 ? rank + 3840 : rank - 3840};
+    EXPECT_THAT(*calls, ElementsAre(DryCall{"tied stages", "barrier", "tied", 0, other}));
+  }
+  const auto calls = std::make_shared<DryCalls>();
+  EXPECT_THAT(error_of([&] { Communicators::dry_run(grid, 4096, calls); }),
+              HasSubstr("no rank 4096"));
+}
+
+TEST(DryRun, NotesEveryCallAndMovesNothing) {
+  const auto calls = std::make_shared<DryCalls>();
+  const Communicators comms =
+      Communicators::dry_run(ProcessGrid(GridSizes{.pipeline = 2, .tensor = 4}), 5, calls);
+  Stream stream{Device{}};
+  Communicator& tensor = comms.along(Axis::tensor);  // ranks 4 to 7
+  const Cut cut = Cut::of_counts({1, 2, 0, 1});
+  const Tensor whole(Device{}, DType::f32, {4, 2}), part(Device{}, DType::f32, {2, 2});
+  for (int64_t i = 0; i < 8; ++i) whole.as<float>()[i] = static_cast<float>(i);
+  const auto values = [](const Tensor& x) {
+    return std::vector<float>(x.as<float>(), x.as<float>() + x.size());
+  };
+  tensor.reduce_scatter(stream, whole, cut, part, Reduce::sum, "activations");
+  EXPECT_THAT(values(part), ElementsAre(2, 3, 4, 5)) << "my rows, as if the others had zeros";
+  tensor.all_gather(stream, part, cut, whole);
+  EXPECT_THAT(values(whole), ElementsAre(0, 0, 2, 3, 4, 5, 0, 0));
+  Communicator& pipeline = comms.along(Axis::pipeline);  // ranks 1 and 5
+  pipeline.start_recv(stream, part, 0, 0, "forward")->wait();
+  EXPECT_THAT(values(part), ElementsAre(0, 0, 0, 0));
+  pipeline.start_send(stream, part, 0, 1, "backward")->wait();
+  tensor.broadcast(stream, part, 2);
+  EXPECT_EQ(comms.world().all_reduce(int64_t{7}, Reduce::sum, "tokens"), 7);
+  const std::vector<int> row = {4, 6, 7}, everyone = {0, 1, 2, 3, 4, 6, 7};
+  EXPECT_THAT(*calls, ElementsAre(DryCall{"tensor", "reduce-scatter", "activations", 32, row},
+                                  DryCall{"tensor", "all-gather", "", 32, row},
+                                  DryCall{"pipeline", "receive", "forward", 16, {1}},
+                                  DryCall{"pipeline", "send", "backward", 16, {1}},
+                                  DryCall{"tensor", "broadcast", "", 16, {6}},
+                                  DryCall{"world", "all-reduce", "tokens", 8, everyone}));
+  EXPECT_THAT(error_of([&] { pipeline.start_send(stream, part, 2, 0); }),
+              HasSubstr("has no rank 2"));
+}
+
 }  // namespace
 }  // namespace tessera::test
