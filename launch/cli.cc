@@ -181,6 +181,20 @@ void add_recipe(CLI::App& app, VerbAction& action) {
 }
 
 void add_models(CLI::App& app, VerbAction& action) {
+  auto* verify = app.add_subcommand(
+      "verify", "train a few steps in many layouts and prove that they compute the same");
+  auto proof = std::make_shared<VerifyCommand>();
+  verify->add_option("recipe", proof->recipe, "recipe YAML")->required();
+  verify->add_option("overrides", proof->overrides, "key=value ...");
+  verify->add_option("--layouts", proof->layouts,
+                     "'tensor=2; pipeline=2,schedule=zb_h1; data=2,zero=3' (default: layouts for "
+                     "the ranks at hand that hold every legal pair of choices)");
+  verify->add_option("--steps", proof->steps, "training steps in each layout")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  verify->add_flag("--json", proof->json, "machine-readable");
+  verify->callback([proof, &action] { action = [proof] { return verify_verb(*proof); }; });
+
   auto* eval = app.add_subcommand("eval", "loss of a checkpoint on data or on token ids");
   auto evaluate = std::make_shared<EvalCommand>();
   eval->add_option("checkpoint", evaluate->checkpoint, "run, checkpoints or step directory")

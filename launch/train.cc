@@ -13,6 +13,7 @@
 #include "kernels/peak.h"
 #include "launch/console.h"
 #include "launch/format.h"
+#include "launch/in_world.h"
 #include "launch/open_checkpoint.h"
 #include "launch/preflight.h"
 #include "launch/run_directory.h"
@@ -28,34 +29,6 @@ namespace {
 
 constexpr int kPreempted = 75;  // EX_TEMPFAIL: a supervisor starts the job again
 
-// Runs `body` on every rank. When it fails on any, all throw, and rank 0 alone has the words: one
-// message, and an orderly end with its exit code.
-template <typename Body>
-void in_agreement(World& world, const char* what, Body&& body) {
-  std::string problem;
-  int code = 0;
-  try {
-    body();
-  } catch (const RecipeFailure& failure) {
-    problem = failure.what();
-    code = failure.exit_code;
-  } catch (const Error& error) {
-    problem = error.what();
-    code = exit_code(error.kind());
-  }
-  const auto problems = world.all().all_gather(problem, what);
-  code = static_cast<int>(world.all().all_reduce(int64_t{code}, Reduce::max, what));
-  for (const std::string& text : problems)
-    if (!text.empty()) throw RecipeFailure(world.rank() == 0 ? text : std::string(), code);
-}
-
-LoadedRecipe load_together(const TrainCommand& command, World& world) {
-  LoadedRecipe loaded;
-  in_agreement(world, "recipe",
-               [&] { loaded = load_recipe(command.recipe, command.overrides, world.size()); });
-  return loaded;
-}
-
 std::string alone_hint(const World& world, const Recipe& recipe) {
   if (world.launched() || world.size() > 1) return "";
   return "; alone: mpirun -n 2 tessera train " + recipe.name + ".yaml uses two processes";
@@ -66,7 +39,7 @@ class TrainRun {
   TrainRun(const TrainCommand& command, World& world)
       : command_(command),
         world_(world),
-        loaded_(load_together(command, world)),
+        loaded_(load_together(world, command.recipe, command.overrides, world.size())),
         recipe_(loaded_.recipe),
         device_(preflight()),
         comms_(world, grid(), recipe_.model.kv_replicas(recipe_.parallel.tensor)),
@@ -305,33 +278,11 @@ class TrainRun {
   double flops_per_token_ = 0;
 };
 
-int train_in_world(const TrainCommand& command) {
-  World world;
-  const log::Level level = command.verbosity > 0   ? log::Level::debug
-                           : command.verbosity < 0 ? log::Level::warn
-                                                   : log::Level::info;
-  log::set_console(world.rank() == 0 ? level : log::Level::error, stderr_wants_colour());
-  try {
-    return TrainRun(command, world)();
-  } catch (const RecipeFailure& failure) {
-    // Agreed by all ranks: everybody leaves in order, rank 0 speaks.
-    if (*failure.what()) std::fprintf(stderr, "%s\n", failure.what());
-    return failure.exit_code;
-  } catch (const Error& error) {
-    // Mostly all ranks fail alike: rank 0 speaks first and ends the job, within two seconds.
-    if (world.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(3));
-    log::error(error.what());
-    World::abort(exit_code(error.kind()));
-  } catch (const std::exception& error) {
-    log::error("internal error:", error.what());
-    World::abort(exit_code(ErrorKind::internal));
-  }
-}
-
 }  // namespace
 
 int train_verb(const TrainCommand& command) {
-  const int code = train_in_world(command);
+  const int code =
+      run_in_world(command.verbosity, [&](World& world) { return TrainRun(command, world)(); });
   // srun --kill-on-bad-exit kills whoever is not gone yet, and then reports that instead of 75.
   if (code == kPreempted) std::this_thread::sleep_for(std::chrono::milliseconds(500));
   return code;

@@ -21,6 +21,15 @@ struct TrainCommand {
 };
 int train_verb(const TrainCommand& command);
 
+struct VerifyCommand {
+  std::string recipe;
+  std::vector<std::string> overrides;
+  std::string layouts;  // 'tensor=2; pipeline=2,schedule=zb_h1'; "": a covering array
+  int64_t steps = 3;
+  bool json = false;
+};
+int verify_verb(const VerifyCommand& command);
+
 struct DataPrepareCommand {
   std::vector<std::string> inputs;
   std::string output;

@@ -12,6 +12,13 @@ const ProcessGrid& fitting(const ProcessGrid& grid, const World& world) {
   return grid;
 }
 
+std::function<std::unique_ptr<Communicator>(const std::vector<int>&, const std::string&)> maker(
+    World& world, Transport transport) {
+  return [&world, transport](const std::vector<int>& ranks, const std::string& label) {
+    return transport == Transport::mpi ? world.mpi_group(ranks, label) : world.group(ranks, label);
+  };
+}
+
 }  // namespace
 
 // Every rank makes the same groups in the same order, those outside the grid alone.
@@ -29,16 +36,14 @@ Communicators::Communicators(const ProcessGrid& grid, int rank, int replicas, co
   tied_stages_ = make(member() ? tied_with(rank) : alone, "tied stages");
 }
 
-Communicators::Communicators(World& world, const ProcessGrid& grid, int replicas)
-    : Communicators(fitting(grid, world), world.rank(), replicas,
-                    [&world](const std::vector<int>& ranks, const std::string& label) {
-                      return world.group(ranks, label);
-                    }) {
+Communicators::Communicators(World& world, const ProcessGrid& grid, int replicas,
+                             Transport transport)
+    : Communicators(fitting(grid, world), world.rank(), replicas, maker(world, transport)) {
   world_ = &world.all();
-  if (grid.num_ranks() == world.size()) return;
+  if (grid.num_ranks() == world.size() && transport == Transport::best) return;
   std::vector<int> everyone(static_cast<size_t>(grid.num_ranks()));
   std::iota(everyone.begin(), everyone.end(), 0);
-  own_world_ = world.group(member() ? everyone : std::vector<int>{rank_}, "world");
+  own_world_ = maker(world, transport)(member() ? everyone : std::vector<int>{rank_}, "world");
   world_ = own_world_.get();
 }
 

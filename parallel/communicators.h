@@ -17,13 +17,19 @@
 
 namespace tessera {
 
+enum class Transport {
+  best,  // shared memory inside a node, else MPI
+  mpi,
+};
+
 class Communicators {
  public:
   // Collective over the world, of which the grid may fill only the first ranks. The others take
   // part in making the groups and get groups of one; member() is false for them.
   // replicas: how many neighbouring tensor ranks hold the same part of something that has fewer
   // parts than there are tensor ranks (key-value heads); divides the tensor axis.
-  Communicators(World& world, const ProcessGrid& grid, int replicas = 1);
+  Communicators(World& world, const ProcessGrid& grid, int replicas = 1,
+                Transport transport = Transport::best);
   // Groups of one for every axis: a single process without MPI (tools, tests).
   Communicators();
   // Rank `rank` of a grid that is not there (parallel/dry_run_communicator.h): nothing is sent, and

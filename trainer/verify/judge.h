@@ -28,8 +28,8 @@ Errors errors_against(const Captured& reference, const Captured& run);
 // Half the distance between 1 and the next number: what one rounding may change, relatively.
 double unit_roundoff(const std::string& compute);
 
-// The bound: e(layout) <= 2 e(one rank) + kSlack * unit_roundoff * sqrt(depth), with depth the number
-// of tokens that a gradient is summed over.
+// The bound: e(layout) <= 2 e(one rank) + kSlack * unit_roundoff * sqrt(depth), with depth the
+// number of tokens that a gradient is summed over.
 inline constexpr double kSlack = 0.25;
 struct Bound {
   Errors one_rank;  // of the same compute type

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/in_world.h"
+
+#include <chrono>
+#include <cstdio>
+#include <thread>
+
+#include "kernels/base/log.h"
+#include "launch/console.h"
+
+namespace tessera {
+
+void in_agreement(World& world, const char* what, const std::function<void()>& body) {
+  std::string problem;
+  int code = 0;
+  try {
+    body();
+  } catch (const RecipeFailure& failure) {
+    problem = failure.what();
+    code = failure.exit_code;
+  } catch (const Error& error) {
+    problem = error.what();
+    code = exit_code(error.kind());
+  }
+  const auto problems = world.all().all_gather(problem, what);
+  code = static_cast<int>(world.all().all_reduce(int64_t{code}, Reduce::max, what));
+  for (const std::string& text : problems)
+    if (!text.empty()) throw RecipeFailure(world.rank() == 0 ? text : std::string(), code);
+}
+
+LoadedRecipe load_together(World& world, const std::string& path,
+                           const std::vector<std::string>& overrides, int num_ranks) {
+  LoadedRecipe loaded;
+  in_agreement(world, "recipe", [&] { loaded = load_recipe(path, overrides, num_ranks); });
+  return loaded;
+}
+
+int run_in_world(int verbosity, const std::function<int(World&)>& body) {
+  World world;
+  const log::Level level = verbosity > 0   ? log::Level::debug
+                           : verbosity < 0 ? log::Level::warn
+                                           : log::Level::info;
+  log::set_console(world.rank() == 0 ? level : log::Level::error, stderr_wants_colour());
+  try {
+    return body(world);
+  } catch (const RecipeFailure& failure) {
+    // Agreed by all ranks: everybody leaves in order, rank 0 speaks.
+    if (*failure.what()) std::fprintf(stderr, "%s\n", failure.what());
+    return failure.exit_code;
+  } catch (const Error& error) {
+    // Mostly all ranks fail alike: rank 0 speaks first and ends the job, within two seconds.
+    if (world.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(3));
+    log::error(error.what());
+    World::abort(exit_code(error.kind()));
+  } catch (const std::exception& error) {
+    log::error("internal error:", error.what());
+    World::abort(exit_code(ErrorKind::internal));
+  }
+}
+
+}  // namespace tessera

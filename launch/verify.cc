@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+// `tessera verify`: trains the recipe for a few steps in one layout after another on the ranks at
+// hand, compares each with the double-precision reference on one rank, and says in a table whether
+// all of them computed what docs/numerics.md promises.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <map>
+#include <optional>
+
+#include <nlohmann/json.hpp>
+
+#include "kernels/base/log.h"
+#include "kernels/cpu_path.h"
+#include "launch/format.h"
+#include "launch/in_world.h"
+#include "launch/preflight.h"
+#include "launch/verbs.h"
+#include "trainer/training_plan.h"
+#include "trainer/verify/judge.h"
+
+namespace tessera {
+namespace {
+
+constexpr int kDiffers = 6;  // the exit code
+
+const char* word(Verdict::Kind kind) {
+  switch (kind) {
+    case Verdict::Kind::within_bound: return "within bound";
+    case Verdict::Kind::bit_equal: return "bit-equal";
+    case Verdict::Kind::differs: return "DIFFERS";
+  }
+  return "";
+}
+
+// One line a layout as it is done; columns as wide as their heading or the widest layout.
+class Table {
+ public:
+  explicit Table(const std::vector<Layout>& layouts) {
+    for (const Layout& layout : layouts)
+      layout_width_ = std::max(layout_width_, static_cast<int>(layout.to_string().size()));
+  }
+  void heading() const {
+    std::printf("%4s  %-*s  %9s  %8s %8s  %8s  %8s  %8s  %-12s  %s\n", "row", layout_width_,
+                "layout", "loss", "gradient", "bound", "norm", "optim", "weights", "verdict",
+                "worst gradient, or what differs");
+  }
+  void row(int number, const Layout& layout, const Captured& run, const Verdict& verdict,
+           int twin) const {
+    const std::string same = twin > 0 ? " (" + std::to_string(twin) + ")" : "";
+    const Errors& errors = verdict.errors;
+    std::printf(
+        "%4d  %-*s  %9.6f  %8.1e %8.1e  %8.1e  %8.1e  %8.1e  %-12s  %s\n", number, layout_width_,
+        layout.to_string().c_str(), run.losses.back(), verdict.worst_error, verdict.worst_bound,
+        errors.grad_norm, errors.optimizer, errors.weights,
+        (verdict.kind == Verdict::Kind::bit_equal ? "equal" + same : word(verdict.kind)).c_str(),
+        verdict.reason.empty() ? verdict.worst_gradient.c_str() : verdict.reason.c_str());
+    std::fflush(stdout);
+  }
+
+ private:
+  int layout_width_ = 6;
+};
+
+class Verification {
+ public:
+  Verification(const VerifyCommand& command, World& world)
+      : command_(command),
+        world_(world),
+        recipe_(load_together(world, command.recipe, command.overrides, 0).recipe),
+        threads_(cpu_threads()) {}
+
+  int operator()() {
+    in_agreement(world_, "layouts", [&] {
+      check_data(recipe_);
+      layouts_ = command_.layouts.empty() ? covering_layouts(recipe_, world_.size(), true)
+                                          : parse_layouts(command_.layouts, recipe_);
+      for (const Layout& layout : layouts_) check_layout(layout);
+    });
+    const Table table(layouts_);
+    if (speaks()) {
+      log::info("verify   " + recipe_.name + ": " + std::to_string(layouts_.size()) +
+                " layouts on up to " + std::to_string(world_.size()) + " ranks, " +
+                std::to_string(command_.steps) +
+                " steps each; errors are relative to double precision on one rank");
+      reference_ = capture(in_layout(recipe_, one_rank("reference"), command_.steps), alone_);
+      if (!command_.json) table.heading();
+    }
+    for (const Layout& layout : layouts_) verify(layout, table);
+    return conclude();
+  }
+
+ private:
+  bool speaks() const { return world_.rank() == 0; }
+
+  Layout one_rank(const std::string& device, const std::string& compute = "f32") const {
+    Layout layout;
+    layout.parallel.data = 1;
+    layout.device = device;
+    layout.compute = compute;
+    return layout;
+  }
+
+  void check_layout(const Layout& layout) const {
+    check(layout.num_ranks() <= world_.size(), ErrorKind::capacity, "verify:", layout.to_string(),
+          "needs", layout.num_ranks(),
+          "ranks, this job has " + std::to_string(world_.size()) + ": mpirun --oversubscribe -n " +
+              std::to_string(layout.num_ranks()) + " tessera verify ...");
+    for (const RecipeProblem& problem :
+         validate(in_layout(recipe_, layout, command_.steps), layout.num_ranks()))
+      fail(problem.kind, "verify:", layout.to_string() + ":", problem.key + ": " + problem.message);
+  }
+
+  void verify(const Layout& layout, const Table& table) {
+    const Recipe recipe = in_layout(recipe_, layout, command_.steps);
+    const Transport transport = layout.transport == "mpi" ? Transport::mpi : Transport::best;
+    GridSizes sizes = grid_sizes(recipe.parallel);
+    sizes.data = static_cast<int>(recipe.parallel.data);
+    const Communicators comms(world_, ProcessGrid(sizes),
+                              recipe.model.kv_replicas(recipe.parallel.tensor), transport);
+    Captured run;
+    if (comms.member()) {
+      set_cpu_threads(layout.threads > 0 ? layout.threads : threads_);
+      run = capture(recipe, comms);
+      set_cpu_threads(threads_);
+    }
+    if (speaks()) judge_row(layout, std::move(run), table);
+    world_.all().barrier("verify: next layout");
+  }
+
+  const Bound& bound(const std::string& compute) {
+    Bound& known = bounds_[compute];
+    if (!known.one_rank.gradients.empty()) return known;
+    const Layout base = one_rank("cpu", compute);
+    const Captured run = capture(in_layout(recipe_, base, command_.steps), alone_);
+    known.one_rank = errors_against(*reference_, run);
+    const auto depth = static_cast<double>(recipe_.batch.global * recipe_.data.sequence_length);
+    known.slack = kSlack * unit_roundoff(compute) * std::sqrt(depth);
+    return known;
+  }
+
+  void judge_row(const Layout& layout, Captured run, const Table& table) {
+    const int number = static_cast<int>(rows_.size()) + 1;
+    const std::string group = class_of(layout, recipe_);
+    const auto twin = firsts_.find(group);
+    const bool has_twin = twin != firsts_.end();
+    const Verdict verdict =
+        judge(*reference_, run, bound(layout.compute), has_twin ? &twin->second.second : nullptr);
+    ++counts_[verdict.kind];
+    if (!command_.json) table.row(number, layout, run, verdict, has_twin ? twin->second.first : 0);
+    rows_.push_back({{"layout", layout.to_string()},
+                     {"ranks", layout.num_ranks()},
+                     {"loss", run.losses.back()},
+                     {"worst_gradient", verdict.worst_gradient},
+                     {"gradient_error", verdict.worst_error},
+                     {"gradient_bound", verdict.worst_bound},
+                     {"loss_error", verdict.errors.loss},
+                     {"grad_norm_error", verdict.errors.grad_norm},
+                     {"optimizer_error", verdict.errors.optimizer},
+                     {"weights_error", verdict.errors.weights},
+                     {"verdict", word(verdict.kind)},
+                     {"reason", verdict.reason}});
+    if (!has_twin) firsts_.emplace(group, std::pair{number, std::move(run)});
+  }
+
+  int conclude() {
+    const int64_t different =
+        world_.all().all_reduce(int64_t{counts_[Verdict::Kind::differs]}, Reduce::max, "verdicts");
+    if (speaks() && command_.json)
+      std::printf("%s\n", nlohmann::ordered_json{{"reference_loss", reference_->losses.back()},
+                                                 {"layouts", rows_}}
+                              .dump(2)
+                              .c_str());
+    if (speaks())
+      log::info("verify   " + std::to_string(counts_[Verdict::Kind::bit_equal]) +
+                " bit-equal to an earlier row, " +
+                std::to_string(counts_[Verdict::Kind::within_bound]) + " within the bound, " +
+                std::to_string(different) + " differ");
+    return different > 0 ? kDiffers : 0;
+  }
+
+  const VerifyCommand& command_;
+  World& world_;
+  Recipe recipe_;
+  int threads_;
+  Communicators alone_;
+  std::vector<Layout> layouts_;
+  std::optional<Captured> reference_;
+  std::map<std::string, Bound> bounds_;                     // by compute type
+  std::map<std::string, std::pair<int, Captured>> firsts_;  // of each class: row, run
+  std::map<Verdict::Kind, int> counts_;
+  nlohmann::ordered_json rows_ = nlohmann::ordered_json::array();
+};
+
+}  // namespace
+
+int verify_verb(const VerifyCommand& command) {
+  return run_in_world(0, [&](World& world) { return Verification(command, world)(); });
+}
+
+}  // namespace tessera
