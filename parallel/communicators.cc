@@ -83,4 +83,22 @@ std::vector<int> Communicators::tied_with(int rank) const {
   return {stages.front(), stages.back()};
 }
 
+void Communicators::replace(
+    const std::function<std::unique_ptr<Communicator>(Communicator&)>& other) {
+  const auto stand_in = [&](Group& group) {
+    Group instead = other(*group);
+    if (!instead) return;
+    replaced_.push_back(std::move(group));
+    group = std::move(instead);
+  };
+  for (Group& group : groups_) stand_in(group);
+  stand_in(tensor_replicas_);
+  stand_in(tied_stages_);
+  if (Group instead = other(*world_)) {
+    replaced_.push_back(std::move(own_world_));
+    own_world_ = std::move(instead);
+    world_ = own_world_.get();
+  }
+}
+
 }  // namespace tessera

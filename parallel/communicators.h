@@ -37,6 +37,10 @@ class Communicators {
   static Communicators dry_run(const ProcessGrid& grid, int rank, std::shared_ptr<DryCalls> calls,
                                int replicas = 1);
 
+  // For tests: `other` is asked for every group and may return one to stand in its place, which the
+  // group outlives.
+  void replace(const std::function<std::unique_ptr<Communicator>(Communicator&)>& other);
+
   const ProcessGrid& grid() const { return grid_; }
   int rank() const { return rank_; }  // in the grid (and in the World)
   bool member() const { return rank_ < grid_.num_ranks(); }
@@ -64,6 +68,7 @@ class Communicators {
   Group own_world_;  // where it is not the World's
   std::array<Group, kNumAxes> groups_;
   Group tensor_replicas_, tied_stages_;
+  std::vector<Group> replaced_;
 };
 
 }  // namespace tessera

@@ -13,13 +13,14 @@ Tensor ResidualBranch::forward(const Tensor& x, const Micro& micro, Tape* tape) 
 }
 
 Tensor ResidualBranch::backward_input(const Tensor& dy, Tape& tape) {
+  // Here and not with the weights' half: ZeRO-3 has the norm's weight at hand now.
+  if (context_.selective_recompute) inner_->restore_input(tape, norm_->output(tape));
   const Tensor dx = norm_->backward_input(inner_->backward_input(dy, tape), tape);
   add(context_.stream, dy, dx, dx);
   return dx;
 }
 
 void ResidualBranch::backward_weight(Tape& tape) {
-  if (context_.selective_recompute) inner_->restore_input(tape, norm_->output(tape));
   inner_->backward_weight(tape);
   norm_->backward_weight(tape);
 }

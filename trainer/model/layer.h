@@ -40,7 +40,7 @@ class Layer {
   // What backward_weight() adds a microbatch's gradient to.
   virtual std::vector<Stack> weights() const = 0;
 
-  // Selective recompute: between forward and backward_weight the input x is not kept (drop), but
+  // Selective recompute: between forward and backward_input the input x is not kept (drop), but
   // made again by whoever made it (restore). Layers that do not keep their input do nothing.
   virtual void drop_input(Tape& /*tape*/) {}
   virtual void restore_input(Tape& /*tape*/, const Tensor& /*x*/) {}

@@ -54,6 +54,21 @@ double relative(double truth, double value) {
   return std::isfinite(error) ? error : std::numeric_limits<double>::infinity();
 }
 
+// The tensor of a state that is furthest from the reference.
+std::string furthest(const TensorMap& truth, const TensorMap& values) {
+  std::string worst;
+  double most = -1;
+  for (const auto& [name, reference] : truth) {
+    Distance one;
+    one.add(reference, find(values, name, reference));
+    if (!(one.relative() <= most)) {
+      most = one.relative();
+      worst = name;
+    }
+  }
+  return worst;
+}
+
 std::string in_words(const char* what, double error, double limit) {
   char text[128];
   std::snprintf(text, sizeof text, "%s: error %.1e, bound %.1e", what, error, limit);
@@ -83,14 +98,6 @@ Errors errors_against(const Captured& reference, const Captured& run) {
 
 double unit_roundoff(const std::string& compute) {
   return std::exp2(compute == "f32" ? -24 : compute == "bf16" ? -8 : compute == "f16" ? -11 : -53);
-}
-
-std::string class_of(const Layout& layout, const Recipe& recipe) {
-  const ParallelOptions& parallel = layout.parallel;
-  const bool one_micro = recipe.batch.global == recipe.batch.micro * parallel.data;
-  const bool reduced_first = parallel.zero >= 2 && !one_micro;
-  return "dp" + std::to_string(parallel.data) + " tp" + std::to_string(parallel.tensor) + " " +
-         layout.compute + " " + layout.device + (reduced_first ? " zero 2, 3" : " zero 0, 1");
 }
 
 std::optional<std::string> first_difference(const Captured& a, const Captured& b) {
@@ -140,7 +147,9 @@ Verdict judge(const Captured& reference, const Captured& run, const Bound& bound
       {"optimizer state", mine.optimizer, bound.of(one.optimizer)},
       {"weights", mine.weights, bound.of(one.weights)}};
   for (const auto& [what, error, limit] : rest)
-    if (!(error <= limit)) differs(in_words(what, error, limit));
+    if (!(error <= limit))
+      differs(in_words(what, error, limit) + ", most in " +
+              furthest(reference.weights, run.weights));
   if (twin == nullptr) return verdict;
   if (const auto difference = first_difference(*twin, run))
     differs("not bit-equal: " + *difference);

@@ -37,8 +37,6 @@ struct Bound {
   double of(double one_rank_error) const { return 2 * one_rank_error + slack; }
 };
 
-// Layouts that are promised to be bit-equal share a class.
-std::string class_of(const Layout& layout, const Recipe& recipe);
 // The first thing that differs between two runs of a class; nullopt: not a bit.
 std::optional<std::string> first_difference(const Captured& a, const Captured& b);
 

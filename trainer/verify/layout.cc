@@ -200,6 +200,14 @@ std::vector<Layout> parse_layouts(const std::string& text, const Recipe& recipe)
   return layouts;
 }
 
+std::string class_of(const Layout& layout, const Recipe& recipe) {
+  const ParallelOptions& parallel = layout.parallel;
+  const bool one_micro = recipe.batch.global == recipe.batch.micro * parallel.data;
+  const bool reduced_first = parallel.zero >= 2 && !one_micro;
+  return "dp" + std::to_string(parallel.data) + " tp" + std::to_string(parallel.tensor) + " " +
+         layout.compute + " " + layout.device + (reduced_first ? " zero 2, 3" : " zero 0, 1");
+}
+
 Recipe in_layout(const Recipe& recipe, const Layout& layout, int64_t steps) {
   constexpr double kSafeLossScale = 1024;
   Recipe changed = recipe;
@@ -213,7 +221,22 @@ Recipe in_layout(const Recipe& recipe, const Layout& layout, int64_t steps) {
 }
 
 std::vector<Layout> covering_layouts(const Recipe& recipe, int max_ranks, bool all_compute) {
-  return Coverer(recipe, max_ranks, all_compute).cover();
+  const std::vector<Layout> covering = Coverer(recipe, max_ranks, all_compute).cover();
+  std::map<std::string, int> members;
+  for (const Layout& layout : covering) ++members[class_of(layout, recipe)];
+  std::vector<Layout> all;
+  for (const Layout& layout : covering) {
+    if (members[class_of(layout, recipe)] == 1) {
+      Layout plain = one_rank(recipe);
+      plain.parallel.data = layout.parallel.data;
+      plain.parallel.tensor = layout.parallel.tensor;
+      plain.parallel.zero = layout.parallel.zero / 2 * 2;  // 0 for 0 and 1, 2 for 2 and 3
+      plain.compute = layout.compute;
+      all.push_back(plain);
+    }
+    all.push_back(layout);
+  }
+  return all;
 }
 
 }  // namespace tessera

@@ -26,6 +26,9 @@ struct Layout {
 Layout parse_layout(const std::string& text, const Recipe& recipe);
 std::vector<Layout> parse_layouts(const std::string& text, const Recipe& recipe);  // "a; b; c"
 
+// Layouts that are promised to be bit-equal share a class.
+std::string class_of(const Layout& layout, const Recipe& recipe);
+
 // The recipe in this layout, for `steps` steps without evaluation. f16 starts at a loss scale at
 // which no step is skipped.
 Recipe in_layout(const Recipe& recipe, const Layout& layout, int64_t steps);
@@ -33,8 +36,10 @@ Recipe in_layout(const Recipe& recipe, const Layout& layout, int64_t steps);
 // Layouts of at most max_ranks ranks, legal for the recipe, such that every pair of values of
 //   data {1,2,4} tensor {1,2,4} pipeline {1,2,4} zero {0..3} schedule {all} recompute {3}
 //   compute {f32,bf16,f16} threads {1,2,3} transport {shared memory, mpi}
-// that any legal layout has is in one of them: a covering array of strength two. The same for the
-// same recipe and ranks. With `all_compute` false only the recipe's compute type.
+// that any legal layout has is in one of them: a covering array of strength two. Where a layout is
+// the only one of its class (class_of), the plainest of the class goes before it, so that every
+// promise of equal bits is put to the test. The same for the same recipe and ranks. With
+// `all_compute` false only the recipe's compute type.
 std::vector<Layout> covering_layouts(const Recipe& recipe, int max_ranks, bool all_compute);
 
 }  // namespace tessera
