@@ -2,10 +2,12 @@
 #include "trainer/training_plan.h"
 
 #include <fstream>
+#include <numeric>
 #include <sstream>
 
 #include "parallel/pipeline/communicate.h"
 #include "parallel/pipeline/generators.h"
+#include "parallel/shard.h"
 
 namespace tessera {
 namespace {
@@ -57,6 +59,22 @@ Plan evaluation_plan(const ParallelOptions& parallel, const Plan& training, int 
   if (parallel.zero == 3) plan = with_weight_gathers(plan);
   check_plan(plan, {.forward_only = true});
   return plan;
+}
+
+std::vector<int64_t> deal_layers(const Recipe& recipe, int num_stages) {
+  const std::vector<int64_t>& listed = recipe.parallel.layers_per_stage;
+  const int64_t layers = recipe.model.num_hidden_layers;
+  if (!listed.empty()) {
+    check(static_cast<int>(listed.size()) == num_stages &&
+              std::accumulate(listed.begin(), listed.end(), int64_t{0}) == layers,
+          ErrorKind::capacity, "parallel.layers_per_stage wants", num_stages,
+          "numbers that add up to num_hidden_layers", layers);
+    return listed;
+  }
+  std::vector<int64_t> dealt;
+  for (int stage = 0; stage < num_stages; ++stage)
+    dealt.push_back(even_part(layers, stage, num_stages).extent);
+  return dealt;
 }
 
 }  // namespace tessera

@@ -20,4 +20,8 @@ Plan training_plan(const ParallelOptions& parallel, int num_micro);
 // Forward passes alone over the placement of `training`.
 Plan evaluation_plan(const ParallelOptions& parallel, const Plan& training, int num_micro);
 
+// The blocks of each stage: the recipe's list, or as even as can be, the earlier stages having one
+// more (the last one has the head). Throws Error{capacity} when a list does not add up.
+std::vector<int64_t> deal_layers(const Recipe& recipe, int num_stages);
+
 }  // namespace tessera

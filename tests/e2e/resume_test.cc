@@ -83,7 +83,9 @@ TEST(Resume, AKilledRankEndsTheJobWithinTenSecondsAndNothingIsLost) {
 TEST(Resume, AKilledFirstRankIsNoWorse) {
   Program job(Workshop::train_words(2, "beheaded", kLong), workshop().options());
   ASSERT_TRUE(workshop().wait_for_step(job, "beheaded", 7)) << job.err();
-  ::kill(job.children().front(), SIGKILL);
+  const std::vector<pid_t> ranks = job.children();
+  ASSERT_EQ(ranks.size(), 2u);
+  ::kill(ranks.front(), SIGKILL);
   const ProgramResult killed = job.wait(10);
   EXPECT_FALSE(killed.timed_out);
   EXPECT_NE(killed.exit_code, 0);

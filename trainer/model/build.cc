@@ -133,22 +133,6 @@ class Builder {
 
 }  // namespace
 
-std::vector<int64_t> deal_layers(const Recipe& recipe, int num_stages) {
-  const std::vector<int64_t>& listed = recipe.parallel.layers_per_stage;
-  const int64_t layers = recipe.model.num_hidden_layers;
-  if (!listed.empty()) {
-    check(static_cast<int>(listed.size()) == num_stages &&
-              std::accumulate(listed.begin(), listed.end(), int64_t{0}) == layers,
-          ErrorKind::capacity, "parallel.layers_per_stage wants", num_stages,
-          "numbers that add up to num_hidden_layers", layers);
-    return listed;
-  }
-  std::vector<int64_t> dealt;
-  for (int stage = 0; stage < num_stages; ++stage)
-    dealt.push_back(even_part(layers, stage, num_stages).extent);
-  return dealt;
-}
-
 std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe,
                                    const StagePlacement& placement, int64_t positions) {
   return Builder(context, recipe, placement, positions).build();

@@ -17,10 +17,6 @@ struct StagePlacement {
   std::vector<int64_t> layers_per_stage;  // transformer blocks; see deal_layers()
 };
 
-// The blocks of each stage: the recipe's list, or as even as can be, the earlier stages having one
-// more (the last one has the head). Throws Error{capacity} when a list does not add up.
-std::vector<int64_t> deal_layers(const Recipe& recipe, int num_stages);
-
 // positions: rows of the rotary table (the longest sequence that will be seen).
 std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe,
                                    const StagePlacement& placement, int64_t positions);
