@@ -28,11 +28,11 @@ struct Distance {
   }
 };
 
-// "model.layers.3.input_layernorm.weight" -> "model.layers.3, small tensors".
+// "model.layers.3.input_layernorm.weight" -> "small tensors of model.layers.3".
 std::string pool_of(const std::string& name) {
   constexpr std::string_view kLayers = "model.layers.";
   if (!name.starts_with(kLayers)) return "small tensors outside the layers";
-  return name.substr(0, name.find('.', kLayers.size())) + ", small tensors";
+  return "small tensors of " + name.substr(0, name.find('.', kLayers.size()));
 }
 
 const std::vector<double>& find(const TensorMap& tensors, const std::string& name,
@@ -80,10 +80,14 @@ std::string in_words(const char* what, double error, double limit) {
 Errors errors_against(const Captured& reference, const Captured& run) {
   Errors errors;
   std::map<std::string, Distance> gradients;
+  std::map<std::string, TensorMap> pools;
   for (const auto& [name, truth] : reference.gradients) {
     const bool small = truth.size() < Errors::kPooledElements;
+    if (small) pools[pool_of(name)][name] = truth;
     gradients[small ? pool_of(name) : name].add(truth, find(run.gradients, name, truth));
   }
+  for (const auto& [pool, members] : pools)
+    errors.furthest[pool] = furthest(members, run.gradients);
   for (const auto& [name, each] : gradients) errors.gradients[name] = each.relative();
   for (size_t step = 0; step < reference.losses.size(); ++step) {
     errors.loss = std::max(errors.loss, relative(reference.losses[step], run.losses[step]));
@@ -128,7 +132,8 @@ Verdict judge(const Captured& reference, const Captured& run, const Bound& bound
     const double limit = bound.of(bound.one_rank.gradients.at(name));
     if (error / limit <= worst_ratio) continue;
     worst_ratio = error / limit;
-    verdict.worst_gradient = name;
+    const auto pool = verdict.errors.furthest.find(name);
+    verdict.worst_gradient = pool == verdict.errors.furthest.end() ? name : pool->second;
     verdict.worst_error = error;
     verdict.worst_bound = limit;
   }

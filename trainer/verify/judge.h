@@ -17,11 +17,12 @@ namespace tessera {
 // are judged together, layer by layer: two equally good roundings of one number differ too much.
 struct Errors {
   static constexpr size_t kPooledElements = 64;
-  std::map<std::string, double> gradients;  // of step 1
-  double grad_norm = 0;                     // largest of all steps
-  double loss = 0;                          // largest of all steps
-  double optimizer = 0;                     // first and second moments after the last step
-  double weights = 0;                       // after the last step
+  std::map<std::string, double> gradients;      // of step 1
+  std::map<std::string, std::string> furthest;  // of the small ones that are judged together
+  double grad_norm = 0;                         // largest of all steps
+  double loss = 0;                              // largest of all steps
+  double optimizer = 0;                         // first and second moments after the last step
+  double weights = 0;                           // after the last step
 };
 Errors errors_against(const Captured& reference, const Captured& run);
 
