@@ -404,7 +404,7 @@ std::vector<RecipeField> make_fields() {
   add(integer(
       "run.seed", [](R & r) -> auto& { return r.run.seed; }, "of the initial weights"));
   add(text("run.determinism", [](R & r) -> auto& { return r.run.determinism; },
-           "what is bit-equal (docs/numerics.md)", {"same_layout"}));
+           "what is bit-equal (docs/numerics.md)", {"same_layout", "layout_free"}));
   add(integer(
       "run.log_every", [](R & r) -> auto& { return r.run.log_every; },
       "steps between lines on the console"));

@@ -2,6 +2,7 @@
 #include "trainer/recipe.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "trainer/model/build.h"
 #include "trainer/training_plan.h"
@@ -138,6 +139,14 @@ void check_layout(const Recipe& recipe, int num_ranks, Problems& problems) {
           " data rank(s); nearest legal: " + std::to_string(std::max(per_round, below)) + " or " +
           std::to_string(below + per_round),
       ErrorKind::capacity);
+  const int64_t num_micro = below / per_round;
+  problems.require(recipe.run.determinism != "layout_free" ||
+                       (std::has_single_bit(static_cast<uint64_t>(data)) &&
+                        std::has_single_bit(static_cast<uint64_t>(num_micro))),
+                   "run.determinism",
+                   "layout_free wants powers of two: " + std::to_string(data) +
+                       " data rank(s) with " + std::to_string(num_micro) + " microbatches each",
+                   ErrorKind::capacity);
   if (below == recipe.batch.global) check_pipeline(recipe, below / per_round, problems);
 }
 
@@ -204,7 +213,7 @@ std::vector<RecipeProblem> validate(const Recipe& recipe, int num_ranks) {
   problems.positive(recipe.run.steps, "run.steps");
   problems.positive(recipe.run.log_every, "run.log_every");
   problems.one_of(recipe.run.device, "run.device", {"auto", "cpu", "reference", "cuda"});
-  problems.one_of(recipe.run.determinism, "run.determinism", {"same_layout"});
+  problems.one_of(recipe.run.determinism, "run.determinism", {"same_layout", "layout_free"});
   problems.one_of(recipe.checkpoint.on_preempt, "checkpoint.on_preempt", {"save", "stop"});
   problems.one_of(recipe.on_failure.non_finite, "on_failure.non_finite", {"skip", "stop"});
   problems.positive(recipe.checkpoint.max_failures, "checkpoint.max_failures");

@@ -74,7 +74,8 @@ Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms
   store_.allocate(device, recipe.compute_type(),
                   {.stage = static_cast<int>(recipe.parallel.zero),
                    .rank = comms.data().rank(),
-                   .ranks = comms.data().size()});
+                   .ranks = comms.data().size(),
+                   .layout_free = recipe.run.determinism == "layout_free"});
   store_.initialize(static_cast<uint64_t>(recipe.run.seed));
   store_.share_values(stream_, comms.data());
   gradients_ = std::make_unique<Gradients>(stream_, store_, comms);

@@ -13,8 +13,10 @@ Gradients::Gradients(Stream& stream, ParameterStore& store, const Communicators&
       comms_(comms),
       reducer_(stream, comms.data()),
       num_uses_(static_cast<size_t>(store.num_units()), 0) {
-  for (const ParameterStore::Slot& slot : store.slots())
-    ++num_uses_[static_cast<size_t>(slot.unit)];
+  for (size_t slot = 0; slot < store.slots().size(); ++slot) {
+    ++num_uses_[static_cast<size_t>(store.slots()[slot].unit)];
+    sums_.emplace_back(store.my_grad(static_cast<int>(slot)), store.zero().layout_free);
+  }
 }
 
 void Gradients::begin_step(bool watch_overflow) {
@@ -28,12 +30,12 @@ void Gradients::added(const std::vector<Stack>& weights, bool last) {
   for (const Stack& weight : weights) {
     const int slot = store_.slot(weight);
     const int unit = store_.slots()[static_cast<size_t>(slot)].unit;
-    if (store_.zero().stage >= 2) {
+    if (store_.zero().sums_each_micro()) {
       const Tensor whole = store_.take_grad(slot);
       look_at(slot, whole);
-      const Tensor sum = store_.my_grad(slot);
+      MicroSum& sum = sums_[static_cast<size_t>(slot)];
       reducer_.start(whole, store_.cut(unit),
-                     [this, sum](const Tensor& mine) { add(stream_, sum, mine, sum); });
+                     [this, &sum](const Tensor& mine) { sum.add(stream_, mine); });
     } else if (last) {
       look_at(slot, store_.whole_grad(slot));
       if (--uses_to_come_[static_cast<size_t>(unit)] == 0) uses_done(unit);
@@ -64,7 +66,7 @@ void Gradients::start_whole(int unit) {
 }
 
 Tensor Gradients::final_grad(int slot) const {
-  return store_.zero().stage < 2 ? store_.whole_grad(slot) : store_.my_grad(slot);
+  return store_.zero().sums_each_micro() ? store_.my_grad(slot) : store_.whole_grad(slot);
 }
 
 void Gradients::fold_uses(int unit) {
@@ -89,17 +91,36 @@ void Gradients::sum_both_ends(int unit) {
 }
 
 void Gradients::finish() {
-  const bool reduced_first = store_.zero().stage >= 2;
-  if (reduced_first) reducer_.wait();
+  const bool reduced_first = store_.zero().sums_each_micro();
+  if (reduced_first) {
+    reducer_.wait();
+    for (MicroSum& sum : sums_) sum.finish(stream_);
+  }
   for (int unit = 0; unit < store_.num_units(); ++unit) {
     if (reduced_first) fold_uses(unit);
     if (!store_.first_parameter(unit).on_both_ends) continue;
     sum_both_ends(unit);
     if (!reduced_first) start_whole(unit);
   }
-  if (!reduced_first) reducer_.wait();
+  if (!reduced_first)
+    reducer_.wait();
+  else if (store_.zero().stage == 0)
+    gather_everywhere();
   sum_replicas(Replication::tensor, comms_.along(Axis::tensor));
   sum_replicas(Replication::tensor_replicas, comms_.tensor_replicas());
+}
+
+// Stage 0, where each microbatch was summed: every rank updates all rows.
+void Gradients::gather_everywhere() {
+  std::vector<std::unique_ptr<Pending>> started;
+  for (size_t i = 0; i < store_.slots().size(); ++i) {
+    if (store_.slots()[i].use > 0) continue;
+    const int slot = static_cast<int>(i);
+    started.push_back(comms_.data().start_all_gather(stream_, store_.my_grad(slot),
+                                                     store_.cut(store_.slots()[i].unit),
+                                                     store_.whole_grad(slot), "gradients"));
+  }
+  for (const auto& pending : started) pending->wait();
 }
 
 // Small tensors mostly: one message for all of them.

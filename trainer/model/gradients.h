@@ -5,12 +5,14 @@
 //
 //   stages 0, 1   microbatches, uses, both ends of the pipeline, data ranks, replicas
 //   stages 2, 3   data ranks (inside each microbatch), microbatches, uses, both ends, replicas
+//   layout_free   as stages 2 and 3, the microbatches as a tree (micro_sum.h)
 //
 // Each sum has one order, whatever the schedule. Not thread-safe.
 #pragma once
 
 #include "parallel/communicators.h"
 #include "parallel/grad_reducer.h"
+#include "trainer/model/micro_sum.h"
 #include "trainer/model/parameter.h"
 
 namespace tessera {
@@ -35,6 +37,7 @@ class Gradients {
   void uses_done(int unit);
   void start_whole(int unit);
   Tensor final_grad(int slot) const;
+  void gather_everywhere();
   void fold_uses(int unit);
   void sum_both_ends(int unit);
   void sum_replicas(Replication which, Communicator& group);
@@ -43,6 +46,7 @@ class Gradients {
   ParameterStore& store_;
   const Communicators& comms_;
   GradReducer reducer_;
+  std::vector<MicroSum> sums_;     // by slot, where each microbatch is summed
   std::vector<int> num_uses_;      // of each unit, on this rank
   std::vector<int> uses_to_come_;  // this step
   bool watch_overflow_ = false;

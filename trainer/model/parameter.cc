@@ -92,7 +92,9 @@ void ParameterStore::deal() {
   const bool keep_all = zero_.stage == 0;
   my_elements_ = keep_all ? whole_elements_ : 0;
   for (Unit& unit : units_) {
-    const bool by_rows = unit.rows > 1 && unit.whole.count >= kMinCutElements;
+    // Both ends of the pipeline must deal a tied table alike, whatever else they hold.
+    const bool by_rows = (unit.rows > 1 && unit.whole.count >= kMinCutElements) ||
+                         at(unit.members.first).on_both_ends;
     const auto least = std::min_element(load.begin(), load.end()) - load.begin();
     unit.cut =
         by_rows ? Cut::even(unit.rows, zero_.ranks) : Cut::owned(unit.rows, zero_.ranks, least);
@@ -256,7 +258,7 @@ Tensor ParameterStore::value(Stack stack) const {
 
 Tensor ParameterStore::grad(Stack stack) {
   const int index = slot(stack);
-  if (zero_.stage < 2) return whole_grad(index);
+  if (!zero_.sums_each_micro()) return whole_grad(index);
   Slot& use = slots_[at_index(index)];
   if (use.open.empty()) {
     const Unit& unit = units_[at_index(use.unit)];
@@ -298,7 +300,9 @@ Tensor ParameterStore::take_grad(int slot) {
 Tensor ParameterStore::my_grad(int slot) const {
   const Slot& use = slots_.at(at_index(slot));
   const Unit& unit = units_[at_index(use.unit)];
-  const int64_t rows = unit.cut.part(zero_.rank).extent;
+  const Interval mine = unit.cut.part(zero_.rank);
+  if (zero_.stage < 2) return whole_grad(slot).row_slice(mine.first, mine.extent);
+  const int64_t rows = mine.extent;
   if (use.use == 0) return part(grads_, unit.mine, rows, unit.columns);
   return part(use_grads_[at_index(slot)], {0, unit.mine.count}, rows, unit.columns);
 }

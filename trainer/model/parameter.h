@@ -77,6 +77,10 @@ struct ZeroSharding {
   int stage = 0;
   int rank = 0;
   int ranks = 1;
+  bool layout_free = false;  // docs/numerics.md
+
+  // Whether gradients are summed over the data ranks inside each microbatch.
+  bool sums_each_micro() const { return stage >= 2 || layout_free; }
 };
 
 class ParameterStore {
@@ -114,7 +118,7 @@ class ParameterStore {
   struct Slot {
     int unit = 0;   // stacks in the order of add()
     int use = 0;    // 0: the first
-    Tensor open{};  // stages 2, 3: gradient of the microbatch at hand
+    Tensor open{};  // where each microbatch is summed: its gradient at hand
   };
   int slot(Stack stack) const;
   const std::vector<Slot>& slots() const { return slots_; }
@@ -122,8 +126,8 @@ class ParameterStore {
   const Cut& cut(int unit) const { return units_.at(static_cast<size_t>(unit)).cut; }
   const Parameter& first_parameter(int unit) const;
   Tensor whole_grad(int slot) const;  // stages 0, 1: all rows
-  Tensor take_grad(int slot);         // stages 2, 3: all rows of one microbatch, given up
-  Tensor my_grad(int slot) const;     // stages 2, 3: my rows, summed over microbatches
+  Tensor my_grad(int slot) const;     // the rows that the cut deals to me
+  Tensor take_grad(int slot);         // all rows of one microbatch, given up (sums_each_micro)
 
   // --- What the optimizer, norms and checkpoints see. Pieces of one unit are neighbours.
   const std::vector<Piece>& pieces() const { return pieces_; }

@@ -62,7 +62,7 @@ class Stage : public PipelineStage {
   LossHead* head_;
   int64_t hidden_size_;
   std::vector<Micro> micros_;
-  std::vector<Tape> tapes_;  // [chunk][micro]
+  std::vector<Tape> tapes_;         // [chunk][micro]
   Gradients* gradients_ = nullptr;  // null: an evaluation
   std::function<void(double)> progress_;
   Tensor loss_words_;

@@ -202,10 +202,13 @@ std::vector<Layout> parse_layouts(const std::string& text, const Recipe& recipe)
 
 std::string class_of(const Layout& layout, const Recipe& recipe) {
   const ParallelOptions& parallel = layout.parallel;
+  const std::string numbers =
+      "tp" + std::to_string(parallel.tensor) + " " + layout.compute + " " + layout.device;
+  if (recipe.run.determinism == "layout_free") return numbers;
   const bool one_micro = recipe.batch.global == recipe.batch.micro * parallel.data;
   const bool reduced_first = parallel.zero >= 2 && !one_micro;
-  return "dp" + std::to_string(parallel.data) + " tp" + std::to_string(parallel.tensor) + " " +
-         layout.compute + " " + layout.device + (reduced_first ? " zero 2, 3" : " zero 0, 1");
+  return "dp" + std::to_string(parallel.data) + " " + numbers +
+         (reduced_first ? " zero 2, 3" : " zero 0, 1");
 }
 
 Recipe in_layout(const Recipe& recipe, const Layout& layout, int64_t steps) {
