@@ -213,6 +213,28 @@ Row blend() {
           }};
 }
 
+// "10-12", "10" or null.
+Row profile_steps() {
+  return {"profile.steps",
+          "string",
+          {},
+          "steps to trace, e.g. 10-12, into trace/trace.json (Perfetto)",
+          [](Recipe& r, const RecipeNode& n) {
+            const std::string& text = scalar(n, "steps like 10-12");
+            r.profile = {};
+            if (!n.quoted && text == "null") return;
+            const size_t dash = text.find('-');
+            r.profile.first_step = parse_integer(text.substr(0, dash));
+            r.profile.last_step = dash == std::string::npos ? r.profile.first_step
+                                                            : parse_integer(text.substr(dash + 1));
+          },
+          [](const Recipe& r) {
+            if (r.profile.first_step == 0) return std::string("null");
+            return yaml_text(std::to_string(r.profile.first_step) + "-" +
+                             std::to_string(r.profile.last_step));
+          }};
+}
+
 std::vector<RecipeField> make_fields() {
   using R = Recipe;
   std::vector<RecipeField> rows;
@@ -444,6 +466,7 @@ std::vector<RecipeField> make_fields() {
   add(boolean(
       "metrics.tensorboard", [](R & r) -> auto& { return r.metrics.tensorboard; },
       "write events.out.tfevents.*"));
+  add(profile_steps());
   return rows;
 }
 
@@ -475,7 +498,6 @@ const std::vector<ForeignKey>& foreign_keys() {
       {"on_failure.restarts",
        "restarts belong to tessera launch, which this version does not have"},
       {"metrics.prometheus", "this version writes metrics.jsonl and TensorBoard events"},
-      {"profile", "tracing is not in this version"},
       {"run.tokens", "give run.steps; a step is batch.global x data.sequence_length tokens"}};
   return keys;
 }

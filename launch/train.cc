@@ -201,6 +201,7 @@ class TrainRun {
     loop.run_id = world_.all().broadcast(unique_suffix(), 0, "run id");
     loop.resolved_recipe = resolved_;
     loop.pinned_steps = pinned_;
+    loop.trace_file = run_.path() + "/trace/trace.json";
     loop.stop_after = command_.stop_after;
     loop.stop_requested = stop_signalled;
     const double peak = measured_peak();

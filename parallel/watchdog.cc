@@ -67,7 +67,8 @@ void set_hang_timeout(double seconds) {
 }
 
 Watched::Watched(const std::string& group, const char* operation, const char* tag, int64_t bytes,
-                 const Awaited* awaited) {
+                 const Awaited* awaited)
+    : range_("comm", [&] { return std::string(operation) + " " + group + " " + tag; }) {
   const std::lock_guard lock(state().mutex);
   ++state().number;
   state().waiting = true;

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string>
 
+#include "kernels/base/trace.h"
+
 namespace tessera {
 
 // Who knows which ranks are being waited for.
@@ -25,6 +27,9 @@ class Watched {
   ~Watched();
   Watched(const Watched&) = delete;
   Watched& operator=(const Watched&) = delete;
+
+ private:
+  trace::Range range_;
 };
 
 }  // namespace tessera

@@ -214,6 +214,9 @@ std::vector<RecipeProblem> validate(const Recipe& recipe, int num_ranks) {
   problems.positive(recipe.run.log_every, "run.log_every");
   problems.one_of(recipe.run.device, "run.device", {"auto", "cpu", "reference", "cuda"});
   problems.one_of(recipe.run.determinism, "run.determinism", {"same_layout", "layout_free"});
+  problems.require(
+      recipe.profile.first_step >= 0 && recipe.profile.first_step <= recipe.profile.last_step,
+      "profile.steps", "wants two steps in order, e.g. 10-12");
   problems.one_of(recipe.checkpoint.on_preempt, "checkpoint.on_preempt", {"save", "stop"});
   problems.one_of(recipe.on_failure.non_finite, "on_failure.non_finite", {"skip", "stop"});
   problems.positive(recipe.checkpoint.max_failures, "checkpoint.max_failures");

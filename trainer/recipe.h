@@ -147,6 +147,11 @@ struct MetricsOptions {
   bool tensorboard = true;
 };
 
+struct ProfileOptions {
+  int64_t first_step = 0;  // traced, with all between them; 0: none
+  int64_t last_step = 0;
+};
+
 struct Recipe {
   int64_t version = 1;
   std::string name;
@@ -161,6 +166,7 @@ struct Recipe {
   CheckpointOptions checkpoint;
   FailureOptions on_failure;
   MetricsOptions metrics;
+  ProfileOptions profile;
 
   DType compute_type() const;  // f64 on the reference device
 };

@@ -8,6 +8,7 @@
 
 #include "data/tokenizer.h"
 #include "kernels/base/exact_sum.h"
+#include "kernels/base/trace.h"
 #include "kernels/copy.h"
 #include "kernels/reduce.h"
 #include "trainer/optim/lr_schedule.h"
@@ -112,6 +113,11 @@ std::vector<Micro> Trainer::microbatches(const Batch& batch, double dloss) {
   return micros;
 }
 
+Batch Trainer::next_batch() {
+  const trace::Range range("step", [] { return "data"; });
+  return loader_->next();
+}
+
 struct Trainer::Measured {
   double loss_sum = 0;
   double grad_norm = 0;  // of the scaled gradients
@@ -167,7 +173,8 @@ bool Trainer::counts(const Piece& piece) const {
 
 StepReport Trainer::step(const StepWishes& wishes) {
   const auto start = Clock::now();
-  const Batch batch = loader_->next();
+  const trace::Range step_range("step", [&] { return "step " + std::to_string(step_ + 1); });
+  const Batch batch = next_batch();
   const double data_seconds = seconds_since(start);
 
   const int64_t rows = recipe_.batch.micro * recipe_.data.sequence_length;
@@ -198,6 +205,7 @@ StepReport Trainer::step(const StepWishes& wishes) {
   const double limit = recipe_.optimizer.grad_clip;
   // torch.nn.utils.clip_grad_norm_: max_norm / (norm + 1e-6), only when below 1.
   const double clip = limit > 0 ? std::min(1.0, limit / (report.grad_norm + 1e-6)) : 1.0;
+  const trace::Range update_range("compute", [] { return "optimizer and weights"; });
   optimizer_->step(stream_, {.apply = report.applied,
                              .grad_scale = report.applied ? unscale * clip : 0,
                              .learning_rate = report.learning_rate,

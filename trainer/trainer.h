@@ -83,6 +83,7 @@ class Trainer {
 
  private:
   struct Measured;  // agreed by all ranks
+  Batch next_batch();
   std::vector<Micro> microbatches(const Batch& batch, double dloss);
   Measured measure(int64_t targets, const StepWishes& wishes);
   bool counts(const Piece& piece) const;

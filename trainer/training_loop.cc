@@ -6,6 +6,8 @@
 
 #include "checkpoint/retention.h"
 #include "checkpoint/writer.h"
+#include "kernels/base/trace.h"
+#include "trainer/trace_file.h"
 
 namespace tessera {
 namespace {
@@ -22,15 +24,15 @@ class Loop {
         comms_(comms),
         storage_(storage),
         options_(options),
-        recipe_(trainer.recipe()) {}
+        recipe_(trainer.recipe()),
+        end_(options.stop_after > 0 ? std::min(options.stop_after, recipe_.run.steps)
+                                    : recipe_.run.steps) {}
 
   Outcome run() {
-    const int64_t end = options_.stop_after > 0 ? std::min(options_.stop_after, recipe_.run.steps)
-                                                : recipe_.run.steps;
-    while (trainer_.steps_done() < end) {
-      const StepReport report = trainer_.step(wishes());
+    while (trainer_.steps_done() < end_) {
+      const StepReport report = traced_step();
       tell([&](Observer& observer) { observer.on_step(report); });
-      const bool last = trainer_.steps_done() == end;
+      const bool last = trainer_.steps_done() == end_;
       const bool preempted = report.agreed.stop && !last;
       if (!preempted && due(recipe_.run.eval_every, last)) evaluate();
       const bool stop_saves = preempted && recipe_.checkpoint.on_preempt == "save";
@@ -38,12 +40,28 @@ class Loop {
         save(last || stop_saves);
       if (preempted) return Outcome::preempted;
     }
-    return end < recipe_.run.steps ? Outcome::stopped : Outcome::done;
+    return end_ < recipe_.run.steps ? Outcome::stopped : Outcome::done;
   }
 
  private:
   bool due(int64_t every, bool last) const {
     return last || (every > 0 && trainer_.steps_done() % every == 0);
+  }
+
+  // A trace that cannot be written is no reason to stop.
+  StepReport traced_step() {
+    const int64_t step = trainer_.steps_done() + 1;
+    if (step == recipe_.profile.first_step) start_trace(comms_.world());
+    const StepReport report = trainer_.step(wishes());
+    const bool ends = step == recipe_.profile.last_step || step == end_ || report.agreed.stop;
+    if (!ends || !trace::recording) return report;
+    try {
+      write_trace(trainer_.stream(), comms_, options_.trace_file);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::storage) throw;
+      tell([&](Observer& o) { o.on_warning("W013", error.what()); });
+    }
+    return report;
   }
 
   // Rank 0's clock decides; any rank's signal counts. Both travel with the step's own reduction.
@@ -115,6 +133,7 @@ class Loop {
   Storage& storage_;
   const LoopOptions& options_;
   const Recipe& recipe_;
+  int64_t end_;  // the step that this job ends with
   Clock::time_point last_save_ = Clock::now();
   int64_t last_saved_step_ = -1;
   int64_t failures_ = 0;

@@ -20,6 +20,7 @@ struct LoopOptions {
   int64_t stop_after = 0;             // end (and save) after this step; 0: run.steps
   std::function<bool()> stop_requested = [] { return false; };  // a signal arrived on this rank
   std::vector<Observer*> observers;
+  std::string trace_file;  // of profile.steps
 };
 
 enum class Outcome { done, stopped, preempted };

@@ -4,6 +4,8 @@
 #include <deque>
 #include <utility>
 
+#include "kernels/base/trace.h"
+
 namespace tessera {
 namespace {
 
@@ -52,6 +54,8 @@ class Run {
  private:
   void act(const Action& action, bool whole) {
     const auto [op, chunk, micro] = action;
+    const trace::Range range(is_compute(op) ? "compute" : "comm",
+                             [&] { return to_string(action) + (whole ? " W" : ""); });
     switch (op) {
       case Op::forward: hand_on(action, stage_.forward(chunk, micro, input(action))); break;
       case Op::backward_input:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <set>
 
 #include "tests/support/workshop.h"
 
@@ -30,6 +31,22 @@ TEST(Train, TwoRanksEndWell) {
   for (const char* start : {"layout   2 ranks = data 2", "model    llama", "step     20/20",
                             "ckpt     20", "done  20/20"})
     EXPECT_NE(run.err.find(start), std::string::npos) << start << " in\n" << run.err;
+}
+
+TEST(Train, TracesTheStepsAskedForOnAllRanks) {
+  const ProgramResult run =
+      workshop().train(2, "traced", {"profile.steps=2-3", "parallel.pipeline=2", "run.steps=4"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  std::ifstream file(workshop() / "traced/trace/trace.json");
+  const Json trace = Json::parse(file);
+  std::set<std::string> seen;  // "rank name"
+  for (const Json& event : trace["traceEvents"])
+    seen.insert(event["pid"].dump() + " " + event["name"].get<std::string>());
+  for (const char* rank : {"0 ", "1 "})
+    for (const char* name : {"step 2", "step 3", "F0.0", "F0.1", "data", "optimizer and weights"})
+      EXPECT_TRUE(seen.contains(std::string(rank) + name)) << rank << name;
+  EXPECT_TRUE(seen.contains("0 sF0.0"));
+  EXPECT_FALSE(seen.contains("0 step 1") || seen.contains("0 step 4"));
 }
 
 TEST(Train, MetricsHaveTheKeysThatPlotsRelyOn) {
