@@ -96,10 +96,10 @@ void own_token_count(Communicator& group, Stream& stream, const Tensor& in, cons
   with_own_words(group, stream, in, out, 2 * ExactSum::kWords, 1);
 }
 
-// The tensor group of the communicators at hand, for a call that goes to the wrong one.
+// The data group of the communicators at hand, for a call that goes to the wrong one.
 Communicator* wrong_group = nullptr;
-void sum_over_the_tensor_group(Communicator&, Stream& stream, const Tensor& in, const Cut& cut,
-                               const Tensor& out) {
+void sum_over_the_data_group(Communicator&, Stream& stream, const Tensor& in, const Cut& cut,
+                             const Tensor& out) {
   wrong_group->reduce_scatter(stream, in, cut, out, Reduce::sum);
 }
 
@@ -142,8 +142,8 @@ std::vector<Case> cases() {
        reduce("tensor replicas", "replicated gradients", keep_own), "_proj.weight"},
       {"gradients are not summed over data", "data=2,zero=1",
        scatter("data", "gradients", keep_own_rows), model},
-      {"gradients are summed over the wrong group", "data=2,tensor=2",
-       scatter("data", "gradients", sum_over_the_tensor_group), model},
+      {"activations are summed over the wrong group", "data=2,tensor=2",
+       scatter("tensor", "activations", sum_over_the_data_group), model},
       {"gradients are summed twice", "data=2,zero=2", scatter("data", "gradients", sum_twice),
        model},
       {"one rank forgets the loss scale", "data=2,compute=f16",
@@ -192,7 +192,7 @@ struct Faults : testing::Test {
     sizes.data = static_cast<int>(shaped.parallel.data);
     Communicators comms(world(), ProcessGrid(sizes),
                         shaped.model.kv_replicas(shaped.parallel.tensor));
-    wrong_group = &comms.along(Axis::tensor);
+    wrong_group = &comms.data();
     if (plant != nullptr)
       comms.replace([&](Communicator& group) {
         return group.label() == plant->label ? faulty(group, *plant) : nullptr;
