@@ -51,6 +51,12 @@ void reduce_block(const std::vector<const void*>& parts, Out* out, int64_t first
   const auto wide_at = [&](size_t part) {
     return scratch + static_cast<int64_t>(part / 2) * count;
   };
+  if (num_parts == 2) {  // the tree is one level: no scratch between it and the result
+    const In *left = part_at(0), *right = part_at(1);
+    for (int64_t i = 0; i < count; ++i)
+      out[first + i] = narrow_to<Out>(combine(widen(left[i]), widen(right[i])));
+    return;
+  }
   for (size_t part = 0; part < num_parts; part += 2) {
     const In* left = part_at(part);
     W* target = wide_at(part);
