@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdio>
 #include <fstream>
+#include <optional>
 
 #include <nlohmann/json.hpp>
 
@@ -62,21 +63,27 @@ struct Report {
   const DryJob& job;
   Simulation simulation;
   Capacity capacity;
-  std::vector<PlayedRank> ranks;  // by pipeline coordinate
-  size_t largest = 0;             // that needs the most memory
+  std::vector<PlayedRank> ranks{};  // by pipeline coordinate
+  size_t largest = 0;               // that needs the most memory
+  std::optional<Change> change{};   // where that does not fit
 
   bool fits() const { return ranks[largest].memory.peak_total <= capacity.bytes; }
   int num_ranks() const { return job.grid().num_ranks(); }
 };
 
 Report report_of(const LoadedRecipe& loaded, const DryJob& job, const std::string& device) {
-  Report report{loaded, job, job.simulate(), capacity_of(device, job.grid().num_ranks()), {}, 0};
+  Report report{.loaded = loaded,
+                .job = job,
+                .simulation = job.simulate(),
+                .capacity = capacity_of(device, job.grid().num_ranks())};
   for (const int rank : job.typical_ranks()) {
     report.ranks.push_back(job.play(rank));
     const auto total = [&](size_t i) { return report.ranks[i].memory.peak_total; };
     const size_t last = report.ranks.size() - 1;
     if (total(last) > total(report.largest)) report.largest = last;
   }
+  if (!report.fits())
+    report.change = cheapest_change(loaded.recipe, report.num_ranks(), report.capacity.bytes);
   return report;
 }
 
@@ -208,6 +215,7 @@ void print_json(const Report& report) {
       {"device", {{"name", report.capacity.device}, {"bytes", report.capacity.bytes}}},
       {"needs", report.ranks[report.largest].memory.peak_total},
       {"fits", report.fits()},
+      {"cheapest_change", report.change ? Json(report.change->keys) : Json()},
       {"by_pipeline_coordinate", ranks}};
   std::printf("%s\n", json.dump().c_str());
 }
@@ -233,8 +241,7 @@ void draw(const Report& report, const std::string& path) {
       class_of(MemoryClass::gradients) + ", optimizer " + class_of(MemoryClass::optimizer) +
       ", activations " + class_of(MemoryClass::activations) + ", communication " +
       class_of(MemoryClass::communication) + ". ";
-  const auto change =
-      cheapest_change(report.loaded.recipe, report.num_ranks(), report.capacity.bytes);
+  const auto& change = report.change;
   text += change ? "Cheapest change that fits: " + change->keys + " (-" +
                        size(rank.memory.peak_total - change->need.memory.peak_total) + ")"
                  : "No one or two changes of zero, recompute, micro, tensor or pipeline fit on " +

@@ -4,8 +4,9 @@
 // communicators, in this process and in a fraction of a second. Shapes, cuts and messages are
 // checked on the way as on the real thing; nothing is allocated, computed or sent.
 //
-// What the numbers leave out: buffers of a transport (class communication), and how long a send
-// keeps its tensor (here it leaves at once). One DryJob at a time plays in a process.
+// What the numbers leave out: buffers of a transport (class communication), how long a send keeps
+// its tensor (here it leaves at once), evaluations, and freed memory that a pool keeps. One DryJob
+// at a time plays in a process.
 #pragma once
 
 #include <optional>
@@ -37,8 +38,9 @@ class DryJob {
   const Plan& plan() const { return plan_; }
 
   PlayedRank play(int rank) const;
-  // One rank of each pipeline coordinate, the first of its data and tensor groups: where sizes do
-  // not divide evenly, the one with the most.
+  // One rank of each pipeline coordinate, the first of its data and tensor groups: where rows do
+  // not divide evenly, the one with the most. Another data rank may own a small matrix more under
+  // ZeRO (model/parameter.h).
   std::vector<int> typical_ranks() const;
   // The plan on a clock that counts multiplications (stage_times); messages take no time.
   Simulation simulate() const;

@@ -239,6 +239,21 @@ std::vector<RecipeProblem> validate(const Recipe& recipe, int num_ranks) {
   return problems.found;
 }
 
+namespace {
+
+std::vector<int64_t> divisors_of(int64_t number) {
+  std::vector<int64_t> divisors;
+  for (int64_t d = 1; d * d <= number; ++d) {
+    if (number % d != 0) continue;
+    divisors.push_back(d);
+    if (d * d != number) divisors.push_back(number / d);
+  }
+  std::sort(divisors.begin(), divisors.end());
+  return divisors;
+}
+
+}  // namespace
+
 std::vector<ParallelOptions> legal_layouts(const Recipe& recipe, int num_ranks, size_t most) {
   const auto doublings = [](int64_t a, int64_t b) {
     return std::abs(std::log2(static_cast<double>(a)) - std::log2(static_cast<double>(b)));
@@ -248,9 +263,9 @@ std::vector<ParallelOptions> legal_layouts(const Recipe& recipe, int num_ranks, 
     return doublings(layout.tensor, wanted.tensor) + doublings(layout.pipeline, wanted.pipeline);
   };
   std::vector<ParallelOptions> candidates;
-  for (int64_t tensor = 1; tensor <= num_ranks; ++tensor)
-    for (int64_t pipeline = 1; tensor * pipeline <= num_ranks; ++pipeline) {
-      if (num_ranks % (tensor * pipeline) != 0) continue;
+  for (const int64_t tensor : divisors_of(num_ranks))
+    for (const int64_t pipeline : divisors_of(num_ranks / tensor)) {
+      if (pipeline > recipe.model.num_hidden_layers) break;
       candidates.push_back(wanted);
       candidates.back().tensor = tensor;
       candidates.back().pipeline = pipeline;

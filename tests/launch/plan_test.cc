@@ -82,6 +82,11 @@ TEST(PlanVerb, RefusesWhatDoesNotFitAndNamesAChangeThatDoes) {
   Words changed = wish;
   changed.push_back(change);
   EXPECT_EQ(plan(kRecipes + "llama_70b.yaml", changed).exit_code, 0) << change;
+  Words as_json = wish;
+  as_json.push_back("--json");
+  const auto json = nlohmann::json::parse(plan(kRecipes + "llama_70b.yaml", as_json).out);
+  EXPECT_FALSE(json["fits"]);
+  EXPECT_EQ(json["cheapest_change"], change);
 }
 
 TEST(PlanVerb, NamesLegalLayoutsWhereOneDoesNotMultiplyOut) {

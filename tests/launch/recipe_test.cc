@@ -10,6 +10,7 @@
 
 #include "launch/recipe_fields.h"
 #include "launch/recipe_reader.h"
+#include "tests/support/program.h"
 
 namespace tessera {
 namespace {
@@ -118,6 +119,14 @@ TEST(Recipe, TheSchemaListsTheWordsOfAChoice) {
   const auto schema = nlohmann::json::parse(recipe_schema());
   EXPECT_EQ(schema["properties"]["precision"]["properties"]["compute"]["enum"],
             (std::vector<std::string>{"f32", "bf16", "f16"}));
+}
+
+TEST(Recipe, TheDocumentationHasTheseKeys) {
+  const std::string docs = std::string(TESSERA_SOURCE_DIR) + "/docs/";
+  EXPECT_TRUE(read_text(docs + "recipes.md").ends_with(recipe_keys_markdown()))
+      << "append tessera recipe keys anew";
+  EXPECT_TRUE(read_text(docs + "recipe.schema.json") == recipe_schema())
+      << "tessera recipe schema > docs/recipe.schema.json";
 }
 
 // On two ranks, or as many as its layout names.

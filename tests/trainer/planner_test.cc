@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "parallel/pipeline/generators.h"
 #include "tests/support/tiny_model.h"
 #include "trainer/model/build.h"
 
@@ -114,6 +115,55 @@ TEST(Planner, TheMembersOfAGroupMakeTheSameCalls) {
     }
     EXPECT_EQ(said_in(job.play(0), "world"), said_in(here, "world"));
   }
+}
+
+// Everything that every rank of a job says, held against what the others say.
+void expect_agreement(const DryJob& job, const std::string& form) {
+  std::vector<PlayedRank> ranks;
+  for (int rank = 0; rank < job.grid().num_ranks(); ++rank) ranks.push_back(job.play(rank));
+  for (const PlayedRank& here : ranks)
+    for (const Axis axis : {Axis::pipeline, Axis::tensor, Axis::data}) {
+      const std::vector<int> group = job.grid().ranks_along(axis, here.rank);
+      for (const int peer : group) {
+        const PlayedRank& there = ranks[static_cast<size_t>(peer)];
+        if (axis == Axis::pipeline)
+          EXPECT_EQ(messages(here, "send", peer), messages(there, "receive", here.rank)) << form;
+        else
+          EXPECT_EQ(said_in(here, name(axis)), said_in(there, name(axis))) << form;
+      }
+      EXPECT_EQ(said_in(here, "world"), said_in(ranks[0], "world")) << form;
+    }
+  const auto tied = [&](int rank) {
+    return said_in(ranks[static_cast<size_t>(rank)], "tied stages");
+  };
+  EXPECT_EQ(tied(0), tied(job.typical_ranks().back())) << form;
+}
+
+TEST(Planner, AllRanksAgreeInEveryForm) {
+  for (const ScheduleKind& schedule : schedule_kinds())
+    for (const int zero : {0, 1, 2, 3})
+      for (const char* recompute : {"none", "selective", "full"}) {
+        Recipe recipe = tiny_recipe("corpus", zero == 2 ? "f16" : "bf16");
+        recipe.model.num_hidden_layers = 4;
+        recipe.model.tie_word_embeddings = zero % 2 == 0;
+        recipe.data.attend_across_documents = zero == 0;
+        recipe.batch = {.global = 16, .micro = 2};
+        recipe.parallel.tensor = recipe.parallel.pipeline = 2;
+        recipe.parallel.zero = zero;
+        recipe.parallel.schedule = schedule.name;
+        recipe.parallel.recompute = recompute;
+        ASSERT_THAT(validate(recipe, 8), IsEmpty());
+        expect_agreement(DryJob(recipe, 8), std::string(schedule.name) + " zero " +
+                                                std::to_string(zero) + " recompute " + recompute);
+      }
+}
+
+TEST(Planner, PlaysDoublePrecisionToo) {
+  Recipe recipe = tiny_recipe("corpus");
+  const PlayedRank single = DryJob(recipe, 2).play(0);
+  recipe.run.device = "reference";
+  const PlayedRank wide = DryJob(recipe, 2).play(0);
+  EXPECT_GT(bytes_of(wide, MemoryClass::weights), bytes_of(single, MemoryClass::weights));
 }
 
 TEST(Planner, ZeroCutsWhatItSaysItCuts) {
