@@ -61,7 +61,8 @@ PlayedRank DryJob::play(int rank) const {
   store.allocate(kDry, recipe_.compute_type(),
                  {.stage = static_cast<int>(recipe_.parallel.zero),
                   .rank = comms.data().rank(),
-                  .ranks = comms.data().size()});
+                  .ranks = comms.data().size(),
+                  .layout_free = recipe_.run.determinism == "layout_free"});
   for (const Parameter& parameter : store.all()) played.parameters += parameter.shard.box.size();
 
   // The events of Trainer::step that talk or allocate.

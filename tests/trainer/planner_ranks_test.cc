@@ -22,6 +22,7 @@ const Layout kLayouts[] = {
     {"zero_1", 1, [](Recipe& r) { r.parallel.zero = 1; }},
     {"zero_2", 1, [](Recipe& r) { r.parallel.zero = 2; }},
     {"zero_3", 1, [](Recipe& r) { r.parallel.zero = 3; }},
+    {"layout_free", 1, [](Recipe& r) { r.run.determinism = "layout_free"; }},
     {"selective", 1, [](Recipe& r) { r.parallel.recompute = "selective"; }},
     {"full", 1, [](Recipe& r) { r.parallel.recompute = "full"; }},
     {"tensor", 2, [](Recipe& r) { r.parallel.tensor = 2; }},
