@@ -38,8 +38,8 @@ Capacity capacity_of(const std::string& device, int num_ranks) {
   if (device == "cpu") {
     const int64_t free = available_memory();
     return {device,
-            "cpu (" + as_binary_bytes(static_cast<double>(free)) + " free here / " +
-                std::to_string(num_ranks) + " rank" + (num_ranks > 1 ? "s" : "") + ")",
+            "cpu: " + as_binary_bytes(static_cast<double>(free)) + " free here / " +
+                std::to_string(num_ranks) + " rank" + (num_ranks > 1 ? "s" : ""),
             free / num_ranks};
   }
   for (const auto& [name, gib] : kGpus)
@@ -164,7 +164,7 @@ void print_text(const Report& report) {
   if (report.fits())
     text += "\nfits       rank " + std::to_string(report.ranks[report.largest].rank) +
             " needs the most: " + size(report.ranks[report.largest].memory.peak_total) + " of " +
-            size(report.capacity.bytes) + ", " + report.capacity.words + "\n";
+            size(report.capacity.bytes) + " (" + report.capacity.words + ")\n";
   std::fputs(text.c_str(), stdout);
 }
 
@@ -234,13 +234,13 @@ void draw(const Report& report, const std::string& path) {
 [[noreturn]] void refuse(const Report& report) {
   const PlayedRank& rank = report.ranks[report.largest];
   const auto class_of = [&](MemoryClass c) { return size(peak(rank.memory, c)); };
-  std::string text =
-      "rank " + std::to_string(rank.rank) + " would need " + size(rank.memory.peak_total) +
-      ", the device has " + size(report.capacity.bytes) + ", " + report.capacity.words +
-      ": weights " + class_of(MemoryClass::weights) + ", gradients " +
-      class_of(MemoryClass::gradients) + ", optimizer " + class_of(MemoryClass::optimizer) +
-      ", activations " + class_of(MemoryClass::activations) + ", communication " +
-      class_of(MemoryClass::communication) + ". ";
+  std::string text = "rank " + std::to_string(rank.rank) + " would need " +
+                     size(rank.memory.peak_total) + ", device has " + size(report.capacity.bytes) +
+                     " (" + report.capacity.words + "): weights " + class_of(MemoryClass::weights) +
+                     ", grads " + class_of(MemoryClass::gradients) + ", optimizer " +
+                     class_of(MemoryClass::optimizer) + ", activations " +
+                     class_of(MemoryClass::activations) + ", buffers " +
+                     class_of(MemoryClass::communication) + ". ";
   const auto& change = report.change;
   text += change ? "Cheapest change that fits: " + change->keys + " (-" +
                        size(rank.memory.peak_total - change->need.memory.peak_total) + ")"
@@ -252,12 +252,17 @@ void draw(const Report& report, const std::string& path) {
 }  // namespace
 
 int plan_verb(const PlanCommand& command) {
+  constexpr int kMostRanks = 1 << 24;
   int ranks = command.ranks;
   if (ranks == 0) {
     const Recipe recipe = load_recipe(command.recipe, command.overrides, 0).recipe;
     const ParallelOptions& parallel = recipe.parallel;
-    ranks = static_cast<int>(parallel.tensor * parallel.pipeline * parallel.context *
-                             std::max<int64_t>(1, parallel.data));
+    const double least = static_cast<double>(parallel.tensor) *
+                         static_cast<double>(parallel.pipeline) *
+                         static_cast<double>(std::max<int64_t>(1, parallel.data));
+    check(least <= kMostRanks, ErrorKind::capacity, "plan: a layout of more than", kMostRanks,
+          "ranks");
+    ranks = static_cast<int>(least);
   }
   const LoadedRecipe loaded = load_recipe(command.recipe, command.overrides, ranks);
   const DryJob job(loaded.recipe, ranks);
