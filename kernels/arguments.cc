@@ -19,6 +19,7 @@ void Arguments::on_device(std::initializer_list<Argument> arguments) const {
 
 void Arguments::computable(const Argument& argument) const {
   const DType dtype = argument.tensor.dtype();
+  if (stream_.device().kind == Device::Kind::dry) return floating(argument);
   const bool reference = stream_.device().kind == Device::Kind::reference;
   const bool half_or_single = dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16;
   check(reference ? dtype == DType::f64 : half_or_single, kernel_, argument.name, "is",

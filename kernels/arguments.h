@@ -22,8 +22,8 @@ class Arguments {
 
   // Not empty, and in memory that the stream's device reads.
   void on_device(std::initializer_list<Argument> arguments) const;
-  // A floating type that the stream's device computes in: f64 on the reference, f32, bf16 or f16
-  // elsewhere.
+  // A floating type that the stream's device computes in: f64 on the reference, any on the dry
+  // device, f32, bf16 or f16 elsewhere.
   void computable(const Argument& argument) const;
   void floating(const Argument& argument) const;
   void of_type(const Argument& argument, DType dtype) const;

@@ -49,5 +49,6 @@ struct Backend {
 
 const Backend& reference_backend();  // double precision, plain loops: the truth for every test
 const Backend& cpu_backend();        // f32, bf16, f16 on the best instruction set of this machine
+const Backend& dry_backend();        // every kernel does nothing
 
 }  // namespace tessera

@@ -34,11 +34,13 @@ std::vector<double> rope_inverse_frequencies(int rotary_dim, double theta) {
 
 Tensor rope_table(Device device, DType dtype, const std::vector<double>& inverse_frequencies,
                   int64_t max_positions, double amplitude) {
-  check(device.is_host(), "rope_table: make the table on the host, not on", name(device));
+  const bool dry = device.kind == Device::Kind::dry;
+  check(dry || device.is_host(), "rope_table: make the table on the host, not on", name(device));
   check(dtype == DType::f64 || dtype == DType::f32, "rope_table: wants f64 or f32, got",
         name(dtype));
   const auto pairs = static_cast<int64_t>(inverse_frequencies.size());
   Tensor table(device, dtype, {max_positions, 2 * pairs}, MemoryClass::weights);
+  if (dry) return table;
   visit(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     if constexpr (std::is_floating_point_v<T>) {

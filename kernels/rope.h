@@ -34,7 +34,7 @@ void rope(Stream& stream, const Rope& rope, const Tensor& positions, const Tenso
 std::vector<double> rope_inverse_frequencies(int rotary_dim, double theta);
 
 // The table for positions 0 .. max_positions-1; cosines and sines multiplied by `amplitude`
-// (YaRN's attention factor; 1 without).
+// (YaRN's attention factor; 1 without). On the dry device the shape alone.
 Tensor rope_table(Device device, DType dtype, const std::vector<double>& inverse_frequencies,
                   int64_t max_positions, double amplitude = 1.0);
 

@@ -49,6 +49,21 @@ void add_train(CLI::App& app, VerbAction& action) {
   verb->callback([command, &action] { action = [command] { return train_verb(*command); }; });
 }
 
+void add_plan(CLI::App& app, VerbAction& action) {
+  auto* verb = app.add_subcommand("plan", "what a recipe needs on a number of ranks; runs nothing");
+  auto command = std::make_shared<PlanCommand>();
+  verb->add_option("recipe", command->recipe, "recipe file")->required();
+  verb->add_option("overrides", command->overrides, "key=value ...");
+  verb->add_option("-n,--ranks", command->ranks, "default: as few as the layout needs")
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--device", command->device,
+                   "whose memory: cpu | h200-141g | h100-80g | a100-80g")
+      ->capture_default_str();
+  verb->add_option("--picture", command->picture, "SVG file to draw the pipeline into");
+  verb->add_flag("--json", command->json, "machine-readable");
+  verb->callback([command, &action] { action = [command] { return plan_verb(*command); }; });
+}
+
 void add_convert(CLI::App& data, VerbAction& action) {
   auto* convert = data.add_subcommand("convert", "token files of nanoGPT and llm.c, in and out");
   auto command = std::make_shared<DataConvertCommand>();
@@ -316,6 +331,7 @@ int run_command_line(int argc, char** argv) {
   app.require_subcommand(1);
   VerbAction action;
   add_train(app, action);
+  add_plan(app, action);
   add_data(app, action);
   add_tokenizer(app, action);
   add_checkpoint(app, action);

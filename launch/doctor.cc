@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <vector>
 
 #include <dlfcn.h>
@@ -17,6 +16,7 @@
 
 #include "kernels/cpu_path.h"
 #include "launch/format.h"
+#include "launch/preflight.h"
 #include "launch/verbs.h"
 
 namespace tessera {
@@ -47,15 +47,10 @@ Finding cores() {
 }
 
 Finding memory() {
-  std::ifstream in("/proc/meminfo");
-  std::string key, unit;
-  for (int64_t kib = 0; in >> key >> kib; std::getline(in, unit))
-    if (key == "MemAvailable:") {
-      const double bytes = 1024.0 * static_cast<double>(kib);
-      return {bytes > 2e9 ? "OK" : "WARN", "memory", as_bytes(bytes) + " available",
-              bytes > 2e9 ? "" : "close other programs or use smaller batches"};
-    }
-  return {"WARN", "memory", "unknown", "/proc/meminfo cannot be read"};
+  const auto bytes = static_cast<double>(available_memory());
+  if (bytes == 0) return {"WARN", "memory", "unknown", "/proc/meminfo cannot be read"};
+  return {bytes > 2e9 ? "OK" : "WARN", "memory", as_bytes(bytes) + " available",
+          bytes > 2e9 ? "" : "close other programs or use smaller batches"};
 }
 
 Finding launcher() {

@@ -42,6 +42,16 @@ std::string as_bytes(double bytes) {
   return fixed(bytes, bytes < 9.95 && unit > 0 ? 1 : 0) + " " + kUnits[unit];
 }
 
+std::string as_binary_bytes(double bytes) {
+  static constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
+  size_t unit = 0;
+  while (bytes >= 1023.5 && unit + 1 < kUnits.size()) {
+    bytes /= 1024;
+    ++unit;
+  }
+  return fixed(bytes, unit > 0 && bytes < 99.95 ? 1 : 0) + " " + kUnits[unit];
+}
+
 std::string as_duration(double seconds) {
   if (seconds < 9.95) return fixed(seconds, 1) + "s";
   const auto whole = static_cast<int64_t>(std::llround(seconds));

@@ -10,6 +10,7 @@ namespace tessera {
 
 std::string with_prefix(double value);          // 10100 -> "10.1k", 2.4e6 -> "2.40M"
 std::string as_bytes(double bytes);             // 29000000 -> "29 MB" (powers of 1000)
+std::string as_binary_bytes(double bytes);      // 29e9 -> "27.0 GiB" (powers of 1024): memory
 std::string as_duration(double seconds);        // 62 -> "1m02s"
 std::string fixed(double value, int decimals);  // 6.9019 -> "6.902"
 std::string scientific(double value);           // 0.0005 -> "5.0e-04"

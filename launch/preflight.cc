@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/preflight.h"
 
+#include <fstream>
+
 #include "data/token_file.h"
 #include "data/tokenizer.h"
 #include "kernels/base/device.h"
@@ -73,6 +75,14 @@ double validation_xz(const Recipe& recipe) {
   std::vector<int32_t> tokens(static_cast<size_t>(file.num_tokens()));
   file.read(0, file.num_tokens(), tokens.data());
   return xz_bits_per_byte(Tokenizer::load(recipe.data.tokenizer).decode(tokens));
+}
+
+int64_t available_memory() {
+  std::ifstream in("/proc/meminfo");
+  std::string key, unit;
+  for (int64_t kib = 0; in >> key >> kib; std::getline(in, unit))
+    if (key == "MemAvailable:") return 1024 * kib;
+  return 0;
 }
 
 std::string describe_cpu() {

@@ -26,6 +26,9 @@ DataSummary check_data(const Recipe& recipe);
 // Measures xz on the decoded validation text; 0 without a tokenizer or for more than 16 MB.
 double validation_xz(const Recipe& recipe);
 
+// Memory that this machine could give to new processes, in bytes; 0: unknown.
+int64_t available_memory();
+
 // One line: what `tessera train` says about this machine's CPU.
 std::string describe_cpu();
 

@@ -39,7 +39,7 @@ int recipe_list_verb(const RecipeCommand& command) {
   for (const fs::path& directory : directories) {
     if (!fs::is_directory(directory)) continue;
     std::vector<fs::path> files;
-    for (const auto& entry : fs::directory_iterator(directory))
+    for (const auto& entry : fs::recursive_directory_iterator(directory))
       if (entry.path().extension() == ".yaml") files.push_back(entry.path());
     std::sort(files.begin(), files.end());
     for (const fs::path& file : files) {

@@ -20,6 +20,7 @@
 #include "launch/signals.h"
 #include "launch/verbs.h"
 #include "trainer/metrics.h"
+#include "trainer/planner.h"
 #include "trainer/tensorboard.h"
 #include "trainer/training_loop.h"
 #include "trainer/training_plan.h"
@@ -169,13 +170,14 @@ class TrainRun {
               with_prefix(static_cast<double>(trainer.num_parameters())) + " parameters (" +
               with_prefix(flops_per_token_) + "FLOP/token)   " + name(recipe_.compute_type()) +
               " compute, " + name(accumulation_type(recipe_.compute_type())) + " master");
-    const MemoryUse use = memory_use();
-    const auto now = [&](MemoryClass c) {
-      return as_bytes(static_cast<double>(use.now[static_cast<size_t>(c)]));
+    const MemoryUse planned = DryJob(recipe_, world_.size()).play(world_.rank()).memory;
+    const auto peak = [&](MemoryClass c) {
+      return as_bytes(static_cast<double>(planned.peak[static_cast<size_t>(c)]));
     };
-    log::info("memory   per rank: weights " + now(MemoryClass::weights) + "  grads " +
-              now(MemoryClass::gradients) + "  optimizer " + now(MemoryClass::optimizer) +
-              "  (activations: see the last line)");
+    log::info("memory   per rank: weights " + peak(MemoryClass::weights) + "  grads " +
+              peak(MemoryClass::gradients) + "  optimizer " + peak(MemoryClass::optimizer) +
+              "  activations " + peak(MemoryClass::activations) + "  peak " +
+              as_bytes(static_cast<double>(planned.peak_total)) + " (planned)");
     summary_.xz_bits_per_byte = validation_xz(recipe_);
     std::string data =
         "data     train " + with_prefix(static_cast<double>(summary_.train_tokens)) + " tokens";

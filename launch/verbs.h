@@ -30,6 +30,16 @@ struct VerifyCommand {
 };
 int verify_verb(const VerifyCommand& command);
 
+struct PlanCommand {
+  std::string recipe;
+  std::vector<std::string> overrides;
+  int ranks = 0;  // 0: as few as the layout needs
+  std::string device = "cpu";
+  std::string picture;  // SVG file to write
+  bool json = false;
+};
+int plan_verb(const PlanCommand& command);
+
 struct DataPrepareCommand {
   std::vector<std::string> inputs;
   std::string output;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 #include "trainer/model/build.h"
 #include "trainer/training_plan.h"
@@ -97,6 +98,17 @@ void check_pipeline(const Recipe& recipe, int64_t num_micro, Problems& problems)
   }
 }
 
+// "\n  legal with 16 ranks: tensor 2 pipeline 2 data 4 | ...", or nothing.
+std::string legal_alternatives(const Recipe& recipe, int num_ranks) {
+  constexpr size_t kMost = 5;
+  std::string text;
+  for (const ParallelOptions& layout : legal_layouts(recipe, num_ranks, kMost))
+    text += (text.empty() ? "\n  legal with " + std::to_string(num_ranks) + " ranks: " : " | ") +
+            "tensor " + std::to_string(layout.tensor) + " pipeline " +
+            std::to_string(layout.pipeline) + " data " + std::to_string(layout.data);
+  return text;
+}
+
 void check_layout(const Recipe& recipe, int num_ranks, Problems& problems) {
   const ParallelOptions& parallel = recipe.parallel;
   const size_t before = problems.found.size();
@@ -121,7 +133,10 @@ void check_layout(const Recipe& recipe, int num_ranks, Problems& problems) {
   try {
     data = ProcessGrid::filling(num_ranks, grid_sizes(parallel)).size(Axis::data);
   } catch (const Error& error) {
-    problems.require(false, "parallel", error.what(), ErrorKind::capacity);
+    std::string message = error.what();
+    if (message.starts_with("parallel: ")) message.erase(0, message.find(' ') + 1);
+    problems.require(false, "parallel", message + legal_alternatives(recipe, num_ranks),
+                     ErrorKind::capacity);
     return;
   }
   problems.require(parallel.data == 0 || parallel.data == data, "parallel.data",
@@ -222,6 +237,52 @@ std::vector<RecipeProblem> validate(const Recipe& recipe, int num_ranks) {
   problems.positive(recipe.checkpoint.max_failures, "checkpoint.max_failures");
   problems.positive(recipe.checkpoint.keep.last, "checkpoint.keep.last");
   return problems.found;
+}
+
+namespace {
+
+std::vector<int64_t> divisors_of(int64_t number) {
+  std::vector<int64_t> divisors;
+  for (int64_t d = 1; d * d <= number; ++d) {
+    if (number % d != 0) continue;
+    divisors.push_back(d);
+    if (d * d != number) divisors.push_back(number / d);
+  }
+  std::sort(divisors.begin(), divisors.end());
+  return divisors;
+}
+
+}  // namespace
+
+std::vector<ParallelOptions> legal_layouts(const Recipe& recipe, int num_ranks, size_t most) {
+  const auto doublings = [](int64_t a, int64_t b) {
+    return std::abs(std::log2(static_cast<double>(a)) - std::log2(static_cast<double>(b)));
+  };
+  const ParallelOptions& wanted = recipe.parallel;
+  const auto distance = [&](const ParallelOptions& layout) {
+    return doublings(layout.tensor, wanted.tensor) + doublings(layout.pipeline, wanted.pipeline);
+  };
+  std::vector<ParallelOptions> candidates;
+  for (const int64_t tensor : divisors_of(num_ranks))
+    for (const int64_t pipeline : divisors_of(num_ranks / tensor)) {
+      if (pipeline > recipe.model.num_hidden_layers) break;
+      candidates.push_back(wanted);
+      candidates.back().tensor = tensor;
+      candidates.back().pipeline = pipeline;
+      candidates.back().data = num_ranks / (tensor * pipeline);
+    }
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
+  std::vector<ParallelOptions> legal;
+  for (const ParallelOptions& layout : candidates) {
+    if (legal.size() == most) break;
+    Recipe changed = recipe;
+    changed.parallel = layout;
+    Problems problems;
+    check_layout(changed, num_ranks, problems);
+    if (problems.found.empty()) legal.push_back(layout);
+  }
+  return legal;
 }
 
 }  // namespace tessera

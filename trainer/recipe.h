@@ -182,4 +182,9 @@ struct RecipeProblem {
 // (0: any number). Allocates nothing.
 std::vector<RecipeProblem> validate(const Recipe& recipe, int num_ranks);
 
+// The recipe's layout with other sizes of the tensor, pipeline and data axes that num_ranks can
+// have: at most `most`, the nearest to the recipe's first. A size counts by how often it was
+// doubled or halved.
+std::vector<ParallelOptions> legal_layouts(const Recipe& recipe, int num_ranks, size_t most);
+
 }  // namespace tessera

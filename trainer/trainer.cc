@@ -7,7 +7,6 @@
 #include <cstring>
 
 #include "data/tokenizer.h"
-#include "kernels/base/exact_sum.h"
 #include "kernels/base/trace.h"
 #include "kernels/copy.h"
 #include "kernels/reduce.h"
@@ -137,8 +136,8 @@ Trainer::Measured Trainer::measure(int64_t targets, const StepWishes& wishes) {
   if (!speaks || comms_.along(Axis::pipeline).rank() > 0) targets = 0;
 
   ExactSum loss = exact(stage_->loss_words()), norm = exact(norm_words);
-  constexpr int64_t kWords = ExactSum::kWords, kScalars = 3;
-  const Tensor agreed(stream_.device(), DType::i64, {2 * kWords + kScalars});
+  constexpr int64_t kWords = ExactSum::kWords;
+  const Tensor agreed(stream_.device(), DType::i64, {kStepStatistics});
   auto* words = agreed.as<int64_t>();
   std::copy(loss.words().begin(), loss.words().end(), words);
   std::copy(norm.words().begin(), norm.words().end(), words + kWords);

@@ -11,6 +11,7 @@
 
 #include "checkpoint/state.h"
 #include "data/loader.h"
+#include "kernels/base/exact_sum.h"
 #include "parallel/communicators.h"
 #include "trainer/model/build.h"
 #include "trainer/optim/loss_scaler.h"
@@ -25,6 +26,9 @@ struct StepWishes {
   bool save = false;  // write a checkpoint after this step
   bool stop = false;  // end the run after this step (preemption)
 };
+
+// Whole numbers that all ranks sum after each step: two exact sums (loss, norm), targets, wishes.
+inline constexpr int64_t kStepStatistics = 2 * ExactSum::kWords + 3;
 
 struct StepReport {
   int64_t step = 0;      // batches consumed, from 1

@@ -26,14 +26,40 @@ int64_t rounded(int64_t bytes) {
   return std::max<int64_t>((bytes + unit - 1) / unit * unit, kAlignment);
 }
 
-class HostPool {
+void count(MemoryUse& use, MemoryClass memory_class, int64_t bytes) {
+  const auto index = static_cast<size_t>(memory_class);
+  use.now[index] += bytes;
+  use.peak[index] = std::max(use.peak[index], use.now[index]);
+  const int64_t total = std::accumulate(use.now.begin(), use.now.end(), int64_t{0});
+  use.peak_total = std::max(use.peak_total, total);
+}
+
+// What a kind of device has in use.
+class Account {
+ public:
+  MemoryUse use() {
+    const std::lock_guard lock(mutex_);
+    return use_;
+  }
+  void restart_peaks() {
+    const std::lock_guard lock(mutex_);
+    use_.peak = use_.now;
+    use_.peak_total = std::accumulate(use_.now.begin(), use_.now.end(), int64_t{0});
+  }
+
+ protected:
+  std::mutex mutex_;
+  MemoryUse use_;
+};
+
+class HostPool : public Account {
  public:
   std::byte* take(int64_t bytes, MemoryClass memory_class) {
     const int64_t size = rounded(bytes);
     std::byte* block = nullptr;
     {
       const std::lock_guard lock(mutex_);
-      count(memory_class, size);
+      count(use_, memory_class, size);
       std::vector<std::byte*>& idle = idle_[size];
       if (!idle.empty()) {
         block = idle.back();
@@ -55,13 +81,8 @@ class HostPool {
   void give(std::byte* block, int64_t bytes, MemoryClass memory_class) {
     const std::lock_guard lock(mutex_);
     const int64_t size = rounded(bytes);
-    use_.now[static_cast<size_t>(memory_class)] -= size;
+    count(use_, memory_class, -size);
     idle_[size].push_back(block);
-  }
-
-  MemoryUse use() {
-    const std::lock_guard lock(mutex_);
-    return use_;
   }
 
   void release() {
@@ -72,23 +93,45 @@ class HostPool {
   }
 
  private:
-  void count(MemoryClass memory_class, int64_t size) {
-    const auto index = static_cast<size_t>(memory_class);
-    use_.now[index] += size;
-    use_.peak[index] = std::max(use_.peak[index], use_.now[index]);
-    const int64_t total = std::accumulate(use_.now.begin(), use_.now.end(), int64_t{0});
-    use_.peak_total = std::max(use_.peak_total, total);
-  }
-
-  std::mutex mutex_;
   std::map<int64_t, std::vector<std::byte*>> idle_;
-  MemoryUse use_;
+};
+
+// Addresses without memory, counted as the host's would be.
+class DryMemory : public Account {
+ public:
+  std::byte* take(int64_t bytes, MemoryClass memory_class) {
+    const std::lock_guard lock(mutex_);
+    const int64_t size = rounded(bytes);
+    void* range = mmap(nullptr, static_cast<size_t>(size), PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    check(range != MAP_FAILED, ErrorKind::capacity, "dry run: no room for", size,
+          "more bytes of addresses");
+    count(use_, memory_class, size);
+    return static_cast<std::byte*>(range);
+  }
+  void give(std::byte* range, int64_t bytes, MemoryClass memory_class) {
+    const std::lock_guard lock(mutex_);
+    count(use_, memory_class, -rounded(bytes));
+    munmap(range, static_cast<size_t>(rounded(bytes)));
+  }
 };
 
 // Never destroyed: buffers in other static objects may outlive any order we could choose.
 HostPool& host_pool() {
   static HostPool& pool = *new HostPool;
   return pool;
+}
+DryMemory& dry_memory() {
+  static DryMemory& memory = *new DryMemory;
+  return memory;
+}
+
+bool is_dry(Device device) {
+  return device.kind == Device::Kind::dry;
+}
+Account& account_of(Device device) {
+  if (is_dry(device)) return dry_memory();
+  return host_pool();
 }
 
 }  // namespace
@@ -102,16 +145,24 @@ const char* name(MemoryClass memory_class) {
 Buffer::Buffer(Device device, int64_t bytes, MemoryClass memory_class)
     : device_(device), bytes_(bytes), memory_class_(memory_class) {
   check(bytes >= 0, "Buffer: negative size", bytes);
-  check(device.is_host(), ErrorKind::usage, "Buffer: no memory on device", name(device));
-  data_ = host_pool().take(bytes, memory_class);
+  check(device.is_host() || is_dry(device), ErrorKind::usage, "Buffer: no memory on device",
+        name(device));
+  data_ = is_dry(device) ? dry_memory().take(bytes, memory_class)
+                         : host_pool().take(bytes, memory_class);
 }
 
 Buffer::~Buffer() {
-  host_pool().give(data_, bytes_, memory_class_);
+  if (is_dry(device_))
+    dry_memory().give(data_, bytes_, memory_class_);
+  else
+    host_pool().give(data_, bytes_, memory_class_);
 }
 
-MemoryUse memory_use() {
-  return host_pool().use();
+MemoryUse memory_use(Device device) {
+  return account_of(device).use();
+}
+void restart_peaks(Device device) {
+  account_of(device).restart_peaks();
 }
 void release_pooled_memory() {
   host_pool().release();

@@ -2,7 +2,8 @@
 // Owned bytes on a Device, counted by class so that a run can say where its memory went.
 // Host buffers are aligned to 64 bytes (one AVX-512 vector, one cache line) and not initialised.
 // A freed host buffer is kept in a per-process pool by size, so a steady step allocates nothing
-// from the system. Thread-safe.
+// from the system. A buffer of the dry device is a range of addresses with nothing behind it: the
+// first access ends the process. Thread-safe.
 #pragma once
 
 #include <array>
@@ -51,7 +52,9 @@ struct MemoryUse {
   int64_t system_allocations =
       0;  // times the pool had to ask the system: constant in a steady step
 };
-MemoryUse memory_use();
-void release_pooled_memory();  // gives pooled buffers back to the system
+// Of the host (the cpu and the reference together) or of the dry device.
+MemoryUse memory_use(Device device = {});
+void restart_peaks(Device device);  // the peaks so far are forgotten
+void release_pooled_memory();       // gives pooled buffers back to the system
 
 }  // namespace tessera

@@ -8,6 +8,7 @@ std::string name(Device device) {
     case Device::Kind::cpu: return "cpu";
     case Device::Kind::reference: return "reference";
     case Device::Kind::cuda: return "cuda:" + std::to_string(device.index);
+    case Device::Kind::dry: return "dry";
   }
   return "unknown";
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A Device is where tensors live and kernels run: the CPU, the CPU's double-precision reference
-// backend, or a GPU. A small value with equality.
+// backend, a GPU, or the dry device, where nothing is computed and tensors have shapes and
+// addresses but no memory: what a program would do and need, at any size. A small value with
+// equality.
 #pragma once
 
 #include <string>
@@ -8,14 +10,15 @@
 namespace tessera {
 
 struct Device {
-  enum class Kind { cpu, reference, cuda };
+  enum class Kind { cpu, reference, cuda, dry };
   Kind kind = Kind::cpu;
   int index = 0;
 
-  bool is_host() const { return kind != Kind::cuda; }  // its memory can be read by the host
+  // Its memory can be read by the host.
+  bool is_host() const { return kind == Kind::cpu || kind == Kind::reference; }
   friend bool operator==(const Device&, const Device&) = default;
 };
 
-std::string name(Device device);  // "cpu", "reference", "cuda:1"
+std::string name(Device device);  // "cpu", "reference", "cuda:1", "dry"
 
 }  // namespace tessera

@@ -13,6 +13,7 @@ const Backend& backend_of(Device device) {
   switch (device.kind) {
     case Device::Kind::cpu: return cpu_backend();
     case Device::Kind::reference: return reference_backend();
+    case Device::Kind::dry: return dry_backend();
     case Device::Kind::cuda: break;
   }
   fail(ErrorKind::usage, "run.device=cuda: this build has no CUDA backend; use run.device=cpu");

@@ -8,7 +8,9 @@
 
 #include "kernels/base/exact_sum.h"
 #include "kernels/base/random.h"
+#include "kernels/base/stream.h"
 #include "kernels/base/tensor.h"
+#include "kernels/gemm.h"
 
 namespace tessera {
 namespace {
@@ -127,6 +129,40 @@ TEST(Buffer, ReusesWhatWasFreed) {
   const int64_t before = memory_use().system_allocations;
   for (int i = 0; i < 10; ++i) const Tensor again(Device{}, DType::f32, {1000});
   EXPECT_EQ(memory_use().system_allocations, before);
+}
+
+TEST(DryDevice, CountsMemoryThatIsNotThere) {
+  const Device dry{Device::Kind::dry};
+  const auto gradients = static_cast<size_t>(MemoryClass::gradients);
+  const MemoryUse before = memory_use(dry), host = memory_use();
+  {
+    constexpr int64_t kTebi = int64_t{1} << 40;
+    const Tensor huge(dry, DType::f32, {kTebi / 4}, MemoryClass::gradients);
+    const Tensor small(dry, DType::f32, {3}, MemoryClass::gradients);
+    EXPECT_NE(huge.data(), small.data());
+    EXPECT_EQ(memory_use(dry).now[gradients] - before.now[gradients], kTebi + 64);
+    EXPECT_EQ(memory_use().now, host.now) << "the host has none of it";
+  }
+  EXPECT_EQ(memory_use(dry).now, before.now);
+  EXPECT_GE(memory_use(dry).peak[gradients], int64_t{1} << 40);
+  restart_peaks(dry);
+  EXPECT_EQ(memory_use(dry).peak, before.now);
+}
+
+TEST(DryDevice, ComputesNothingButChecksEverything) {
+  Stream stream{Device{Device::Kind::dry}};
+  const Tensor a(stream.device(), DType::bf16, {1 << 20, 1 << 16});
+  const Tensor b(stream.device(), DType::bf16, {1 << 16, 1 << 20});
+  const Tensor c(stream.device(), DType::bf16, {1 << 20, 1 << 20});
+  gemm(stream, {.a = a, .b = b, .c = c});
+  EXPECT_THROW(gemm(stream, {.a = a, .b = a, .c = c}), Error);
+  EXPECT_THROW(gemm(stream, {.a = Tensor(Device{}, DType::bf16, {1, 1}), .b = a, .c = c}), Error)
+      << "a tensor of the host";
+}
+
+TEST(DryDevice, EndsWhoeverReadsATensor) {
+  const Tensor x(Device{Device::Kind::dry}, DType::f32, {1});
+  EXPECT_DEATH(x.as<float>()[0] += 1, "");
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "launch/recipe_fields.h"
 #include "launch/recipe_reader.h"
+#include "tests/support/program.h"
 
 namespace tessera {
 namespace {
@@ -120,14 +121,26 @@ TEST(Recipe, TheSchemaListsTheWordsOfAChoice) {
             (std::vector<std::string>{"f32", "bf16", "f16"}));
 }
 
-TEST(Recipe, EveryRecipeWeShipIsValidOnTwoRanks) {
+TEST(Recipe, TheDocumentationHasTheseKeys) {
+  const std::string docs = std::string(TESSERA_SOURCE_DIR) + "/docs/";
+  EXPECT_TRUE(read_text(docs + "recipes.md").ends_with(recipe_keys_markdown()))
+      << "append tessera recipe keys anew";
+  EXPECT_TRUE(read_text(docs + "recipe.schema.json") == recipe_schema())
+      << "tessera recipe schema > docs/recipe.schema.json";
+}
+
+// On two ranks, or as many as its layout names.
+TEST(Recipe, EveryRecipeWeShipIsValid) {
   const std::string directory = std::string(TESSERA_SOURCE_DIR) + "/recipes";
   if (!std::filesystem::exists(directory)) GTEST_SKIP() << "there is no " << directory;
   int recipes = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) {
     if (entry.path().extension() != ".yaml") continue;
     ++recipes;
-    EXPECT_NO_THROW(load_recipe(entry.path().string(), {}, 2)) << entry.path();
+    const std::string path = entry.path().string();
+    const ParallelOptions parallel = load_recipe(path, {}, 0).recipe.parallel;
+    const int64_t named = parallel.tensor * parallel.pipeline * parallel.data;
+    EXPECT_NO_THROW(load_recipe(path, {}, named > 0 ? static_cast<int>(named) : 2)) << path;
   }
   EXPECT_GT(recipes, 0);
 }

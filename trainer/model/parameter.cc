@@ -86,20 +86,35 @@ const ParameterStore::Unit& ParameterStore::unit_of(Stack stack) const {
 
 // --- Memory
 
-// Decides for every stack which data rank sums, and from stage 1 on keeps, which rows.
+// A stack's rows and columns before the tensor ranks cut it.
+std::pair<int64_t, int64_t> ParameterStore::global_shape(const Unit& unit) const {
+  int64_t rows = 0, columns = 0;
+  for (int i = unit.members.first; i < unit.members.first + unit.members.count; ++i) {
+    const std::vector<int64_t>& shape = at(i).shard.global_shape;
+    rows += shape.size() < 2 ? 1 : shape.front();
+    columns = shape.back();
+  }
+  return {rows, columns};
+}
+
+// Decides for every stack which data rank sums, and from stage 1 on keeps, which rows. All tensor
+// ranks must decide alike, whose parts may differ by a row: by global sizes.
 void ParameterStore::deal() {
   std::vector<int64_t> load(at_index(zero_.ranks), 0);
   const bool keep_all = zero_.stage == 0;
   my_elements_ = keep_all ? whole_elements_ : 0;
   for (Unit& unit : units_) {
+    const auto [rows_of_all, columns_of_all] = global_shape(unit);
     // Both ends of the pipeline must deal a tied table alike, whatever else they hold.
-    const bool by_rows = (unit.rows > 1 && unit.whole.count >= kMinCutElements) ||
+    const bool by_rows = (rows_of_all > 1 && rows_of_all * columns_of_all >= kMinCutElements) ||
                          at(unit.members.first).on_both_ends;
     const auto least = std::min_element(load.begin(), load.end()) - load.begin();
-    unit.cut =
-        by_rows ? Cut::even(unit.rows, zero_.ranks) : Cut::owned(unit.rows, zero_.ranks, least);
+    const auto cut = [&](int64_t rows) {
+      return by_rows ? Cut::even(rows, zero_.ranks) : Cut::owned(rows, zero_.ranks, least);
+    };
+    unit.cut = cut(unit.rows);
     for (int rank = 0; rank < zero_.ranks; ++rank)
-      load[at_index(rank)] += unit.cut.part(rank).extent * unit.columns;
+      load[at_index(rank)] += cut(rows_of_all).part(rank).extent * columns_of_all;
     const Interval rows = keep_all ? Interval{0, unit.rows} : unit.cut.part(zero_.rank);
     unit.mine = keep_all ? unit.whole : FlatRange{my_elements_, rows.extent * unit.columns};
     if (!keep_all) my_elements_ += aligned(unit.mine.count);

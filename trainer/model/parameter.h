@@ -10,12 +10,13 @@
 //                                          it is reduced
 //   masters, m, v all        mine          mine                    mine
 //
-// Matrices of at least kMinCutElements are cut evenly by rows; smaller stacks are owned whole by
-// the data rank that has the fewest elements so far. Not thread-safe.
+// Matrices of at least kMinCutElements, over all tensor ranks, are cut evenly by rows; smaller
+// stacks are owned whole by the data rank that has the fewest elements so far. Not thread-safe.
 #pragma once
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/base/tensor.h"
@@ -155,6 +156,7 @@ class ParameterStore {
     int holders = 0;          // gather_weights() without their release
     Tensor gathered;          // stage 3, while held
   };
+  std::pair<int64_t, int64_t> global_shape(const Unit& unit) const;
   void deal();  // rows to data ranks
   void round_masters(Stream& stream);
   const Unit& unit_of(Stack stack) const;

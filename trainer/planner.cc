@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/planner.h"
+
+#include <algorithm>
+#include <functional>
+#include <numeric>
+
+#include "trainer/model/build.h"
+#include "trainer/trainer.h"
+#include "trainer/training_plan.h"
+
+namespace tessera {
+namespace {
+
+constexpr Device kDry{Device::Kind::dry};
+
+std::vector<Micro> microbatches(const Recipe& recipe, int count) {
+  const int64_t rows = recipe.batch.micro * recipe.data.sequence_length;
+  std::vector<Micro> micros(static_cast<size_t>(count));
+  for (Micro& micro : micros) {
+    micro.num_sequences = recipe.batch.micro;
+    micro.sequence_length = recipe.data.sequence_length;
+    for (Tensor* ints : {&micro.tokens, &micro.targets, &micro.positions, &micro.document_starts})
+      *ints = Tensor(kDry, DType::i32, {rows});
+    if (recipe.data.attend_across_documents) micro.document_starts = {};
+  }
+  return micros;
+}
+
+}  // namespace
+
+DryJob::DryJob(const Recipe& recipe, int num_ranks)
+    : recipe_(recipe), grid_(ProcessGrid::filling(num_ranks, grid_sizes(recipe.parallel))) {
+  const int64_t round = recipe.batch.micro * grid_.size(Axis::data);
+  plan_ = training_plan(recipe.parallel, static_cast<int>(recipe.batch.global / round));
+  layers_per_stage_ = deal_layers(recipe, plan_.num_stages());
+}
+
+std::vector<int> DryJob::typical_ranks() const {
+  return grid_.ranks_along(Axis::pipeline, 0);
+}
+
+PlayedRank DryJob::play(int rank) const {
+  restart_peaks(kDry);
+  const auto calls = std::make_shared<DryCalls>();
+  const Communicators comms = Communicators::dry_run(
+      grid_, rank, calls, recipe_.model.kv_replicas(recipe_.parallel.tensor));
+  Communicator& pipeline = comms.along(Axis::pipeline);
+  PlayedRank played{.rank = rank, .coordinate = pipeline.rank()};
+  const StagePlacement placement{
+      .stage_of_chunk = plan_.stage_of_chunk[static_cast<size_t>(pipeline.rank())],
+      .num_stages = plan_.num_stages(),
+      .layers_per_stage = layers_per_stage_};
+  for (const int stage : placement.stage_of_chunk)
+    played.layers += layers_per_stage_[static_cast<size_t>(stage)];
+
+  Stream stream(kDry);
+  ParameterStore store;
+  const LayerContext context{stream, store, comms, recipe_.compute_type()};
+  const auto stage = build_stage(context, recipe_, placement, recipe_.data.sequence_length);
+  store.allocate(kDry, recipe_.compute_type(),
+                 {.stage = static_cast<int>(recipe_.parallel.zero),
+                  .rank = comms.data().rank(),
+                  .ranks = comms.data().size(),
+                  .layout_free = recipe_.run.determinism == "layout_free"});
+  for (const Parameter& parameter : store.all()) played.parameters += parameter.shard.box.size();
+
+  // The events of Trainer::step that talk or allocate.
+  Gradients gradients(stream, store, comms);
+  gradients.begin_step(false);
+  stage->begin_step(microbatches(recipe_, plan_.num_micro), gradients);
+  run(plan_, pipeline.rank(), *stage, stream, pipeline);
+  stage->end_step();
+  gradients.finish();
+  const Tensor statistics(kDry, DType::i64, {kStepStatistics});
+  comms.world().all_reduce(stream, statistics, statistics, Reduce::sum, "step statistics");
+  store.share_values(stream, comms.data());
+  played.memory = memory_use(kDry);
+  played.calls = std::move(*calls);
+  return played;
+}
+
+Simulation DryJob::simulate() const {
+  return tessera::simulate(plan_, stage_times(recipe_, plan_));
+}
+
+std::vector<StageTimes> stage_times(const Recipe& recipe, const Plan& plan) {
+  const ModelOptions& model = recipe.model;
+  const auto query = static_cast<double>(model.num_attention_heads * model.head_size());
+  const auto key = static_cast<double>(model.kv_heads() * model.head_size());
+  const auto hidden = static_cast<double>(model.hidden_size);
+  const double weights =
+      hidden * (2 * query + 2 * key + 3 * static_cast<double>(model.intermediate_size));
+  // q k^T and p v, half of them masked; four products in the backward pass.
+  const double attention = query * static_cast<double>(recipe.data.sequence_length);
+  const double head = hidden * static_cast<double>(model.vocab_size);
+  const std::vector<int64_t> dealt = deal_layers(recipe, plan.num_stages());
+  std::vector<StageTimes> times;
+  for (const int64_t count : dealt) {
+    const auto layers = static_cast<double>(count);
+    StageTimes stage{.forward = layers * (weights + attention),
+                     .backward_input = layers * (weights + 2 * attention),
+                     .backward_weight = layers * weights};
+    if (recipe.parallel.recompute == "full") stage.backward_input += stage.forward;
+    times.push_back(stage);
+  }
+  times.back().forward += 3 * head;
+  return times;
+}
+
+std::vector<Traffic> traffic(const DryCalls& calls) {
+  std::vector<Traffic> all;
+  for (const DryCall& call : calls) {
+    if (call.peers.empty()) continue;
+    const auto ranks = static_cast<int>(call.peers.size()) + 1;
+    // "activations of stage 2, microbatch 3" and its like are one kind.
+    const std::string tag = call.tag.substr(0, call.tag.find(" of stage"));
+    auto one = std::find_if(all.begin(), all.end(), [&](const Traffic& t) {
+      return t.group == call.group && t.operation == call.operation && t.tag == tag;
+    });
+    if (one == all.end()) one = all.insert(all.end(), {call.group, ranks, call.operation, tag});
+    ++one->calls;
+    one->bytes += call.bytes;
+    const int64_t to_the_others = call.bytes * (ranks - 1) / ranks;
+    if (call.operation == "send" || call.operation == "broadcast")
+      one->sent += call.bytes;
+    else if (call.operation == "all-reduce")
+      one->sent += 2 * to_the_others;
+    else if (call.operation != "receive")
+      one->sent += to_the_others;
+  }
+  return all;
+}
+
+int64_t checkpoint_bytes(const Recipe& recipe) {
+  constexpr int64_t kTensors = 3;  // master, first and second moment
+  return kTensors * size_of(accumulation_type(recipe.compute_type())) *
+         num_parameters(recipe.model);
+}
+
+Need largest_need(const DryJob& job) {
+  Need largest;
+  for (const int rank : job.typical_ranks()) {
+    const Need need{rank, job.play(rank).memory};
+    if (need.memory.peak_total > largest.memory.peak_total) largest = need;
+  }
+  return largest;
+}
+
+namespace {
+
+struct Move {
+  std::string keys;
+  std::function<void(Recipe&)> make;
+};
+
+// From the least to the most costly in speed.
+std::vector<Move> moves(const Recipe& recipe) {
+  const ParallelOptions& now = recipe.parallel;
+  std::vector<Move> all;
+  const auto add = [&](bool possible, const std::string& keys, std::function<void(Recipe&)> make) {
+    if (possible) all.push_back({keys, std::move(make)});
+  };
+  const auto zero = [&](int64_t stage) {
+    add(now.zero < stage, "parallel.zero=" + std::to_string(stage),
+        [stage](Recipe& r) { r.parallel.zero = stage; });
+  };
+  const auto recompute = [&](bool possible, const char* what) {
+    add(possible, std::string("parallel.recompute=") + what,
+        [what](Recipe& r) { r.parallel.recompute = what; });
+  };
+  const auto twice = [&](const char* axis, int64_t ParallelOptions::*size) {
+    const std::string keys = axis + ("=" + std::to_string(2 * (now.*size)));
+    add(true, keys + (now.data > 0 ? " parallel.data=auto" : ""), [size](Recipe& r) {
+      r.parallel.*size *= 2;
+      r.parallel.data = 0;
+    });
+  };
+  zero(1);
+  zero(2);
+  recompute(now.recompute == "none", "selective");
+  add(recipe.batch.micro % 2 == 0, "batch.micro=" + std::to_string(recipe.batch.micro / 2),
+      [](Recipe& r) { r.batch.micro /= 2; });
+  zero(3);
+  recompute(now.recompute != "full", "full");
+  twice("parallel.tensor", &ParallelOptions::tensor);
+  twice("parallel.pipeline", &ParallelOptions::pipeline);
+  return all;
+}
+
+// What the changed recipe needs, when it is sound and fits.
+std::optional<Change> fitting(const Recipe& recipe, const std::string& keys, int num_ranks,
+                              int64_t capacity) {
+  if (!validate(recipe, num_ranks).empty()) return {};
+  const DryJob job(recipe, num_ranks);
+  Change change{keys, {}};
+  for (const int rank : job.typical_ranks()) {
+    const Need need{rank, job.play(rank).memory};
+    if (need.memory.peak_total > capacity) return {};
+    if (need.memory.peak_total > change.need.memory.peak_total) change.need = need;
+  }
+  return change;
+}
+
+}  // namespace
+
+std::optional<Change> cheapest_change(const Recipe& recipe, int num_ranks, int64_t capacity) {
+  const std::vector<Move> first = moves(recipe);
+  for (const Move& move : first) {
+    Recipe changed = recipe;
+    move.make(changed);
+    if (auto change = fitting(changed, move.keys, num_ranks, capacity)) return change;
+  }
+  for (const Move& move : first) {
+    Recipe changed = recipe;
+    move.make(changed);
+    for (const Move& second : moves(changed)) {
+      const auto key = [](const Move& m) { return m.keys.substr(0, m.keys.find('=')); };
+      if (key(move) == key(second)) continue;
+      Recipe both = changed;
+      second.make(both);
+      if (auto change = fitting(both, move.keys + " " + second.keys, num_ranks, capacity))
+        return change;
+    }
+  }
+  return {};
+}
+
+}  // namespace tessera

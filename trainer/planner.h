@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a recipe needs on a number of ranks, found out by doing it: any rank of the job runs one
+// step with the layers, the plan and the stores of training, on the dry device and with dry-run
+// communicators, in this process and in a fraction of a second. Shapes, cuts and messages are
+// checked on the way as on the real thing; nothing is allocated, computed or sent.
+//
+// What the numbers leave out: buffers of a transport (class communication), how long a send keeps
+// its tensor (here it leaves at once), evaluations, and freed memory that a pool keeps. One DryJob
+// at a time plays in a process.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "parallel/communicators.h"
+#include "parallel/pipeline/simulate.h"
+#include "trainer/recipe.h"
+
+namespace tessera {
+
+struct PlayedRank {
+  int rank = 0;            // in the job
+  int coordinate = 0;      // on the pipeline axis
+  int64_t layers = 0;      // transformer blocks
+  int64_t parameters = 0;  // that it computes with
+  MemoryUse memory{};      // peaks of a step; the weights and optimizer state are there throughout
+  DryCalls calls{};        // of the step, in their order
+};
+
+class DryJob {
+ public:
+  // REQUIRES that validate(recipe, num_ranks) finds nothing.
+  DryJob(const Recipe& recipe, int num_ranks);
+
+  const Recipe& recipe() const { return recipe_; }
+  const ProcessGrid& grid() const { return grid_; }
+  const Plan& plan() const { return plan_; }
+
+  PlayedRank play(int rank) const;
+  // One rank of each pipeline coordinate, the first of its data and tensor groups: where rows do
+  // not divide evenly, the one with the most. Another data rank may own a small matrix more under
+  // ZeRO (model/parameter.h).
+  std::vector<int> typical_ranks() const;
+  // The plan on a clock that counts multiplications (stage_times); messages take no time.
+  Simulation simulate() const;
+
+ private:
+  Recipe recipe_;
+  ProcessGrid grid_;
+  Plan plan_;
+  std::vector<int64_t> layers_per_stage_;
+};
+
+// Multiply-adds per token of each stage's forward, B and W, the layers that recompute included. The
+// head makes its gradients in its forward pass (model/loss_head.h).
+std::vector<StageTimes> stage_times(const Recipe& recipe, const Plan& plan);
+
+// Calls of one kind together. Groups of one are left out.
+struct Traffic {
+  std::string group;
+  int ranks = 0;  // of the group; of messages: 2
+  std::string operation;
+  std::string tag;
+  int64_t calls = 0;
+  int64_t bytes = 0;  // of the whole tensors
+  int64_t sent = 0;   // by this rank at least: over a ring; of all-to-all: to the others
+};
+std::vector<Traffic> traffic(const DryCalls& calls);
+
+// Bytes of the tensors of a checkpoint: masters and moments.
+int64_t checkpoint_bytes(const Recipe& recipe);
+
+// The peak of the rank that needs the most, of those that are typical.
+struct Need {
+  int rank = 0;
+  MemoryUse memory;
+};
+Need largest_need(const DryJob& job);
+
+// One change of the recipe, and what the largest need is then.
+struct Change {
+  std::string keys;  // "parallel.zero=1"
+  Need need;
+};
+// The change that costs the least speed of those after which every rank fits into `capacity`
+// bytes: shards by ZeRO, recomputes, halves the microbatch, doubles the tensor or the pipeline
+// axis on as many ranks; then two of these. Nothing when none helps.
+std::optional<Change> cheapest_change(const Recipe& recipe, int num_ranks, int64_t capacity);
+
+}  // namespace tessera
