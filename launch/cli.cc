@@ -29,24 +29,34 @@ VerbNode verb_tree_of(const CLI::App& app) {
 // The chosen verb, run after parsing.
 using VerbAction = std::function<int()>;
 
+void add_train_options(CLI::App& verb, TrainCommand& command) {
+  verb.add_option("recipe", command.recipe, "recipe file")->required();
+  verb.add_option("overrides", command.overrides, "key=value ...");
+  verb.add_option("--resume", command.resume, "auto | none | PATH of a checkpoint")
+      ->capture_default_str();
+  verb.add_option("--init-from", command.init_from, "weights of this checkpoint, fresh optimizer");
+  verb.add_option("--run-dir", command.run_dir, "where the run's files go (runs/NAME)");
+  verb.add_option("--steps", command.stop_after,
+                  "end after this step; the schedule stays that of run.steps");
+  verb.add_flag("--check", command.check_only, "check everything, train nothing");
+  verb.add_flag_callback(
+      "-q,--quiet", [&command] { command.verbosity = -1; }, "warnings only");
+  verb.add_flag_callback(
+      "-v,--verbose", [&command] { command.verbosity = 1; }, "say more");
+}
+
 void add_train(CLI::App& app, VerbAction& action) {
   auto* verb = app.add_subcommand("train", "train a recipe; joins the mpirun or srun job it is in");
   auto command = std::make_shared<TrainCommand>();
-  verb->add_option("recipe", command->recipe, "recipe file")->required();
-  verb->add_option("overrides", command->overrides, "key=value ...");
-  verb->add_option("--resume", command->resume, "auto | none | PATH of a checkpoint")
-      ->capture_default_str();
-  verb->add_option("--init-from", command->init_from,
-                   "weights of this checkpoint, fresh optimizer");
-  verb->add_option("--run-dir", command->run_dir, "where the run's files go (runs/NAME)");
-  verb->add_option("--steps", command->stop_after,
-                   "end after this step; the schedule stays that of run.steps");
-  verb->add_flag("--check", command->check_only, "check everything, train nothing");
-  verb->add_flag_callback(
-      "-q,--quiet", [command] { command->verbosity = -1; }, "warnings only");
-  verb->add_flag_callback(
-      "-v,--verbose", [command] { command->verbosity = 1; }, "say more");
+  add_train_options(*verb, *command);
   verb->callback([command, &action] { action = [command] { return train_verb(*command); }; });
+
+  auto* launch = app.add_subcommand("launch", "train a recipe on several ranks of this machine");
+  auto job = std::make_shared<LaunchCommand>();
+  add_train_options(*launch, job->train);
+  launch->add_option("-n,--ranks", job->ranks, "default: what the recipe's layout needs");
+  launch->add_flag("--dry-run", job->dry_run, "print the command line, start nothing");
+  launch->callback([job, &action] { action = [job] { return launch_verb(*job); }; });
 }
 
 void add_plan(CLI::App& app, VerbAction& action) {
@@ -208,6 +218,7 @@ void add_models(CLI::App& app, VerbAction& action) {
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   verify->add_flag("--json", proof->json, "machine-readable");
+  verify->add_option("-n,--ranks", proof->ranks, "start so many ranks on this machine");
   verify->callback([proof, &action] { action = [proof] { return verify_verb(*proof); }; });
 
   auto* eval = app.add_subcommand("eval", "loss of a checkpoint on data or on token ids");

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,12 +22,20 @@ struct TrainCommand {
 };
 int train_verb(const TrainCommand& command);
 
+struct LaunchCommand {
+  TrainCommand train;        // what each rank is to do
+  std::optional<int> ranks;  // absent: as many as the recipe's layout names
+  bool dry_run = false;      // print the command line only
+};
+int launch_verb(const LaunchCommand& command);
+
 struct VerifyCommand {
   std::string recipe;
   std::vector<std::string> overrides;
   std::string layouts;  // 'tensor=2; pipeline=2,schedule=zb_h1'; "": a covering array
   int64_t steps = 3;
   bool json = false;
+  std::optional<int> ranks;  // start so many on this machine; absent: the job this process is in
 };
 int verify_verb(const VerifyCommand& command);
 

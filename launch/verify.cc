@@ -14,6 +14,7 @@
 #include "kernels/cpu_path.h"
 #include "launch/format.h"
 #include "launch/in_world.h"
+#include "launch/local_job.h"
 #include "launch/preflight.h"
 #include "launch/verbs.h"
 #include "trainer/training_plan.h"
@@ -104,8 +105,8 @@ class Verification {
   void check_layout(const Layout& layout) const {
     check(layout.num_ranks() <= world_.size(), ErrorKind::capacity, "verify:", layout.to_string(),
           "needs", layout.num_ranks(),
-          "ranks, this job has " + std::to_string(world_.size()) + ": mpirun --oversubscribe -n " +
-              std::to_string(layout.num_ranks()) + " tessera verify ...");
+          "ranks, this job has " + std::to_string(world_.size()) + ": tessera verify ... -n " +
+              std::to_string(layout.num_ranks()));
     for (const RecipeProblem& problem :
          validate(in_layout(recipe_, layout, command_.steps), layout.num_ranks()))
       fail(problem.kind, "verify:", layout.to_string() + ":", problem.key + ": " + problem.message);
@@ -192,9 +193,22 @@ class Verification {
   nlohmann::ordered_json rows_ = nlohmann::ordered_json::array();
 };
 
+// The same command as the ranks of a job of its own.
+int verify_under_mpirun(const VerifyCommand& command) {
+  std::vector<std::string> words = {this_program(), "verify", command.recipe};
+  words.insert(words.end(), command.overrides.begin(), command.overrides.end());
+  words.insert(words.end(), {"--steps", std::to_string(command.steps)});
+  if (!command.layouts.empty()) words.insert(words.end(), {"--layouts", command.layouts});
+  if (command.json) words.emplace_back("--json");
+  const LocalCommand local = local_command(this_machine(), *command.ranks, words);
+  log::info("launch   local: " + local.to_string() + "   (" + local.note + ")");
+  return run_local(local, OnStop::end);
+}
+
 }  // namespace
 
 int verify_verb(const VerifyCommand& command) {
+  if (command.ranks) return verify_under_mpirun(command);
   return run_in_world(0, [&](World& world) { return Verification(command, world)(); });
 }
 

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/local_job.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kernels/base/check.h"
+
+namespace tessera {
+namespace {
+
+constexpr int kCannotStart = 127;
+
+bool is_on_path(const std::string& program) {
+  const char* path = std::getenv("PATH");
+  std::string rest = path ? path : "";
+  while (!rest.empty()) {
+    const size_t colon = std::min(rest.find(':'), rest.size());
+    const std::string candidate = rest.substr(0, colon) + "/" + program;
+    if (access(candidate.c_str(), X_OK) == 0) return true;
+    rest.erase(0, colon + 1);
+  }
+  return false;
+}
+
+// Threads of one core name the same list of siblings; where the kernel tells nothing, a thread is a
+// core.
+std::string core_of(int thread) {
+  std::ifstream in("/sys/devices/system/cpu/cpu" + std::to_string(thread) +
+                   "/topology/thread_siblings_list");
+  std::string siblings;
+  return std::getline(in, siblings) ? siblings : std::to_string(thread);
+}
+
+bool is_plain(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+         std::strchr("_-./=:,+@%", c) != nullptr;
+}
+
+std::string quoted(const std::string& word) {
+  if (!word.empty() && std::all_of(word.begin(), word.end(), is_plain)) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
+sigset_t forwarded_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD}) sigaddset(&set, number);
+  return set;
+}
+
+// In a process group of its own, or Ctrl-C would reach mpirun twice: from the terminal and from us.
+// Hence without our standard input, which a terminal grants to one group only.
+[[noreturn]] void become(const LocalCommand& command, const sigset_t& mask) {
+  setpgid(0, 0);
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  const int nothing = open("/dev/null", O_RDONLY);
+  if (nothing >= 0) dup2(nothing, STDIN_FILENO);
+  for (const auto& [name, value] : command.environment) setenv(name.c_str(), value.c_str(), 1);
+  std::vector<char*> words;
+  for (const std::string& word : command.words) words.push_back(const_cast<char*>(word.c_str()));
+  words.push_back(nullptr);
+  sigprocmask(SIG_SETMASK, &mask, nullptr);
+  execvp(words[0], words.data());
+  _exit(kCannotStart);
+}
+
+// Passes signals on until the job is gone; returns its wait status.
+class Supervision {
+ public:
+  Supervision(pid_t job, OnStop on_stop) : job_(job), on_stop_(on_stop) {}
+
+  int operator()(const sigset_t& signals) {
+    int status = 0;
+    while (waitpid(job_, &status, WNOHANG) != job_) {
+      int number = 0;
+      if (sigwait(&signals, &number) == 0 && number != SIGCHLD) forward(number);
+    }
+    if (WIFSIGNALED(status)) return 128 + WTERMSIG(status);
+    // mpirun says 1 when it was ended by a signal.
+    return WEXITSTATUS(status) == 1 && ended_by_ > 0 ? 128 + ended_by_ : WEXITSTATUS(status);
+  }
+
+ private:
+  void forward(int number) {
+    const bool stop = number == SIGTERM || number == SIGHUP;
+    if (number == SIGUSR1 || (stop && on_stop_ == OnStop::save && !asked_)) {
+      asked_ = true;
+      kill(job_, SIGUSR1);
+      return;
+    }
+    ended_by_ = number;
+    kill(job_, number);
+  }
+
+  pid_t job_;
+  OnStop on_stop_;
+  bool asked_ = false;
+  int ended_by_ = 0;
+};
+
+}  // namespace
+
+Machine this_machine() {
+  Machine machine;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  sched_getaffinity(0, sizeof set, &set);
+  std::set<std::string> cores;
+  for (int thread = 0; thread < CPU_SETSIZE; ++thread)
+    if (CPU_ISSET(thread, &set)) cores.insert(core_of(thread));
+  machine.threads = std::max(1, CPU_COUNT(&set));
+  machine.cores = std::max(1, static_cast<int>(cores.size()));
+  machine.whole = machine.threads >= sysconf(_SC_NPROCESSORS_ONLN);
+  machine.root = geteuid() == 0;
+  machine.has_mpirun = is_on_path("mpirun");
+  machine.threads_chosen = std::getenv("OMP_NUM_THREADS") != nullptr;
+  return machine;
+}
+
+std::string LocalCommand::to_string() const {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + quoted(word);
+  return text;
+}
+
+std::string LocalCommand::to_shell_line() const {
+  std::string text;
+  for (const auto& [name, value] : environment) text += name + "=" + quoted(value) + " ";
+  return text + to_string();
+}
+
+LocalCommand local_command(const Machine& machine, int ranks,
+                           const std::vector<std::string>& program) {
+  check(ranks >= 1, ErrorKind::usage, "launch: -n wants at least 1 rank, got", ranks);
+  check(machine.has_mpirun, ErrorKind::usage,
+        "launch: there is no mpirun on the PATH: apt-get install openmpi-bin");
+  LocalCommand command;
+  command.words = {"mpirun", "-n", std::to_string(ranks)};
+  const auto add = [&](const std::vector<std::string>& words) {
+    command.words.insert(command.words.end(), words.begin(), words.end());
+  };
+  const bool crowded = ranks > machine.cores;
+  if (crowded) add({"--oversubscribe"});
+  if (crowded || !machine.whole)
+    add({"--bind-to", "none"});
+  else
+    add({"--map-by", "slot:PE=" + std::to_string(machine.cores / ranks), "--bind-to", "core"});
+  if (crowded) add({"--mca", "mpi_yield_when_idle", "1"});
+  add(program);
+
+  const int threads = std::max(1, machine.threads / ranks);
+  if (!machine.threads_chosen)
+    command.environment.emplace_back("OMP_NUM_THREADS", std::to_string(threads));
+  if (machine.root)
+    for (const char* name : {"OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"})
+      command.environment.emplace_back(name, "1");
+  command.note = std::to_string(machine.cores) + (machine.cores > 1 ? " cores" : " core");
+  if (machine.threads_chosen)
+    command.note += ", threads a rank as OMP_NUM_THREADS says";
+  else
+    command.note += ", " + std::to_string(threads) + (threads > 1 ? " threads" : " thread") +
+                    " a rank (OMP_NUM_THREADS)";
+  return command;
+}
+
+int run_local(const LocalCommand& command, OnStop on_stop) {
+  check(std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr, ErrorKind::usage,
+        "launch: this is a rank of an MPI job already; it cannot start another");
+  const sigset_t signals = forwarded_signals();
+  sigset_t before;
+  sigprocmask(SIG_BLOCK, &signals, &before);  // until sigwait() asks for them
+  const pid_t job = fork();
+  if (job == 0) become(command, before);
+  const int fork_error = errno;
+  const int code = job < 0 ? kCannotStart : Supervision(job, on_stop)(signals);
+  sigprocmask(SIG_SETMASK, &before, nullptr);
+  check(job >= 0, ErrorKind::usage,
+        "launch: no process can be started:", std::strerror(fork_error));
+  check(code != kCannotStart, ErrorKind::usage, "launch: cannot start", command.words.front());
+  return code;
+}
+
+std::string this_program() {
+  return std::filesystem::read_symlink("/proc/self/exe").string();
+}
+
+}  // namespace tessera
