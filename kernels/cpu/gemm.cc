@@ -45,21 +45,26 @@ void pack(const GemmLoops& gemm, const Operand& operand, int64_t lanes, int64_t 
 struct Block {
   int64_t row, rows, column, columns;
   const float *a = nullptr, *b = nullptr;
+  const float* next_b = nullptr;  // of the block that comes after, most likely
   int64_t words = 0;
 };
 
-// sums (row step kBlockColumns) = the block's product
+// sums (row step kBlockColumns) = the block's product. A panel of B comes from afar and serves
+// twelve tiles; each of them asks for a twelfth of the next one.
 void multiply(const GemmLoops& gemm, const Block& block, float* sums) {
   for (int64_t k = 0; k < block.words; k += kDepth) {
     const int64_t words = std::min(kDepth, block.words - k);
     for (int64_t column = 0; column < block.columns; column += kPanelColumns) {
+      const float* b = block.b + column * block.words + k * kPanelColumns;
+      const float* next = b + kPanelColumns * block.words;
+      if (column + kPanelColumns >= block.columns)
+        next = k + kDepth < block.words ? block.b + (k + kDepth) * kPanelColumns : block.next_b;
       const int64_t vectors =
           divide_up(std::min(kPanelColumns, block.columns - column), kPanelColumns / 3);
       for (int64_t row = 0; row < block.rows; row += kPanelRows)
-        gemm.multiply(block.a + row * block.words + k * kPanelRows,
-                      block.b + column * block.words + k * kPanelColumns, words, vectors, k > 0,
+        gemm.multiply(block.a + row * block.words + k * kPanelRows, b, words, vectors, k > 0,
                       std::min(kPanelRows, block.rows - row), sums + row * kBlockColumns + column,
-                      kBlockColumns);
+                      kBlockColumns, next + row * words * kPanelColumns / kBlockRows);
     }
   }
 }
@@ -112,7 +117,8 @@ void gemm_few_rows(const Gemm& product, const GemmLoops& gemm, const Operand& a,
       for (int64_t row = 0; row < m; row += kPanelRows)
         gemm.multiply(packed_a.as<float>() + row * words + first * kPanelRows, packed_b, some,
                       divide_up(block.columns, kPanelColumns / 3), first > 0,
-                      std::min(kPanelRows, m - row), sums + row * kBlockColumns, kBlockColumns);
+                      std::min(kPanelRows, m - row), sums + row * kBlockColumns, kBlockColumns,
+                      packed_b);
     }
     write(product, block, sums);
   });
@@ -147,12 +153,14 @@ void gemm(Stream&, const Gemm& product) {
       const int64_t across = divide_up(columns, block_columns);
       parallel_for(divide_up(rows, kBlockRows) * across, [&](int64_t task) {
         const int64_t row = task / across * kBlockRows, column = task % across * block_columns;
+        const int64_t next_column = (task + cpu_threads()) % across * block_columns;
         const Block block = {.row = first_row + row,
                              .rows = std::min(kBlockRows, rows - row),
                              .column = first_column + column,
                              .columns = std::min(block_columns, columns - column),
                              .a = packed_a.as<float>() + row * words,
                              .b = packed_b.as<float>() + column * words,
+                             .next_b = packed_b.as<float>() + next_column * words,
                              .words = words};
         alignas(64) float sums[kBlockRows * kBlockColumns];
         if (k == 0) std::fill_n(sums, kBlockRows * kBlockColumns, 0.0f);

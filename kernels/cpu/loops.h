@@ -78,9 +78,10 @@ struct GemmLoops {
   void (*pack)(Element element, const void* from, int64_t lane_step, int64_t depth_step,
                int64_t lanes, int64_t depth, int64_t width, void* panel);
   // c[rows][16 * vectors] (row step c_step) = or += sum over `words` of a[w][i] * b[w][j]. Rows of
-  // c from `rows` <= 8 on are written or left alone.
+  // c from `rows` <= 8 on are written or left alone. Meanwhile the first 4 * words words from
+  // `next` on, which may be anywhere, are brought into the cache.
   void (*multiply)(const void* a, const void* b, int64_t words, int64_t vectors, bool add,
-                   int64_t rows, float* c, int64_t c_step);
+                   int64_t rows, float* c, int64_t c_step, const void* next);
 };
 const GemmLoops& gemm_loops(Element element);  // of cpu_path()
 

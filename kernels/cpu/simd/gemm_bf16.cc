@@ -62,10 +62,10 @@ void pack(Element, const void* from, int64_t lane_step, int64_t depth_step, int6
 }
 
 void multiply(const void* a, const void* b, int64_t words, int64_t vectors, bool add, int64_t rows,
-              float* c, int64_t c_step) {
+              float* c, int64_t c_step, const void* next) {
   multiply_tile<PairWords>(static_cast<const uint32_t*>(a), kPanelRows,
                            static_cast<const uint32_t*>(b), kPanelColumns, words, vectors, add, c,
-                           c_step, rows);
+                           c_step, rows, static_cast<const uint32_t*>(next));
 }
 
 }  // namespace

@@ -19,11 +19,14 @@ struct FloatWords {
   static Vec multiply_add(Vec a, Vec b, Vec sum) { return fma(a, b, sum); }
 };
 
+constexpr int64_t kWordsAhead = 4;  // of `next`, asked for with each k
+
 template <typename Words, int kRows, int kVectors>
 [[gnu::always_inline]] inline void multiply_registers(const typename Words::Type* a, int64_t a_step,
                                                       const typename Words::Type* b, int64_t b_step,
                                                       int64_t depth, bool add, float* c,
-                                                      int64_t c_step) {
+                                                      int64_t c_step,
+                                                      const typename Words::Type* next) {
   Vec sums[kRows][kVectors];
 #pragma GCC unroll 8
   for (int i = 0; i < kRows; ++i)
@@ -42,6 +45,8 @@ template <typename Words, int kRows, int kVectors>
     }
     a += a_step;
     b += b_step;
+    __builtin_prefetch(next);
+    next += kWordsAhead;
   }
 #pragma GCC unroll 8
   for (int i = 0; i < kRows; ++i)
@@ -55,36 +60,42 @@ template <typename Words, int kRows, int kVectors>
 template <typename Words, int kVectors>
 inline void multiply_columns(const typename Words::Type* a, int64_t a_step,
                              const typename Words::Type* b, int64_t b_step, int64_t depth, bool add,
-                             float* c, int64_t c_step, int64_t rows) {
+                             float* c, int64_t c_step, int64_t rows,
+                             const typename Words::Type* next) {
   if (rows == 1)
-    return multiply_registers<Words, 1, kVectors>(a, a_step, b, b_step, depth, add, c, c_step);
+    return multiply_registers<Words, 1, kVectors>(a, a_step, b, b_step, depth, add, c, c_step,
+                                                  next);
   if (rows == 2)
-    return multiply_registers<Words, 2, kVectors>(a, a_step, b, b_step, depth, add, c, c_step);
+    return multiply_registers<Words, 2, kVectors>(a, a_step, b, b_step, depth, add, c, c_step,
+                                                  next);
   if (rows <= 4 && kTileRows > 4)
-    return multiply_registers<Words, 4, kVectors>(a, a_step, b, b_step, depth, add, c, c_step);
+    return multiply_registers<Words, 4, kVectors>(a, a_step, b, b_step, depth, add, c, c_step,
+                                                  next);
   for (int64_t row = 0; row < rows; row += kTileRows)
     multiply_registers<Words, kTileRows, kVectors>(a + row, a_step, b, b_step, depth, add,
-                                                   c + row * c_step, c_step);
+                                                   c + row * c_step, c_step, next);
 }
 
 // c[rows][16 * vectors] = or += sum over k < depth of a[k * a_step + i] * b[k * b_step + j]; rows
-// of c from `rows` on, up to 8, are written or left alone.
+// of c from `rows` on, up to 8, are written or left alone. next: memory that will be wanted soon,
+// 16 bytes of it for each k are brought into the cache meanwhile.
 template <typename Words = FloatWords>
 inline void multiply_tile(const typename Words::Type* a, int64_t a_step,
                           const typename Words::Type* b, int64_t b_step, int64_t depth,
                           int64_t vectors, bool add, float* c, int64_t c_step,
-                          int64_t rows = kPanelRows) {
+                          int64_t rows = kPanelRows, const typename Words::Type* next = nullptr) {
+  if (next == nullptr) next = b;
   int64_t done = 0;
   for (; done + kTileVectors <= vectors; done += kTileVectors)
     multiply_columns<Words, kTileVectors>(a, a_step, b + done * kLanes, b_step, depth, add,
-                                          c + done * kLanes, c_step, rows);
+                                          c + done * kLanes, c_step, rows, next);
   if constexpr (kTileVectors == 3) {
     if (vectors - done == 2)
       multiply_columns<Words, 2>(a, a_step, b + done * kLanes, b_step, depth, add,
-                                 c + done * kLanes, c_step, rows);
+                                 c + done * kLanes, c_step, rows, next);
     if (vectors - done == 1)
       multiply_columns<Words, 1>(a, a_step, b + done * kLanes, b_step, depth, add,
-                                 c + done * kLanes, c_step, rows);
+                                 c + done * kLanes, c_step, rows, next);
   }
 }
 
