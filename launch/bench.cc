@@ -125,9 +125,9 @@ int bench_attention(const BenchCommand& command, DType dtype) {
                                           gradients);
                      }});
   }
-  Limit peak = peak_flops(DType::f32);  // attention multiplies in f32 whatever the storage
+  Limit peak = peak_flops(dtype);
   run_rounds(cases, command.rounds);
-  report(command, cases, "GFLOP/s", peak.value(), "f32 peak");
+  report(command, cases, "GFLOP/s", peak.value(), "peak");
   return 0;
 }
 

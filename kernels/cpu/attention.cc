@@ -47,8 +47,9 @@ void attention(Stream&, const Attention& shape, const Tensor& q, const Tensor& k
   parallel_for(shape.num_sequences * shape.num_heads, [&](int64_t task) {
     const AttentionHead head = head_of(shape, task / shape.num_heads, task % shape.num_heads, q, k,
                                        v, document_starts, out, log_sum_exp);
-    const Buffer scratch = scratch_of(loops().attention.forward_scratch(head));
-    loops().attention.forward(head, floats_of(scratch));
+    const AttentionLoops& loops_of_type = attention_loops(head.element);
+    const Buffer scratch = scratch_of(loops_of_type.forward_scratch(head));
+    loops_of_type.forward(head, floats_of(scratch));
   });
 }
 
@@ -72,8 +73,9 @@ void attention_backward(Stream&, const Attention& shape, const Tensor& q, const 
         .dq_pitch = gradients.dq.pitch(),
         .dk_pitch = gradients.dk.pitch(),
         .dv_pitch = gradients.dv.pitch()};
-    const Buffer scratch = scratch_of(loops().attention.backward_scratch(work));
-    loops().attention.backward(work, floats_of(scratch));
+    const AttentionLoops& loops_of_type = attention_loops(work.head.element);
+    const Buffer scratch = scratch_of(loops_of_type.backward_scratch(work));
+    loops_of_type.backward(work, floats_of(scratch));
   });
 }
 

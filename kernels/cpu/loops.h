@@ -120,6 +120,7 @@ struct AttentionLoops {
   int64_t (*backward_scratch)(const AttentionGroup& group);
   void (*backward)(const AttentionGroup& group, float* scratch);
 };
+const AttentionLoops& attention_loops(Element element);  // of cpu_path(), as gemm_loops()
 
 struct Loops {
   const ElementwiseLoops& elementwise;
@@ -128,7 +129,6 @@ struct Loops {
   const CrossEntropyLoops& cross_entropy;
   const ReduceLoops& reduce;
   const UpdateLoops& update;
-  const AttentionLoops& attention;
 };
 const Loops& loops();  // of cpu_path()
 

@@ -39,7 +39,8 @@ extern const AttentionLoops attention;
 extern const PeakLoops peak;
 }  // namespace v4
 namespace v4_bf16 {
-extern const GemmLoops gemm;  // bf16 only
+extern const GemmLoops gemm;  // bf16 only, all three
+extern const AttentionLoops attention;
 extern const PeakLoops peak;
 }  // namespace v4_bf16
 }  // namespace tessera::cpu
