@@ -24,6 +24,7 @@ void pack_pairs(const uint16_t* from, int64_t lane_step, int64_t lanes, int64_t 
   pack_transposed(
       [=](int64_t i, int64_t first, int64_t) {
         const uint16_t* at = from + i * lane_step + 2 * first;
+        __builtin_prefetch(at + kElementsAhead);
         const int64_t some = depth - 2 * first;
         const __mmask32 mask =
             some >= 2 * kLanes ? 0xffffffff : static_cast<__mmask32>((uint64_t{1} << some) - 1);
@@ -41,6 +42,9 @@ __m512i load_lanes(const uint16_t* from, int64_t count) {
 void pack_row_pairs(const uint16_t* from, int64_t depth_step, int64_t lanes, int64_t depth,
                     int64_t width, uint32_t* panel) {
   for (int64_t k = 0; k < depth; k += 2, from += 2 * depth_step, panel += width) {
+    for (int64_t i = 0; i < width; i += 2 * kLanes)  // a line of memory, at most
+      for (int64_t row = 0; row < 2; ++row)
+        __builtin_prefetch(from + (kRowsAhead + row) * depth_step + i);
     for (int64_t i = 0; i < width; i += kLanes) {
       const int64_t some = i < lanes ? lanes - i : 0, room = width - i;
       __m512i words = load_lanes(from + i, some);

@@ -99,6 +99,11 @@ inline void multiply_tile(const typename Words::Type* a, int64_t a_step,
   }
 }
 
+// Packing walks across many rows at once, more than the machine foresees: it asks for what it will
+// read, this far along a row or this many rows below. Asking beyond the end does no harm.
+constexpr int64_t kElementsAhead = 64;
+constexpr int64_t kRowsAhead = 16;
+
 // panel[w][i] = word w of lane i for i < lanes, 0 for lanes <= i < width (8 or a multiple of 16),
 // by squares of 16 x 16. load_words(i, first, count): words [first, first + count) of lane i.
 template <typename LoadWords>
@@ -137,6 +142,7 @@ inline void pack_rows(const typename S::Type* from, int64_t lane_step, int64_t l
   pack_transposed(
       [=](int64_t i, int64_t first, int64_t count) {
         const auto* at = from + i * lane_step + first;
+        __builtin_prefetch(at + kElementsAhead);
         return count == kLanes ? S::load(at) : load_first<S>(at, count);
       },
       lanes, depth, width, panel);
@@ -147,6 +153,8 @@ template <typename S>
 inline void pack_columns(const typename S::Type* from, int64_t depth_step, int64_t lanes,
                          int64_t depth, int64_t width, float* panel) {
   for (int64_t k = 0; k < depth; ++k, from += depth_step, panel += width) {
+    for (int64_t i = 0; i < width; i += kLanes)
+      __builtin_prefetch(from + kRowsAhead * depth_step + i);
     int64_t i = 0;
     for (; i + kLanes <= lanes; i += kLanes) store(panel + i, S::load(from + i));
     for (; i < width; i += kLanes) {
