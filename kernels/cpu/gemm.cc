@@ -82,7 +82,7 @@ void write(const Gemm& product, const Block& block, const float* sums) {
   }
 }
 
-// Wide blocks reuse A most; a product of few blocks is cut finer, so that no thread waits long for
+// Wide blocks reuse A most; a slab of few blocks is cut finer, so that no thread waits long for
 // the last one.
 int64_t block_columns_of(int64_t m, int64_t n) {
   constexpr int64_t kManyBlocks = 32;
@@ -135,7 +135,7 @@ void gemm(Stream&, const Gemm& product) {
   const int64_t fit = kSlabWords / std::max<int64_t>(1, words);
   const int64_t slab_rows = std::max<int64_t>(1, fit / kBlockRows) * kBlockRows;
   const int64_t slab_columns = std::max<int64_t>(1, fit / kBlockColumns) * kBlockColumns;
-  const int64_t block_columns = block_columns_of(m, n);
+  const int64_t block_columns = block_columns_of(std::min(m, slab_rows), std::min(n, slab_columns));
   const int64_t panels_a = divide_up(std::min(m, slab_rows), kPanelRows);
   const int64_t panels_b = divide_up(std::min(n, slab_columns), kPanelColumns);
   const Tensor packed_a(Device{}, DType::f32, {panels_a, words * kPanelRows}, MemoryClass::other);
