@@ -96,6 +96,8 @@ class ParameterStore {
   Stack add_use(Stack of);
 
   // --- Memory. compute: the type that layers read. Everything else is accumulation_type.
+  // Decides which rows are mine: pieces() are known, there is no memory yet. allocate() does both.
+  void lay_out(DType compute, const ZeroSharding& zero);
   void allocate(Device device, DType compute, const ZeroSharding& zero = {});
   // Values and masters only: nothing is trained.
   void allocate_for_inference(Device device, DType compute);
@@ -156,6 +158,7 @@ class ParameterStore {
     Tensor gathered;          // stage 3, while held
   };
   void deal();  // rows to data ranks
+  void allocate_values(Device device);
   void round_masters(Stream& stream);
   const Unit& unit_of(Stack stack) const;
   bool shares_masters() const { return compute_ == accumulation_type(compute_); }
