@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <mutex>
 #include <numeric>
+#include <set>
+#include <string>
 #include <utility>
 
 #include <hdf5.h>
@@ -145,6 +147,19 @@ Handle create_file(const MemoryFile& memory, size_t num_datasets) {
                 "a new file");
 }
 
+// The groups that the path of a dataset goes through, but for those in `made`. libhdf5 would make
+// them by itself, with the time of day in them.
+void add_groups(hid_t file, const std::string& path, std::set<std::string>& made) {
+  for (size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
+    const std::string group = path.substr(0, end);
+    if (!made.insert(group).second) continue;
+    const Handle creation(H5Pcreate(H5P_GROUP_CREATE), H5Pclose, "group creation");
+    require(H5Pset_obj_track_times(creation, false), "no times");
+    const Handle handle(H5Gcreate2(file, group.c_str(), H5P_DEFAULT, creation, H5P_DEFAULT),
+                        H5Gclose, group.c_str());
+  }
+}
+
 // Makes the dataset; its bytes' place in the file.
 int64_t add_dataset(hid_t file, const H5Dataset& dataset) {
   const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, "dataset creation");
@@ -152,11 +167,9 @@ int64_t add_dataset(hid_t file, const H5Dataset& dataset) {
   require(H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY), "early allocation");
   require(H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER), "no filling");
   require(H5Pset_obj_track_times(creation, false), "no times");
-  const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose, "link creation");
-  require(H5Pset_create_intermediate_group(links, 1), "groups as needed");
   const Handle space(simple_space(dataset.extent), H5Sclose, "a space");
   const Handle type(stored_type(dataset.dtype), H5Tclose, "an element type");
-  const Handle made(H5Dcreate2(file, dataset.path.c_str(), type, space, links, creation, 0),
+  const Handle made(H5Dcreate2(file, dataset.path.c_str(), type, space, H5P_DEFAULT, creation, 0),
                     H5Dclose, dataset.path.c_str());
   write_attribute(made, "global_shape", dataset.global_shape);
   write_attribute(made, "offset", dataset.offset);
@@ -215,8 +228,11 @@ H5Skeleton h5_skeleton(const std::vector<H5Dataset>& datasets,
   {
     Handle file = create_file(memory, datasets.size());
     for (const auto& [key, text] : attributes) write_attribute(file, key.c_str(), text);
-    for (const H5Dataset& dataset : datasets)
+    std::set<std::string> groups;
+    for (const H5Dataset& dataset : datasets) {
+      add_groups(file, dataset.path, groups);
       skeleton.data_offset.push_back(add_dataset(file, dataset));
+    }
     require(file.close(), "closing");
   }
   skeleton.file_bytes = memory.size();

@@ -5,13 +5,13 @@
 #include <chrono>
 
 #include "checkpoint/json.h"
-#include "checkpoint/reader.h"
 #include "checkpoint/together.h"
 #include "kernels/base/check.h"
 
 namespace tessera {
 namespace {
 
+using Clock = std::chrono::steady_clock;
 constexpr size_t kMostNamed = 5;  // tensors in one message
 
 std::string label(const std::string& name, const std::string& role) {
@@ -79,6 +79,25 @@ std::vector<const StateEntry*> match(const CheckpointReader& reader, const State
   return found;
 }
 
+LoadReport report_of(const CheckpointReader& reader) {
+  LoadReport report;
+  report.directory = reader.directory();
+  report.step = reader.manifest().step;
+  return report;
+}
+
+void read(CheckpointReader& reader, const std::vector<const StateEntry*>& entries) {
+  for (const StateEntry* entry : entries)
+    reader.read(entry->name, entry->role, entry->shard.box, entry->tensor);
+}
+
+void finish(const CheckpointReader& reader, const LoadOptions& options, State& state,
+            LoadReport& report, Clock::time_point start) {
+  if (options.roles.empty()) state.scalars = reader.scalars();
+  report.bytes = reader.bytes_read();
+  report.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+}
+
 std::string newest_passed_over(const std::vector<PassedOver>& passed_over) {
   std::string text;
   for (const PassedOver& one : passed_over) text += "\n  " + one.reason;
@@ -89,21 +108,24 @@ std::string newest_passed_over(const std::vector<PassedOver>& passed_over) {
 
 LoadReport load_checkpoint(Storage& storage, Communicator& world, const std::string& directory,
                            State& state, const LoadOptions& options) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   CheckpointReader reader = CheckpointReader::open(storage, world, directory);
-  LoadReport report;
-  report.directory = directory;
-  report.step = reader.manifest().step;
+  LoadReport report = report_of(reader);
   report.unexpected = find_unexpected(world, reader, state, options);
   std::vector<const StateEntry*> entries;
   together(world, "checkpoint match", [&] { entries = match(reader, state, options, report); });
-  together(world, "checkpoint read", [&] {
-    for (const StateEntry* entry : entries)
-      reader.read(entry->name, entry->role, entry->shard.box, entry->tensor);
-  });
-  if (options.roles.empty()) state.scalars = reader.scalars();
-  report.bytes = reader.bytes_read();
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  together(world, "checkpoint read", [&] { read(reader, entries); });
+  finish(reader, options, state, report, start);
+  return report;
+}
+
+LoadReport load_entries(CheckpointReader& reader, State& state, const LoadOptions& options) {
+  const auto start = Clock::now();
+  const int64_t read_before = reader.bytes_read();
+  LoadReport report = report_of(reader);
+  read(reader, match(reader, state, options, report));
+  finish(reader, options, state, report, start);
+  report.bytes -= read_before;
   return report;
 }
 

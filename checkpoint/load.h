@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/reader.h"
 #include "checkpoint/retention.h"
 #include "checkpoint/state.h"
 #include "checkpoint/storage.h"
@@ -38,6 +39,10 @@ struct LoadReport {
 // unexpected tensors, another shape or dtype). After an Error the tensors hold anything.
 LoadReport load_checkpoint(Storage& storage, Communicator& world, const std::string& directory,
                            State& state, const LoadOptions& options = {});
+
+// The same for one process, from a checkpoint that is open already; tensors that it does not ask
+// for are not looked at.
+LoadReport load_entries(CheckpointReader& reader, State& state, const LoadOptions& options = {});
 
 // Collective. Loads the newest checkpoint in `root` that is sound down to every byte it reads,
 // passing over damaged ones. nullopt when there is no step directory at all; when there are some

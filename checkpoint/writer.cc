@@ -4,16 +4,16 @@
 #include <chrono>
 #include <cstring>
 #include <memory>
+#include <optional>
 
 #include "checkpoint/checksum.h"
+#include "checkpoint/draft.h"
 #include "checkpoint/index_pack.h"
 #include "checkpoint/layout.h"
-#include "checkpoint/retention.h"
 #include "checkpoint/shard_map.h"
 #include "checkpoint/shard_writer.h"
 #include "checkpoint/together.h"
 #include "kernels/base/check.h"
-#include "kernels/base/log.h"
 
 namespace tessera {
 namespace {
@@ -27,9 +27,9 @@ class Save {
 
   SaveReport run() {
     const auto start = std::chrono::steady_clock::now();
-    // A name that only rank 0 makes up, so that no two saves ever meet in one directory.
-    temporary_ = world_.broadcast(kTemporaryPrefix + step_name(info_.step) + "." + unique_suffix(),
-                                  0, "checkpoint name");
+    // Rank 0's name for it, so that all write into one directory.
+    draft_.emplace(storage_, root_, info_.step,
+                   world_.broadcast(Draft::new_name(info_.step), 0, "checkpoint name"));
     check_state();
     try {
       write_shards();
@@ -40,7 +40,7 @@ class Save {
     }
     SaveReport report;
     report.bytes = manifest_.bytes();
-    report.directory = final_path();
+    report.directory = draft_->final_path();
     report.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return report;
@@ -48,8 +48,6 @@ class Save {
 
  private:
   bool leads() const { return world_.rank() == 0; }
-  std::string temporary_path() const { return root_ + "/" + temporary_; }
-  std::string final_path() const { return root_ + "/" + step_name(info_.step); }
 
   // Nothing is on disk yet: is the State one that can be saved?
   void check_state() {
@@ -93,15 +91,12 @@ class Save {
 
   void write_shards() {
     together(world_, "checkpoint directory", [&] {
-      if (!leads()) return;
-      make_directories(storage_, root_);
-      sweep_remains(storage_, root_);
-      storage_.make_directory(temporary_path());
+      if (leads()) draft_->make();
     });
     together(world_, "checkpoint room", [&] {
       if (plan_.boxes.empty()) return;  // owns nothing, writes nothing
-      shard_ = std::make_unique<ShardWriter>(storage_, temporary_path(), info_, state_,
-                                             std::move(plan_));
+      shard_ =
+          std::make_unique<ShardWriter>(storage_, draft_->path(), info_, state_, std::move(plan_));
     });
     WriterLine mine;
     together(world_, "checkpoint data", [&] {
@@ -132,45 +127,13 @@ class Save {
       manifest_.layout = info_.layout;
       manifest_.recipe = info_.recipe;
       manifest_.scalars = state_.scalars;
-      const std::string text = to_json(manifest_);
-      write_file(storage_, temporary_path() + "/" + kManifestName, text);
-      storage_.sync_directory(temporary_path());
-      std::string replaced;
-      if (storage_.exists(final_path()))
-        replaced = retire_checkpoint(storage_, root_, step_name(info_.step));
-      storage_.rename(temporary_path(), final_path());
-      renamed_ = true;
-      storage_.sync_directory(root_);
-      mark(commit_text(manifest_, text));
-      if (!replaced.empty()) sweep(root_ + "/" + replaced);
+      draft_->commit(manifest_);
     });
-  }
-
-  void mark(const std::string& text) {
-    const std::string commit = final_path() + "/" + kCommitName;
-    write_file(storage_, commit + ".tmp", text);
-    storage_.rename(commit + ".tmp", commit);
-    storage_.sync_directory(final_path());
   }
 
   void discard() noexcept {
     shard_.reset();
-    if (!leads()) return;
-    if (!renamed_) return sweep(temporary_path());
-    try {
-      sweep(root_ + "/" + retire_checkpoint(storage_, root_, step_name(info_.step)));
-    } catch (const std::exception& error) {
-      log::warn("a save failed and could not be undone:", error.what());
-    }
-  }
-
-  // As far as the storage still allows; what stays behind is no checkpoint and is swept later.
-  void sweep(const std::string& directory) noexcept {
-    try {
-      if (storage_.exists(directory)) remove_directory(storage_, directory);
-    } catch (const std::exception& error) {
-      log::warn("remains of a checkpoint stay on disk until the next retention:", error.what());
-    }
+    if (leads()) draft_->discard();
   }
 
   Storage& storage_;
@@ -178,11 +141,10 @@ class Save {
   const std::string& root_;
   const SaveInfo& info_;
   const State& state_;
-  std::string temporary_;
+  std::optional<Draft> draft_;
   ShardIndex plan_;
   std::unique_ptr<ShardWriter> shard_;
   Manifest manifest_;  // on every rank the writers; the rest on rank 0
-  bool renamed_ = false;
 };
 
 }  // namespace

@@ -157,6 +157,20 @@ void add_tokenizer(CLI::App& app, VerbAction& action) {
       [command, &action] { action = [command] { return tokenizer_decode_verb(*command); }; });
 }
 
+void add_reshard(CLI::App& checkpoint, VerbAction& action) {
+  auto* verb = checkpoint.add_subcommand("reshard", "rewrite a checkpoint for other ranks");
+  auto command = std::make_shared<ReshardCommand>();
+  verb->add_option("path", command->checkpoint, "run directory, checkpoints directory or step")
+      ->required();
+  verb->add_option("overrides", command->overrides, "parallel.key=value ... of the new layout");
+  verb->add_option("-o,--output", command->output, "directory of steps; no run may be saving there")
+      ->required();
+  verb->add_option("-n,--ranks", command->ranks, "default: what the layout names");
+  verb->add_flag("--json", command->json, "machine-readable");
+  verb->callback(
+      [command, &action] { action = [command] { return checkpoint_reshard_verb(*command); }; });
+}
+
 void add_checkpoint(CLI::App& app, VerbAction& action) {
   auto* checkpoint = app.add_subcommand("checkpoint", "look at, verify and compare checkpoints");
   checkpoint->alias("ckpt");
@@ -176,6 +190,7 @@ void add_checkpoint(CLI::App& app, VerbAction& action) {
   add("diff", "compare two checkpoints tensor by tensor", checkpoint_diff_verb)
       ->add_option("other", command->other, "the second one")
       ->required();
+  add_reshard(*checkpoint, action);
   add("prune-old", "delete what --keep does not name", checkpoint_prune_verb)
       ->add_option("--keep", command->keep, "last:N,every:M")
       ->required();

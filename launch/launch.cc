@@ -1,21 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // `tessera launch`: starts `tessera train` with several ranks on this machine.
-#include <algorithm>
 #include <cstdio>
 
 #include "kernels/base/log.h"
 #include "launch/local_job.h"
 #include "launch/recipe_reader.h"
 #include "launch/verbs.h"
+#include "trainer/training_plan.h"
 
 namespace tessera {
 namespace {
-
-// What the recipe's layout needs at least.
-int ranks_of(const ParallelOptions& parallel) {
-  return static_cast<int>(parallel.tensor * parallel.pipeline * parallel.context *
-                          std::max<int64_t>(1, parallel.data));
-}
 
 std::string layout_of(const ParallelOptions& parallel) {
   return "data " + (parallel.data > 0 ? std::to_string(parallel.data) : "auto") + " x tensor " +

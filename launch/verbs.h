@@ -99,6 +99,15 @@ int checkpoint_verify_verb(const CheckpointCommand& command);
 int checkpoint_diff_verb(const CheckpointCommand& command);
 int checkpoint_prune_verb(const CheckpointCommand& command);
 
+struct ReshardCommand {
+  std::string checkpoint;
+  std::string output;  // directory of steps to write into
+  std::vector<std::string> overrides;
+  std::optional<int> ranks;  // absent: as many as the layout names
+  bool json = false;
+};
+int checkpoint_reshard_verb(const ReshardCommand& command);
+
 struct RecipeCommand {
   std::string path;
   std::vector<std::string> overrides;

@@ -10,6 +10,7 @@
 #include "kernels/base/trace.h"
 #include "kernels/copy.h"
 #include "kernels/reduce.h"
+#include "trainer/model/model_state.h"
 #include "trainer/optim/lr_schedule.h"
 #include "trainer/training_plan.h"
 
@@ -66,16 +67,9 @@ Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms
   const int shards = comms.grid().size(Axis::data);
   plan_ = training_plan(recipe.parallel, static_cast<int>(batch.global / (batch.micro * shards)));
   const LayerContext context{stream_, store_, comms_, recipe.compute_type()};
-  const auto coordinate = static_cast<size_t>(comms.along(Axis::pipeline).rank());
-  const StagePlacement placement{.stage_of_chunk = plan_.stage_of_chunk[coordinate],
-                                 .num_stages = plan_.num_stages(),
-                                 .layers_per_stage = deal_layers(recipe, plan_.num_stages())};
+  const StagePlacement placement = placement_of(recipe, plan_, comms.along(Axis::pipeline).rank());
   stage_ = build_stage(context, recipe, placement, recipe.data.sequence_length);
-  store_.allocate(device, recipe.compute_type(),
-                  {.stage = static_cast<int>(recipe.parallel.zero),
-                   .rank = comms.data().rank(),
-                   .ranks = comms.data().size(),
-                   .layout_free = recipe.run.determinism == "layout_free"});
+  store_.allocate(device, recipe.compute_type(), zero_sharding(recipe, comms.data()));
   store_.initialize(static_cast<uint64_t>(recipe.run.seed));
   store_.share_values(stream_, comms.data());
   gradients_ = std::make_unique<Gradients>(stream_, store_, comms);
@@ -130,7 +124,7 @@ Trainer::Measured Trainer::measure(int64_t targets, const StepWishes& wishes) {
   const Tensor norm_words(stream_.device(), DType::i64, {ExactSum::kWords});
   fill(stream_, 0, norm_words);
   for (const Piece& piece : store_.pieces())
-    if (counts(piece)) sum_of_squares(stream_, store_.grad(piece), norm_words);
+    if (counts(store_, comms_, piece)) sum_of_squares(stream_, store_.grad(piece), norm_words);
   const bool speaks = comms_.along(Axis::tensor).rank() == 0;  // tensor ranks know the same
   if (!speaks) fill(stream_, 0, stage_->loss_words());
   if (!speaks || comms_.along(Axis::pipeline).rank() > 0) targets = 0;
@@ -155,19 +149,6 @@ Trainer::Measured Trainer::measure(int64_t targets, const StepWishes& wishes) {
   measured.targets = words[2 * kWords];
   measured.agreed = {words[2 * kWords + 1] > 0, words[2 * kWords + 2] > 0};
   return measured;
-}
-
-// Whether this rank is the one that measures and saves the piece, of all that hold it.
-bool Trainer::counts(const Piece& piece) const {
-  const Parameter& parameter = store_.at(piece.parameter);
-  if (!parameter.primary) return false;
-  if (parameter.replication == Replication::tensor && comms_.along(Axis::tensor).rank() > 0)
-    return false;
-  if (parameter.replication == Replication::tensor_replicas && comms_.tensor_replicas().rank() > 0)
-    return false;
-  // Without ZeRO all data ranks hold every piece: each has its share of the work.
-  const Communicator& data = comms_.data();
-  return store_.zero().stage > 0 || piece.parameter % data.size() == data.rank();
 }
 
 StepReport Trainer::step(const StepWishes& wishes) {

@@ -90,8 +90,6 @@ class Trainer {
   Batch next_batch();
   std::vector<Micro> microbatches(const Batch& batch, double dloss);
   Measured measure(int64_t targets, const StepWishes& wishes);
-  bool counts(const Piece& piece) const;
-  StateEntry entry(const char* role, const Piece& piece, const Tensor& tensor) const;
   std::string name_overflow();
 
   Recipe recipe_;

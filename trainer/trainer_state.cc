@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "trainer/model/model_state.h"
 #include "trainer/trainer.h"
 
 namespace tessera {
@@ -21,34 +22,16 @@ int64_t integer(const State& state, const std::string& key) {
 
 }  // namespace
 
-StateEntry Trainer::entry(const char* role, const Piece& piece, const Tensor& tensor) const {
-  return {.name = store_.at(piece.parameter).name,
-          .role = role,
-          .tensor = tensor,
-          .shard = piece.shard,
-          .owner = counts(piece)};
-}
-
 State Trainer::weights() const {
-  State state;
-  for (const Piece& piece : store_.pieces())
-    state.entries.push_back(entry("param", piece, store_.master(piece)));
-  return state;
+  return weights_of(store_, comms_);
 }
 
 State Trainer::gradients() const {
-  State state;
-  for (const Piece& piece : store_.pieces())
-    state.entries.push_back(entry("grad", piece, store_.grad(piece)));
-  return state;
+  return gradients_of(store_, comms_);
 }
 
 State Trainer::state() const {
-  State state = weights();
-  for (const Piece& piece : store_.pieces())
-    state.entries.push_back(entry("exp_avg", piece, store_.first_moment(piece)));
-  for (const Piece& piece : store_.pieces())
-    state.entries.push_back(entry("exp_avg_sq", piece, store_.second_moment(piece)));
+  State state = tensors_of(store_, comms_);
   state.scalars["step"] = std::to_string(step_);
   state.scalars["updates"] = std::to_string(updates_);
   state.scalars["tokens"] = std::to_string(tokens_);

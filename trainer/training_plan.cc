@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/training_plan.h"
 
+#include <algorithm>
 #include <fstream>
 #include <numeric>
 #include <sstream>
@@ -40,6 +41,12 @@ GridSizes grid_sizes(const ParallelOptions& parallel) {
   return sizes;
 }
 
+int ranks_of(const ParallelOptions& parallel) {
+  GridSizes sizes = grid_sizes(parallel);
+  sizes.data = static_cast<int>(std::max<int64_t>(1, parallel.data));
+  return ProcessGrid(sizes).num_ranks();
+}
+
 Plan compute_plan(const ParallelOptions& parallel, int num_micro) {
   if (parallel.schedule.starts_with(kFile)) return read_plan(parallel, num_micro);
   return make_plan(parallel.schedule, static_cast<int>(parallel.pipeline),
@@ -75,6 +82,19 @@ std::vector<int64_t> deal_layers(const Recipe& recipe, int num_stages) {
   for (int stage = 0; stage < num_stages; ++stage)
     dealt.push_back(even_part(layers, stage, num_stages).extent);
   return dealt;
+}
+
+StagePlacement placement_of(const Recipe& recipe, const Plan& plan, int coordinate) {
+  return {.stage_of_chunk = plan.stage_of_chunk[static_cast<size_t>(coordinate)],
+          .num_stages = plan.num_stages(),
+          .layers_per_stage = deal_layers(recipe, plan.num_stages())};
+}
+
+ZeroSharding zero_sharding(const Recipe& recipe, const Communicator& data) {
+  return {.stage = static_cast<int>(recipe.parallel.zero),
+          .rank = data.rank(),
+          .ranks = data.size(),
+          .layout_free = recipe.run.determinism == "layout_free"};
 }
 
 }  // namespace tessera

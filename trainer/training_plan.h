@@ -5,12 +5,15 @@
 
 #include "parallel/pipeline/schedule.h"
 #include "parallel/process_grid.h"
+#include "trainer/model/build.h"
 #include "trainer/recipe.h"
 
 namespace tessera {
 
 // The recipe's layout; `data` is left to the number of ranks.
 GridSizes grid_sizes(const ParallelOptions& parallel);
+// The ranks that the recipe names; `data: auto` counts as 1.
+int ranks_of(const ParallelOptions& parallel);
 
 // F, B and W alone, as the schedule orders them. Throws Error{usage} that says which numbers of
 // microbatches or chunks are allowed; a schedule `file:PATH` is read and checked.
@@ -23,5 +26,9 @@ Plan evaluation_plan(const ParallelOptions& parallel, const Plan& training, int 
 // The blocks of each stage: the recipe's list, or as even as can be, the earlier stages having one
 // more (the last one has the head). Throws Error{capacity} when a list does not add up.
 std::vector<int64_t> deal_layers(const Recipe& recipe, int num_stages);
+// Which stages of the model the pipeline coordinate's chunks are.
+StagePlacement placement_of(const Recipe& recipe, const Plan& plan, int coordinate);
+// What this rank, of all data ranks, has of each stack.
+ZeroSharding zero_sharding(const Recipe& recipe, const Communicator& data);
 
 }  // namespace tessera

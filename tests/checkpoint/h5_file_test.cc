@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -142,6 +143,20 @@ TEST(H5Skeleton, TwoDatasetsOfOnePathAreAnError) {
   const H5Dataset dataset{"/param/a", DType::f32, {3}, {3}, {0}};
   EXPECT_THROW(h5_skeleton({dataset, dataset}, {}), Error);
   EXPECT_NO_THROW(h5_skeleton({dataset}, {}));
+}
+
+// Equal states make equal files, whenever they are saved.
+TEST(H5Skeleton, HoldsNoTimeOfDay) {
+  const auto before = static_cast<uint32_t>(std::time(nullptr));
+  const H5Skeleton skeleton = h5_skeleton({{"/param/a/b", DType::f32, {2, 3}, {4, 3}, {0, 0}},
+                                           {"/exp_avg/a/c", DType::f32, {2, 3}, {4, 3}, {2, 0}}},
+                                          {{"format", "test"}});
+  const auto after = static_cast<uint32_t>(std::time(nullptr));
+  for (uint32_t second = before; second <= after; ++second) {
+    const std::string bytes(reinterpret_cast<const char*>(&second), sizeof second);
+    for (const H5Skeleton::Piece& piece : skeleton.pieces)
+      EXPECT_EQ(piece.bytes.find(bytes), std::string::npos) << "at " << piece.offset;
+  }
 }
 
 }  // namespace

@@ -177,7 +177,7 @@ TEST(RecipeErrors, AllErrorsAreReportedAtOnce) {
                  "    1 | nmae: a\n"
                  "      | ^^^^ did you mean `name`?     keys here: recipe, name, model, data, "
                  "batch, parallel, precision, optimizer, lr_schedule, run, checkpoint, on_failure, "
-                 "metrics\n"
+                 "metrics, profile\n"
                  "a.yaml:2:14: run.steps wants a whole number, got \"x\"\n"
                  "    2 | run: {steps: x}\n"
                  "      |              ^");

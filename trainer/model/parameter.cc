@@ -139,25 +139,36 @@ void ParameterStore::deal() {
   }
 }
 
-void ParameterStore::allocate_for_inference(Device device, DType compute) {
+void ParameterStore::lay_out(DType compute, const ZeroSharding& zero) {
+  check(zero.stage >= 0 && zero.stage <= 3 && zero.rank < zero.ranks, "ParameterStore: ZeRO stage",
+        zero.stage, "rank", zero.rank, "of", zero.ranks);
+  check(pieces_.empty(), "ParameterStore: laid out twice");
   compute_ = compute;
-  if (pieces_.empty()) deal();
+  zero_ = zero;
+  deal();
+}
+
+void ParameterStore::allocate_for_inference(Device device, DType compute) {
+  lay_out(compute, {});
+  allocate_values(device);
+}
+
+void ParameterStore::allocate_values(Device device) {
   Stream stream(device);
   const auto zeros = [&](DType dtype, int64_t elements, MemoryClass memory) {
     const Tensor flat(device, dtype, {1, std::max<int64_t>(1, elements)}, memory);
     fill(stream, 0, flat);
     return flat;
   };
-  values_ = zeros(compute, zero_.stage == 3 ? my_elements_ : whole_elements_, MemoryClass::weights);
+  values_ =
+      zeros(compute_, zero_.stage == 3 ? my_elements_ : whole_elements_, MemoryClass::weights);
   if (!shares_masters())
-    masters_ = zeros(accumulation_type(compute), my_elements_, MemoryClass::optimizer);
+    masters_ = zeros(accumulation_type(compute_), my_elements_, MemoryClass::optimizer);
 }
 
 void ParameterStore::allocate(Device device, DType compute, const ZeroSharding& zero) {
-  check(zero.stage >= 0 && zero.stage <= 3 && zero.rank < zero.ranks, "ParameterStore: ZeRO stage",
-        zero.stage, "rank", zero.rank, "of", zero.ranks);
-  zero_ = zero;
-  allocate_for_inference(device, compute);
+  lay_out(compute, zero);
+  allocate_values(device);
   const DType wide = accumulation_type(compute);
   const auto flat = [&](int64_t elements, MemoryClass memory) {
     return Tensor(device, wide, {1, std::max<int64_t>(1, elements)}, memory);

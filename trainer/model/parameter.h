@@ -97,6 +97,8 @@ class ParameterStore {
   Stack add_use(Stack of);
 
   // --- Memory. compute: the type that layers read. Everything else is accumulation_type.
+  // Decides which rows are mine: pieces() are known, there is no memory yet. allocate() does both.
+  void lay_out(DType compute, const ZeroSharding& zero);
   void allocate(Device device, DType compute, const ZeroSharding& zero = {});
   // Values and masters only: nothing is trained.
   void allocate_for_inference(Device device, DType compute);
@@ -158,6 +160,7 @@ class ParameterStore {
   };
   std::pair<int64_t, int64_t> global_shape(const Unit& unit) const;
   void deal();  // rows to data ranks
+  void allocate_values(Device device);
   void round_masters(Stream& stream);
   const Unit& unit_of(Stack stack) const;
   bool shares_masters() const { return compute_ == accumulation_type(compute_); }

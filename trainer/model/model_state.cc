@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/model/model_state.h"
+
+#include <functional>
+
+namespace tessera {
+namespace {
+
+using TensorOf = std::function<Tensor(const Piece&)>;
+
+void add_entries(const ParameterStore& store, const Communicators& comms, const char* role,
+                 const TensorOf& tensor_of, State& state) {
+  for (const Piece& piece : store.pieces())
+    state.entries.push_back({.name = store.at(piece.parameter).name,
+                             .role = role,
+                             .tensor = tensor_of(piece),
+                             .shard = piece.shard,
+                             .owner = counts(store, comms, piece)});
+}
+
+}  // namespace
+
+bool counts(const ParameterStore& store, const Communicators& comms, const Piece& piece) {
+  const Parameter& parameter = store.at(piece.parameter);
+  if (!parameter.primary) return false;
+  if (parameter.replication == Replication::tensor && comms.along(Axis::tensor).rank() > 0)
+    return false;
+  if (parameter.replication == Replication::tensor_replicas && comms.tensor_replicas().rank() > 0)
+    return false;
+  // Without ZeRO all data ranks hold every piece: each has its share of the work.
+  const Communicator& data = comms.data();
+  return store.zero().stage > 0 || piece.parameter % data.size() == data.rank();
+}
+
+State weights_of(const ParameterStore& store, const Communicators& comms) {
+  State state;
+  add_entries(
+      store, comms, "param", [&](const Piece& piece) { return store.master(piece); }, state);
+  return state;
+}
+
+State gradients_of(const ParameterStore& store, const Communicators& comms) {
+  State state;
+  add_entries(
+      store, comms, "grad", [&](const Piece& piece) { return store.grad(piece); }, state);
+  return state;
+}
+
+State tensors_of(const ParameterStore& store, const Communicators& comms) {
+  State state = weights_of(store, comms);
+  add_entries(
+      store, comms, "exp_avg", [&](const Piece& piece) { return store.first_moment(piece); },
+      state);
+  add_entries(
+      store, comms, "exp_avg_sq", [&](const Piece& piece) { return store.second_moment(piece); },
+      state);
+  return state;
+}
+
+State new_tensors_of(const ParameterStore& store, const Communicators& comms) {
+  State state;
+  const DType dtype = accumulation_type(store.compute_type());
+  for (const char* role : {"param", "exp_avg", "exp_avg_sq"})
+    add_entries(
+        store, comms, role, [](const Piece&) { return Tensor(); }, state);
+  std::erase_if(state.entries, [](const StateEntry& entry) { return !entry.owner; });
+  for (StateEntry& entry : state.entries) {
+    const std::vector<int64_t>& extent = entry.shard.box.extent;
+    const int64_t rows = extent.size() < 2 ? 1 : extent[0];
+    entry.tensor = Tensor(Device{}, dtype, {rows, extent.back()});
+  }
+  return state;
+}
+
+}  // namespace tessera
