@@ -61,7 +61,8 @@ TEST(BadInput, AMissingRecipeIsNamed) {
 TEST(BadInput, ALayoutThatCannotBeExitsWith5) {
   expect_refused({"batch.global=6"}, 5, "nearest legal: 4 or 8");
   expect_refused({"parallel.data=4"}, 5, "4 ranks were asked for, the job has 2");
-  expect_refused({"parallel.tensor=3"}, 5, "parallel.tensor: ");
+  expect_refused({"parallel.tensor=3"}, 5,
+                 "parallel.tensor: 3 does not divide num_attention_heads 4");
 }
 
 TEST(BadInput, AMissingTokenFileExitsWith3) {
