@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "kernels/base/shared_segment.h"
 #include "parallel/communicator.h"
 #include "parallel/doorbell.h"
-#include "parallel/shared_segment.h"
 
 namespace tessera {
 
@@ -23,10 +23,12 @@ struct Announcement {
   friend bool operator==(const Announcement&, const Announcement&) = default;
 };
 
-// Bytes on their way from one rank to another: a ring with one writer and one reader.
+// Bytes on their way from one rank to another: a ring with one writer and one reader, and how many
+// letters that were lent beside the ring the reader has done with.
 struct Mailbox {
   alignas(64) std::atomic<int64_t> written{0};
   alignas(64) std::atomic<int64_t> read{0};
+  std::atomic<int64_t> returned{0};
 };
 
 class SharedBoard {

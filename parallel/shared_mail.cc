@@ -58,10 +58,19 @@ class Ring {
 SharedMail::SharedMail(const SharedBoard& board)
     : board_(board),
       outbox_(static_cast<size_t>(board.size())),
+      lent_(static_cast<size_t>(board.size())),
       inbox_(static_cast<size_t>(board.size())) {}
 
 std::shared_ptr<Letter> SharedMail::send(int to, int channel, const Tensor& in) {
   auto letter = std::make_shared<Letter>(Letter{channel, in});
+  if (in.bytes() >= kLeastShared) {
+    const Tensor copy(Device{}, in.dtype(), {in.size()}, MemoryClass::communication);
+    if (place_of(copy).kind == MemoryPlace::Kind::shared) {
+      std::memcpy(copy.data(), in.data(), static_cast<size_t>(in.bytes()));
+      letter->contents = copy;
+      letter->lent = true;
+    }
+  }
   outbox_.at(static_cast<size_t>(to)).push_back(letter);
   busy_ = true;
   return letter;
@@ -90,6 +99,7 @@ bool SharedMail::progress() {
 }
 
 bool SharedMail::push(int to) {
+  forget_returned(to);
   auto& letters = outbox_[static_cast<size_t>(to)];
   if (letters.empty()) return false;
   Ring ring(board_, board_.rank(), to);
@@ -98,21 +108,23 @@ bool SharedMail::push(int to) {
   while (!letters.empty()) {
     Letter& letter = *letters.front();
     const Bytes contents = bytes_of(letter.contents);
-    const Head head = {letter.channel, contents.size};
+    const Head head = {letter.channel, contents.size,
+                       letter.lent ? place_of(letter.contents) : MemoryPlace{}};
     if (letter.moved < kHead) {
       const auto* bytes = reinterpret_cast<const std::byte*>(&head);
       const int64_t moved = ring.write(bytes + letter.moved, kHead - letter.moved);
       letter.moved += moved;
       total += moved;
     }
-    if (letter.moved >= kHead) {
+    if (letter.moved >= kHead && !letter.lent) {
       const int64_t done = letter.moved - kHead;
       const int64_t moved = ring.write(contents.data + done, contents.size - done);
       letter.moved += moved;
       total += moved;
     }
-    if (letter.moved < kHead + contents.size) break;  // the ring is full
+    if (letter.moved < kHead + (letter.lent ? 0 : contents.size)) break;  // the ring is full
     letter.done = true;
+    if (letter.lent) lent_[static_cast<size_t>(to)].copies.push_back(letter.contents);
     letters.pop_front();
   }
   if (total > 0) board_.tell(to);
@@ -135,6 +147,7 @@ bool SharedMail::pull(int from) {
     if (inbox.current != nullptr) {
       Letter& letter = *inbox.current;
       const Bytes contents = bytes_of(letter.contents);
+      if (inbox.head.place.kind == MemoryPlace::Kind::shared) read_lent(inbox, from);
       const int64_t more = ring.read(contents.data + letter.moved, inbox.head.bytes - letter.moved);
       letter.moved += more;
       moved += more;
@@ -168,6 +181,27 @@ void SharedMail::begin(Inbox& inbox, int from) {
   check(inbox.current->contents.bytes() == inbox.head.bytes, "receive: rank", from, "sent",
         inbox.head.bytes, "bytes on channel", inbox.head.channel, "for",
         inbox.current->contents.shape());
+}
+
+void SharedMail::read_lent(Inbox& inbox, int from) {
+  constexpr int64_t kWindow = int64_t{8} << 20;
+  PeerMemory lent(inbox.head.place);
+  Letter& letter = *inbox.current;
+  std::byte* to = bytes_of(letter.contents).data;
+  for (; letter.moved < inbox.head.bytes;) {
+    const int64_t bytes = std::min(kWindow, inbox.head.bytes - letter.moved);
+    std::memcpy(to + letter.moved, lent.window(letter.moved, bytes), static_cast<size_t>(bytes));
+    letter.moved += bytes;
+  }
+  board_.mailbox(from, board_.rank()).returned.fetch_add(1, std::memory_order_release);
+}
+
+void SharedMail::forget_returned(int to) {
+  Lent& lent = lent_[static_cast<size_t>(to)];
+  if (lent.copies.empty()) return;
+  const int64_t returned =
+      board_.mailbox(board_.rank(), to).returned.load(std::memory_order_acquire);
+  for (; lent.returned < returned; ++lent.returned) lent.copies.pop_front();
 }
 
 // Hands complete letters that were kept to the receives that have started since.

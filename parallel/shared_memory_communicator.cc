@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "parallel/collective_arguments.h"
+#include "parallel/direct_rounds.h"
 #include "parallel/progress.h"
 #include "parallel/shared_mail.h"
 #include "parallel/shared_rounds.h"
@@ -31,19 +32,21 @@ class SharedMemoryCommunicator : public Communicator, public Progressing, public
                   const char* tag) override {
     check_all_reduce(in, out);
     if (in.size() == 0) return;
-    finish(start(all_reduce_rounds(*board_, in, out, op), "all-reduce", tag, in.bytes()));
+    const auto& rounds = in.bytes() < kLeastDirect ? all_reduce_rounds : direct_all_reduce;
+    finish(start(rounds(*board_, in, out, op), "all-reduce", tag, in.bytes()));
   }
   std::unique_ptr<Pending> start_reduce_scatter(Stream&, const Tensor& in, const Cut& cut,
                                                 const Tensor& out, Reduce op,
                                                 const char* tag) override {
     check_reduce_scatter(in, cut, out, rank(), size());
-    return started(reduce_scatter_rounds(*board_, in, cut, out, op), "reduce-scatter", tag,
-                   in.bytes());
+    const auto& rounds = in.bytes() < kLeastDirect ? reduce_scatter_rounds : direct_reduce_scatter;
+    return started(rounds(*board_, in, cut, out, op), "reduce-scatter", tag, in.bytes());
   }
   std::unique_ptr<Pending> start_all_gather(Stream&, const Tensor& in, const Cut& cut,
                                             const Tensor& out, const char* tag) override {
     check_all_gather(in, cut, out, rank(), size());
-    return started(all_gather_rounds(*board_, in, cut, out), "all-gather", tag, out.bytes());
+    const auto& rounds = out.bytes() < kLeastDirect ? all_gather_rounds : direct_all_gather;
+    return started(rounds(*board_, in, cut, out), "all-gather", tag, out.bytes());
   }
   void all_to_all(Stream&, const Tensor& in, const Cut& in_cut, const Tensor& out,
                   const Cut& out_cut, const char* tag) override {

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "kernels/base/buffer.h"
 #include "kernels/base/log.h"
 #include "parallel/shared_memory_communicator.h"
 
@@ -41,6 +42,7 @@ Transports::Transports(Communicator& world, Communicator& node, Placement placem
   if (!enabled_) return;
   auto* bells = reinterpret_cast<Doorbell*>(doorbells_->data());
   patience_ = std::make_unique<Patience>(bells[node.rank()], crowded);
+  if (node.size() > 1) share_host_memory();
 }
 
 std::unique_ptr<Communicator> Transports::best(std::unique_ptr<Communicator> mpi,

@@ -6,11 +6,13 @@
 #include <map>
 #include <mutex>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include <sys/mman.h>
 
 #include "kernels/base/check.h"
+#include "kernels/base/shared_segment.h"
 
 namespace tessera {
 namespace {
@@ -52,48 +54,88 @@ class Account {
   MemoryUse use_;
 };
 
+// What other ranks of the node read or write: collectives without a copy between.
+bool concerns_others(MemoryClass memory_class) {
+  return memory_class == MemoryClass::weights || memory_class == MemoryClass::gradients ||
+         memory_class == MemoryClass::communication;
+}
+
 class HostPool : public Account {
  public:
   std::byte* take(int64_t bytes, MemoryClass memory_class) {
     const int64_t size = rounded(bytes);
-    std::byte* block = nullptr;
-    {
-      const std::lock_guard lock(mutex_);
-      count(use_, memory_class, size);
-      std::vector<std::byte*>& idle = idle_[size];
-      if (!idle.empty()) {
-        block = idle.back();
-        idle.pop_back();
-        return block;
-      }
-      ++use_.system_allocations;
+    const std::lock_guard lock(mutex_);
+    count(use_, memory_class, size);
+    if (shares_ && size >= kLeastShared && concerns_others(memory_class)) {
+      if (std::byte* block = take_idle(size, true)) return block;
+      if (std::byte* block = allocate_shared(size)) return block;
     }
-    const int64_t alignment = size >= kHugePage ? kHugePage : kAlignment;
-    const int64_t padded = (size + alignment - 1) / alignment * alignment;
-    block = static_cast<std::byte*>(
-        std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>(padded)));
-    check(block != nullptr, ErrorKind::capacity, "out of host memory: could not allocate", size,
-          "bytes; use a smaller batch.micro or more ranks");
-    if (size >= kHugePage) madvise(block, static_cast<size_t>(padded), MADV_HUGEPAGE);
-    return block;
+    std::byte* block = take_idle(size, false);
+    return block != nullptr ? block : allocate(size);
   }
 
   void give(std::byte* block, int64_t bytes, MemoryClass memory_class) {
     const std::lock_guard lock(mutex_);
     const int64_t size = rounded(bytes);
     count(use_, memory_class, -size);
-    idle_[size].push_back(block);
+    idle_[{size, segments_.contains(block)}].push_back(block);
   }
 
   void release() {
     const std::lock_guard lock(mutex_);
-    for (auto& [size, blocks] : idle_)
-      for (std::byte* block : blocks) std::free(block);
+    for (auto& [kind, blocks] : idle_)
+      for (std::byte* block : blocks)
+        if (segments_.erase(block) == 0) std::free(block);
     idle_.clear();
   }
 
+  void share() {
+    const std::lock_guard lock(mutex_);
+    shares_ = true;
+  }
+  int file_of(std::byte* block) {
+    const std::lock_guard lock(mutex_);
+    const auto segment = segments_.find(block);
+    return segment == segments_.end() ? -1 : segment->second.file();
+  }
+
  private:
-  std::map<int64_t, std::vector<std::byte*>> idle_;
+  std::byte* take_idle(int64_t size, bool shared) {
+    std::vector<std::byte*>& idle = idle_[{size, shared}];
+    if (idle.empty()) return nullptr;
+    std::byte* block = idle.back();
+    idle.pop_back();
+    return block;
+  }
+  std::byte* allocate(int64_t size) {
+    ++use_.system_allocations;
+    const int64_t alignment = size >= kHugePage ? kHugePage : kAlignment;
+    const int64_t padded = (size + alignment - 1) / alignment * alignment;
+    auto* block = static_cast<std::byte*>(
+        std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>(padded)));
+    check(block != nullptr, ErrorKind::capacity, "out of host memory: could not allocate", size,
+          "bytes; use a smaller batch.micro or more ranks");
+    if (size >= kHugePage) madvise(block, static_cast<size_t>(padded), MADV_HUGEPAGE);
+    return block;
+  }
+  // Null where there is no room. Each block is an open file: few enough for the usual limit.
+  std::byte* allocate_shared(int64_t size) {
+    constexpr size_t kMostFiles = 256;
+    if (segments_.size() >= kMostFiles) return nullptr;
+    try {
+      SharedSegment segment = SharedSegment::create(size);
+      std::byte* block = segment.data();
+      segments_.emplace(block, std::move(segment));
+      ++use_.system_allocations;
+      return block;
+    } catch (const Error&) {
+      return nullptr;
+    }
+  }
+
+  bool shares_ = false;
+  std::map<std::pair<int64_t, bool>, std::vector<std::byte*>> idle_;  // (size, shared)
+  std::map<std::byte*, SharedSegment> segments_;
 };
 
 // Addresses without memory, counted as the host's would be.
@@ -158,6 +200,10 @@ Buffer::~Buffer() {
     host_pool().give(data_, bytes_, memory_class_);
 }
 
+int Buffer::file() const {
+  return is_dry(device_) ? -1 : host_pool().file_of(data_);
+}
+
 MemoryUse memory_use(Device device) {
   return account_of(device).use();
 }
@@ -166,6 +212,9 @@ void restart_peaks(Device device) {
 }
 void release_pooled_memory() {
   host_pool().release();
+}
+void share_host_memory() {
+  host_pool().share();
 }
 
 }  // namespace tessera

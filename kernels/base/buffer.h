@@ -2,8 +2,9 @@
 // Owned bytes on a Device, counted by class so that a run can say where its memory went.
 // Host buffers are aligned to 64 bytes (one AVX-512 vector, one cache line) and not initialised.
 // A freed host buffer is kept in a per-process pool by size, so a steady step allocates nothing
-// from the system. A buffer of the dry device is a range of addresses with nothing behind it: the
-// first access ends the process. Thread-safe.
+// from the system. Once share_host_memory() was called, large buffers that other ranks of the node
+// have business with lie in memory that these can map. A buffer of the dry device is a range of
+// addresses with nothing behind it: the first access ends the process. Thread-safe.
 #pragma once
 
 #include <array>
@@ -37,6 +38,9 @@ class Buffer {
   std::byte* data() const { return data_; }
   int64_t bytes() const { return bytes_; }
   Device device() const { return device_; }
+  // The file, of this process, that this memory is a mapping of, from its first byte on; -1: the
+  // memory is private.
+  int file() const;
 
  private:
   Device device_;
@@ -56,5 +60,11 @@ struct MemoryUse {
 MemoryUse memory_use(Device device = {});
 void restart_peaks(Device device);  // the peaks so far are forgotten
 void release_pooled_memory();       // gives pooled buffers back to the system
+
+// From now on new host buffers of weights, gradients and communication of at least kLeastShared
+// bytes lie in memory that other processes of this user can map (kernels/base/shared_segment.h),
+// where the system has room for it; else in private memory as before.
+inline constexpr int64_t kLeastShared = int64_t{64} << 10;
+void share_host_memory();
 
 }  // namespace tessera

@@ -51,6 +51,7 @@ class Tensor {
   Tensor flat() const;  // (1, size); REQUIRES contiguous()
 
   void* data() const;
+  const Buffer& buffer() const { return *buffer_; }  // REQUIRES not empty()
   template <typename T>
   T* as() const {
     check(dtype_ == dtype_of<T>(), "Tensor: asked for elements of another type than", name(dtype_));

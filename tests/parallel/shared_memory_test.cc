@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is special about memory shared by the ranks of a node; communicator_test.cc holds what every
 // transport promises.
+#include <chrono>
 #include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <numeric>
+#include <optional>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,6 +19,7 @@
 #include "tests/support/errors.h"
 #include "tests/support/rank_world.h"
 #include "tests/support/reductions.h"
+#include "tests/support/temporary.h"
 
 namespace tessera::test {
 namespace {
@@ -47,7 +54,14 @@ TEST_F(SharedMemory, IsChosenForRanksOfOneNode) {
   EXPECT_STREQ(mpi->transport(), "mpi");
 }
 
-// Whole tensors below, at and far above a stage, of sizes that are multiples of nothing.
+Tensor in_memory(const Tensor& values, MemoryClass memory_class) {
+  const Tensor copy(Device{}, values.dtype(), {values.rows(), values.columns()}, memory_class);
+  std::memcpy(copy.data(), values.data(), static_cast<size_t>(values.bytes()));
+  return copy;
+}
+
+// Whole tensors below, at and far above a stage, of sizes that are multiples of nothing, in memory
+// that peers can map, in private memory, or in both.
 TEST_F(SharedMemory, GivesTheBitsOfMpiAtAnySize) {
   const Philox philox{3, 5};
   for (uint64_t round = 0; round < 24; ++round) {
@@ -65,14 +79,21 @@ TEST_F(SharedMemory, GivesTheBitsOfMpiAtAnySize) {
     }
     const Cut cut = round % 2 == 0 ? Cut::even(rows, ranks) : Cut::of_counts(counts);
     const int64_t mine = cut.part(me).extent;
-    const Tensor in = numbers_of(me, dtype, rows * columns).reshaped({rows, columns});
+    const auto memory = [&](int64_t tensor) {
+      const bool mapped = round % 3 == 0 || (round % 3 == 1 && (me + tensor) % 2 == 0);
+      return mapped ? MemoryClass::communication : MemoryClass::activations;
+    };
+    const Tensor in =
+        in_memory(numbers_of(me, dtype, rows * columns).reshaped({rows, columns}), memory(0));
     Tensor sums[2], parts[2], wholes[2];
     for (const int which : {0, 1}) {
       Communicator& all = which == 0 ? *mpi : *shared;
-      sums[which] = Tensor(Device{}, dtype, {rows, columns});
-      parts[which] = Tensor(Device{}, accumulation_type(dtype), {mine, columns});
-      wholes[which] = Tensor(Device{}, accumulation_type(dtype), {rows, columns});
-      all.all_reduce(stream, in, sums[which], Reduce::sum);
+      const DType wide = accumulation_type(dtype);
+      sums[which] = round < 12 ? Tensor(Device{}, dtype, {rows, columns}, memory(1))
+                               : in_memory(in, memory(0));
+      parts[which] = Tensor(Device{}, wide, {mine, columns}, memory(2));
+      wholes[which] = Tensor(Device{}, wide, {rows, columns}, memory(3));
+      all.all_reduce(stream, round < 12 ? in : sums[which], sums[which], Reduce::sum);
       all.reduce_scatter(stream, in, cut, parts[which], Reduce::sum);
       all.all_gather(stream, parts[which], cut, wholes[which]);
     }
@@ -146,6 +167,28 @@ TEST_F(SharedMemory, CarriesLettersLargerThanTheirMailbox) {
     EXPECT_TRUE(same_bits(large, letter(left, number, kLarge))) << "letter " << number;
   }
   for (const auto& each : pending) each->wait();
+}
+
+// The receiver has it before the sender, who computes, looks at its messages again.
+TEST_F(SharedMemory, CarriesALargeLetterWhileItsSenderComputes) {
+  std::optional<TemporaryDirectory> directory;
+  if (me == 0) directory.emplace();
+  const std::string received =
+      world().all().broadcast(directory ? directory->path() : "", 0, "directory") + "/received";
+  constexpr int64_t kLarge = 1'000'001;
+  if (me == 0) {
+    const auto pending = shared->start_send(stream, numbers_of(0, DType::f32, kLarge), 1, 0);
+    for (int tenths = 0; tenths < 300 && !std::filesystem::exists(received); ++tenths)
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    EXPECT_TRUE(std::filesystem::exists(received));
+    pending->wait();
+  } else if (me == 1) {
+    const Tensor letter(Device{}, DType::f32, {kLarge});
+    shared->start_recv(stream, letter, 0, 0)->wait();
+    EXPECT_TRUE(same_bits(letter, numbers_of(0, DType::f32, kLarge)));
+    std::ofstream(received) << "yes";
+  }
+  world().all().barrier("end of test");
 }
 
 // Rank 0 started a large reduction and waits for a letter that the others send only when the

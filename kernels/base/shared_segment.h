@@ -23,7 +23,8 @@ class SharedSegment {
 
   std::byte* data() const { return data_; }
   int64_t bytes() const { return bytes_; }
-  std::string path() const;  // for open(), until close_path()
+  int file() const { return file_; }  // of this process
+  std::string path() const;           // for open(), until close_path()
   void close_path();
 
  private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "parallel/shared_segment.h"
+#include "kernels/base/shared_segment.h"
 
 #include <cerrno>
 #include <cstring>
