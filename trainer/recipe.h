@@ -14,8 +14,18 @@
 
 namespace tessera {
 
+// YaRN (arXiv:2309.00071) as DeepSeek's config.json has it. factor 0: plain rotary embedding.
+struct RopeScaling {
+  double factor = 0;
+  int64_t original_max_position_embeddings = 4096;
+  double beta_fast = 32;
+  double beta_slow = 1;
+  double mscale = 1;
+  double mscale_all_dim = 0;
+};
+
 struct ModelOptions {
-  std::string architecture = "llama";
+  std::string architecture = "llama";  // llama | deepseek | deepseek_v2 | deepseek_v3
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;
@@ -31,6 +41,29 @@ struct ModelOptions {
   bool scale_residual_init = true;
   bool tie_word_embeddings = false;
   int64_t max_position_embeddings = 0;  // 0: data.sequence_length
+  RopeScaling rope_scaling;
+
+  // Multi-head latent attention: deepseek_v2 and deepseek_v3.
+  int64_t q_lora_rank = 0;  // 0: queries are not compressed
+  int64_t kv_lora_rank = 0;
+  int64_t qk_nope_head_dim = 0;
+  int64_t qk_rope_head_dim = 0;
+  int64_t v_head_dim = 0;
+
+  // Mixture of experts: deepseek, deepseek_v2 and deepseek_v3.
+  int64_t first_k_dense_replace = 0;  // so many first layers have a dense feed-forward network
+  int64_t moe_intermediate_size = 0;  // width of one expert
+  int64_t n_routed_experts = 0;
+  int64_t num_experts_per_tok = 0;
+  int64_t n_shared_experts = 0;  // one network of n_shared_experts * moe_intermediate_size
+  int64_t n_group = 1;           // groups of experts; topk_group of them are chosen from
+  int64_t topk_group = 1;
+  std::string scoring_func;  // softmax | sigmoid; empty: the architecture's
+  std::string topk_method;   // greedy | group_limited_greedy | noaux_tc; empty: the architecture's
+  bool norm_topk_prob = false;
+  double routed_scaling_factor = 1;
+
+  int64_t num_nextn_predict_layers = 0;  // depth of multi-token prediction
 
   int64_t kv_heads() const {
     return num_key_value_heads ? num_key_value_heads : num_attention_heads;
@@ -112,6 +145,27 @@ struct LrScheduleOptions {
   double milestone_factor = 0.316;              // multi_step: what each one multiplies with
 };
 
+// How the load of experts is balanced. The losses' factors are those of the papers: DeepSeek-V3
+// (arXiv:2412.19437) 2.1.2, DeepSeek-V2 (arXiv:2405.04434) 2.2.3.
+struct RouterOptions {
+  std::string balance = "none";       // none | aux_free: a bias per expert, for the choice alone
+  double bias_update_speed = 0.001;   // aux_free: what a bias changes by after each update
+  int64_t bias_update_tokens = 0;     // the biases stay as they are from this token on; 0: never
+  double sequence_aux_loss = 0;       // V3's alpha; V2-Lite's and V1's alpha 1 with seq_aux
+  double expert_aux_loss = 0;         // V2's alpha 1
+  double device_aux_loss = 0;         // V2's alpha 2, over the expert ranks
+  double communication_aux_loss = 0;  // V2's alpha 3
+  double expert_buffer = 2;  // rows an expert rank receives at once, times the mean; more: rounds
+  int64_t rebalance_every = 0;  // steps between re-placements of experts; 0: they stay
+};
+
+// Multi-token prediction (arXiv:2412.19437, 2.2). Its depth is model.num_nextn_predict_layers.
+struct MtpOptions {
+  double loss_weight = 0.3;
+  int64_t second_phase_tokens = 0;  // from this token on second_loss_weight holds; 0: never
+  double second_loss_weight = 0.1;
+};
+
 struct RunOptions {
   int64_t steps = 0;
   std::string device = "auto";  // auto | cpu | reference | cuda
@@ -162,6 +216,8 @@ struct Recipe {
   PrecisionOptions precision;
   OptimizerOptions optimizer;
   LrScheduleOptions lr_schedule;
+  RouterOptions router;
+  MtpOptions mtp;
   RunOptions run;
   CheckpointOptions checkpoint;
   FailureOptions on_failure;
