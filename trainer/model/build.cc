@@ -144,28 +144,4 @@ std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe, i
   return build_stage(context, recipe, whole, positions);
 }
 
-int64_t num_parameters(const ModelOptions& model) {
-  const int64_t hidden = model.hidden_size, head = model.head_size();
-  const int64_t attention = 2 * hidden * head * (model.num_attention_heads + model.kv_heads());
-  const int64_t block = attention + 3 * hidden * model.intermediate_size + 2 * hidden;
-  const int64_t vocabulary = model.vocab_size * hidden;
-  return (model.tie_word_embeddings ? 1 : 2) * vocabulary + model.num_hidden_layers * block +
-         hidden;
-}
-
-double training_flops_per_token(const ModelOptions& model, int64_t sequence_length) {
-  const auto hidden = static_cast<double>(model.hidden_size);
-  const auto query = static_cast<double>(model.num_attention_heads * model.head_size());
-  const auto key = static_cast<double>(model.kv_heads() * model.head_size());
-  const double attention_weights = hidden * (2 * query + 2 * key);
-  const double mlp_weights = 3 * hidden * static_cast<double>(model.intermediate_size);
-  const double weights =
-      static_cast<double>(model.num_hidden_layers) * (attention_weights + mlp_weights) +
-      hidden * static_cast<double>(model.vocab_size);
-  // q k^T and p v: 2 products of T * query multiply-adds a row, half of them masked.
-  const double attention =
-      static_cast<double>(model.num_hidden_layers) * query * static_cast<double>(sequence_length);
-  return 6 * (weights + attention);
-}
-
 }  // namespace tessera
