@@ -33,6 +33,12 @@ enum class Replication {
   tensor_replicas,  // neighbouring ranks that share a key/value head
 };
 
+// Which ranks train equal copies of a parameter, each on tokens of its own: its data-parallel group.
+enum class ParameterGroup {
+  dense,   // Communicators::data()
+  expert,  // routed experts: along(Axis::expert_data)
+};
+
 struct FlatRange {
   int64_t first = 0;  // elements into a flat buffer
   int64_t count = 0;
@@ -44,6 +50,7 @@ struct Parameter {
   bool decay = true;          // weight decay applies
   double init_deviation = 0;  // normal(0, deviation) by global element index; 0: all ones
   Replication replication = Replication::none;
+  ParameterGroup group = ParameterGroup::dense;
   // The model's first and last stage hold a copy each (a tied head): their gradients are summed,
   // and only the first stage's copy is counted and saved.
   bool on_both_ends = false;
