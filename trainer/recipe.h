@@ -43,7 +43,7 @@ struct ModelOptions {
   bool scale_residual_init = true;
   bool tie_word_embeddings = false;
   int64_t max_position_embeddings = 0;  // 0: data.sequence_length
-  RopeScaling rope_scaling;
+  RopeScaling rope_scaling{};
 
   // Multi-head latent attention: deepseek_v2 and deepseek_v3.
   int64_t q_lora_rank = 0;  // 0: queries are not compressed
@@ -60,9 +60,9 @@ struct ModelOptions {
   int64_t n_shared_experts = 0;  // one network of n_shared_experts * moe_intermediate_size
   int64_t n_group = 1;           // groups of experts; topk_group of them are chosen from
   int64_t topk_group = 1;
-  std::string scoring_func;  // softmax | sigmoid; empty: the architecture's, see scoring()
-  std::string topk_method;   // greedy | group_limited_greedy | noaux_tc; empty: see selection()
-  std::optional<bool> norm_topk_prob;  // none: the architecture's
+  std::string scoring_func{};  // softmax | sigmoid; empty: the architecture's, see scoring()
+  std::string topk_method{};   // greedy | group_limited_greedy | noaux_tc; empty: see selection()
+  std::optional<bool> norm_topk_prob{};  // none: the architecture's
   double routed_scaling_factor = 1;
 
   int64_t num_nextn_predict_layers = 0;  // depth of multi-token prediction
@@ -174,7 +174,7 @@ struct RouterOptions {
   int64_t bias_update_tokens = 0;     // the biases stay as they are from this token on; 0: never
   double sequence_aux_loss = 0;       // V3's alpha; V2-Lite's and V1's alpha 1 with seq_aux
   double expert_aux_loss = 0;         // V2's alpha 1
-  double device_aux_loss = 0;         // V2's alpha 2, over the expert ranks
+  double device_aux_loss = 0;         // V2's alpha 2; a device is one of n_group groups
   double communication_aux_loss = 0;  // V2's alpha 3
   double expert_buffer = 2;  // rows an expert rank receives at once, times the mean; more: rounds
   int64_t rebalance_every = 0;  // steps between re-placements of experts; 0: they stay
