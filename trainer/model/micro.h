@@ -14,8 +14,8 @@ struct KvCache {
   int64_t capacity = 0;  // positions
   int64_t length = 0;    // positions filled; advanced by the caller after each forward pass
   struct Entry {
-    Tensor k;  // (capacity, kv_heads * head_dim)
-    Tensor v;
+    Tensor k;  // (capacity, kv_heads * head_dim); latent attention: (capacity, kv_lora + rope)
+    Tensor v;  // latent attention: empty, values are made of the latent in k
   };
   std::unordered_map<const void*, Entry> layers;
 };
