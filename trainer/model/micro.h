@@ -31,8 +31,9 @@ struct Micro {
   // The same with respect to the auxiliary loss of one sequence, which is averaged over the
   // sequences of the global batch: dloss * its target tokens / its sequences (over all ranks).
   double dsequence = 0;
-  int64_t first_row = -1;    // in the step's global batch; negative: not part of a step
-  KvCache* cache = nullptr;  // inference: attend to earlier calls too; one sequence
+  int64_t first_row = -1;      // in the step's global batch; negative: not part of a step
+  double mtp_loss_weight = 0;  // of the further tokens' mean loss (mtp.h)
+  KvCache* cache = nullptr;    // inference: attend to earlier calls too; one sequence
 
   int64_t rows() const { return num_sequences * sequence_length; }
 };
