@@ -29,6 +29,18 @@ decltype(tessera::sum_of_squares) sum_of_squares;
 decltype(tessera::exact_sum) exact_sum;
 decltype(tessera::count_non_finite) count_non_finite;
 decltype(tessera::argmax) argmax;
+decltype(tessera::router_scores) router_scores;
+decltype(tessera::router_choose) router_choose;
+decltype(tessera::router_weights) router_weights;
+decltype(tessera::router_backward) router_backward;
+decltype(tessera::count_choices) count_choices;
+decltype(tessera::balance_shares) balance_shares;
+decltype(tessera::balance_loss) balance_loss;
+decltype(tessera::update_router_bias) update_router_bias;
+decltype(tessera::sort_slots) sort_slots;
+decltype(tessera::gather_rows) gather_rows;
+decltype(tessera::combine_rows) combine_rows;
+decltype(tessera::weigh_rows) weigh_rows;
 decltype(tessera::adamw_update) adamw_update;
 }  // namespace cpu
 
@@ -60,6 +72,18 @@ const Backend& cpu_backend() {
       .exact_sum = cpu::exact_sum,
       .count_non_finite = cpu::count_non_finite,
       .argmax = cpu::argmax,
+      .router_scores = cpu::router_scores,
+      .router_choose = cpu::router_choose,
+      .router_weights = cpu::router_weights,
+      .router_backward = cpu::router_backward,
+      .count_choices = cpu::count_choices,
+      .balance_shares = cpu::balance_shares,
+      .balance_loss = cpu::balance_loss,
+      .update_router_bias = cpu::update_router_bias,
+      .sort_slots = cpu::sort_slots,
+      .gather_rows = cpu::gather_rows,
+      .combine_rows = cpu::combine_rows,
+      .weigh_rows = cpu::weigh_rows,
       .adamw_update = cpu::adamw_update,
   };
   return kBackend;
