@@ -25,6 +25,7 @@ struct Backend {
   decltype(tessera::fill)* fill;
   decltype(tessera::transpose)* transpose;
   decltype(tessera::gemm)* gemm;
+  decltype(tessera::grouped_gemm)* grouped_gemm;
   decltype(tessera::add)* add;
   decltype(tessera::scale)* scale;
   decltype(tessera::swiglu)* swiglu;

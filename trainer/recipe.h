@@ -153,7 +153,7 @@ struct RouterOptions {
   int64_t bias_update_tokens = 0;     // the biases stay as they are from this token on; 0: never
   double sequence_aux_loss = 0;       // V3's alpha; V2-Lite's and V1's alpha 1 with seq_aux
   double expert_aux_loss = 0;         // V2's alpha 1
-  double device_aux_loss = 0;         // V2's alpha 2, over the expert ranks
+  double device_aux_loss = 0;         // V2's alpha 2; a device is one of n_group groups
   double communication_aux_loss = 0;  // V2's alpha 3
   double expert_buffer = 2;  // rows an expert rank receives at once, times the mean; more: rounds
   int64_t rebalance_every = 0;  // steps between re-placements of experts; 0: they stay

@@ -9,6 +9,7 @@ decltype(tessera::cast) cast;
 decltype(tessera::fill) fill;
 decltype(tessera::transpose) transpose;
 decltype(tessera::gemm) gemm;
+decltype(tessera::grouped_gemm) grouped_gemm;
 decltype(tessera::add) add;
 decltype(tessera::scale) scale;
 decltype(tessera::swiglu) swiglu;
@@ -39,6 +40,7 @@ const Backend& cpu_backend() {
       .fill = cpu::fill,
       .transpose = cpu::transpose,
       .gemm = cpu::gemm,
+      .grouped_gemm = cpu::grouped_gemm,
       .add = cpu::add,
       .scale = cpu::scale,
       .swiglu = cpu::swiglu,

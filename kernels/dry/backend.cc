@@ -19,6 +19,7 @@ const Backend& dry_backend() {
       .fill = dry::nothing,
       .transpose = dry::nothing,
       .gemm = dry::nothing,
+      .grouped_gemm = dry::nothing,
       .add = dry::nothing,
       .scale = dry::nothing,
       .swiglu = dry::nothing,

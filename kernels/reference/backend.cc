@@ -10,6 +10,7 @@ decltype(tessera::cast) cast;
 decltype(tessera::fill) fill;
 decltype(tessera::transpose) transpose;
 decltype(tessera::gemm) gemm;
+decltype(tessera::grouped_gemm) grouped_gemm;
 decltype(tessera::add) add;
 decltype(tessera::scale) scale;
 decltype(tessera::swiglu) swiglu;
@@ -40,6 +41,7 @@ const Backend& reference_backend() {
       .fill = reference::fill,
       .transpose = reference::transpose,
       .gemm = reference::gemm,
+      .grouped_gemm = reference::grouped_gemm,
       .add = reference::add,
       .scale = reference::scale,
       .swiglu = reference::swiglu,

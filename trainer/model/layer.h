@@ -16,6 +16,8 @@
 
 namespace tessera {
 
+class Routing;  // trainer/model/routing.h
+
 // What every layer is built with; outlives the layers.
 struct LayerContext {
   Stream& stream;
@@ -24,6 +26,9 @@ struct LayerContext {
   DType dtype;  // of activations and weights
   // What of a layer's activations is kept for the backward pass: docs/parallelism.md, recompute.
   bool selective_recompute = false;
+  // What the routers of a mixture of experts share; null: the model has none, or nothing is counted
+  // and no expert has a bias.
+  Routing* routing = nullptr;
 
   TensorParallel tensor() const { return {stream, comms.along(Axis::tensor)}; }
 };

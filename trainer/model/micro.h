@@ -28,6 +28,10 @@ struct Micro {
   Tensor positions;        // (rows) i32
   Tensor document_starts;  // (rows) i32, first visible position of the row's sequence; may be empty
   double dloss = 0;        // gradient of the step's loss with respect to one token's loss
+  // The same with respect to the auxiliary loss of one sequence, which is averaged over the
+  // sequences of the global batch: dloss * its target tokens / its sequences (over all ranks).
+  double dsequence = 0;
+  int64_t first_row = -1;    // in the step's global batch; negative: not part of a step
   KvCache* cache = nullptr;  // inference: attend to earlier calls too; one sequence
 
   int64_t rows() const { return num_sequences * sequence_length; }
