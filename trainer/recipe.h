@@ -41,7 +41,7 @@ struct ModelOptions {
   bool scale_residual_init = true;
   bool tie_word_embeddings = false;
   int64_t max_position_embeddings = 0;  // 0: data.sequence_length
-  RopeScaling rope_scaling;
+  RopeScaling rope_scaling{};
 
   // Multi-head latent attention: deepseek_v2 and deepseek_v3.
   int64_t q_lora_rank = 0;  // 0: queries are not compressed
@@ -58,8 +58,8 @@ struct ModelOptions {
   int64_t n_shared_experts = 0;  // one network of n_shared_experts * moe_intermediate_size
   int64_t n_group = 1;           // groups of experts; topk_group of them are chosen from
   int64_t topk_group = 1;
-  std::string scoring_func;  // softmax | sigmoid; empty: the architecture's
-  std::string topk_method;   // greedy | group_limited_greedy | noaux_tc; empty: the architecture's
+  std::string scoring_func{};  // softmax | sigmoid; empty: the architecture's
+  std::string topk_method{};  // greedy | group_limited_greedy | noaux_tc; empty: the architecture's
   bool norm_topk_prob = false;
   double routed_scaling_factor = 1;
 
