@@ -58,6 +58,8 @@ class Reader {
     if (const RecipeField* field = field_named(key)) return read_value(*field, value, place);
     if (is_section(key)) {
       if (value.kind == RecipeNode::Kind::map) return read_map(value, key);
+      if (value.kind == RecipeNode::Kind::scalar && !value.quoted && value.text == "null")
+        return forget(key, place);
       errors_.push_back({place, static_cast<int>(word.size()), "`" + key + "` is a section",
                          "keys here: " + list(keys_below(key)), 2});
       return;
@@ -79,6 +81,16 @@ class Reader {
            nearest(value.text, field.choices), 2});
     } catch (const ScalarError& error) {
       errors_.push_back({value.place, width(value), field.key + " " + error.what(), "", 2});
+    }
+  }
+
+  // `rope_scaling: null`: all keys of the section have their defaults.
+  void forget(const std::string& section, const TextPlace& place) {
+    const Recipe defaults;
+    for (const RecipeField& field : recipe_fields()) {
+      if (field.key.rfind(section + ".", 0) != 0) continue;
+      field.read(loaded_.recipe, parse_yaml_value(field.write(defaults), errors_));
+      loaded_.origin[field.key] = place;
     }
   }
 

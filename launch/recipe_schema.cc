@@ -24,8 +24,9 @@ std::string recipe_schema() {
     for (size_t depth = 0; depth + 1 < parts.size(); ++depth) {
       Json& section = (*node)["properties"][parts[depth]];
       if (section.is_null())
-        section = {
-            {"type", "object"}, {"additionalProperties", false}, {"properties", Json::object()}};
+        section = {{"type", {"object", "null"}},
+                   {"additionalProperties", false},
+                   {"properties", Json::object()}};
       node = &section;
     }
     Json property = {{"description", field.doc + " (default " + field.write(defaults) + ")"}};

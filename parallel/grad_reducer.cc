@@ -14,11 +14,13 @@ Tensor rows_of(const Tensor& whole, const Interval& part) {
 
 }  // namespace
 
-void GradReducer::start_in_place(const Tensor& gradient, const Cut& cut, bool everywhere) {
+void GradReducer::start_in_place(Communicator& group, const Tensor& gradient, const Cut& cut,
+                                 bool everywhere) {
   progress();
-  const Tensor mine = rows_of(gradient, cut.part(data_.rank()));
-  auto pending = data_.start_reduce_scatter(stream_, gradient, cut, mine, Reduce::sum, "gradients");
-  started_.push_back({.pending = std::move(pending),
+  const Tensor mine = rows_of(gradient, cut.part(group.rank()));
+  auto pending = group.start_reduce_scatter(stream_, gradient, cut, mine, Reduce::sum, "gradients");
+  started_.push_back({.group = &group,
+                      .pending = std::move(pending),
                       .whole = gradient,
                       .cut = cut,
                       .everywhere = everywhere,
@@ -26,15 +28,16 @@ void GradReducer::start_in_place(const Tensor& gradient, const Cut& cut, bool ev
                       .take = nullptr});
 }
 
-void GradReducer::start(Tensor gradient, const Cut& cut,
+void GradReducer::start(Communicator& group, Tensor gradient, const Cut& cut,
                         std::function<void(const Tensor& mine)> take) {
   progress();
   while (bytes_in_flight_ > 0 && bytes_in_flight_ + gradient.bytes() > kMaxBytesInFlight)
     finish_oldest();
   const int64_t bytes = gradient.bytes();
-  const Tensor mine = rows_of(gradient, cut.part(data_.rank()));
-  auto pending = data_.start_reduce_scatter(stream_, gradient, cut, mine, Reduce::sum, "gradients");
-  started_.push_back({.pending = std::move(pending),
+  const Tensor mine = rows_of(gradient, cut.part(group.rank()));
+  auto pending = group.start_reduce_scatter(stream_, gradient, cut, mine, Reduce::sum, "gradients");
+  started_.push_back({.group = &group,
+                      .pending = std::move(pending),
                       .whole = std::move(gradient),
                       .cut = cut,
                       .mine = mine,
@@ -62,7 +65,7 @@ void GradReducer::wait() {
   // Gathers are started here and in one order: were they started as soon as a reduction is done,
   // ranks would start them in different orders.
   for (Started& one : gathers_)
-    one.pending = data_.start_all_gather(stream_, one.mine, one.cut, one.whole, "gradients");
+    one.pending = one.group->start_all_gather(stream_, one.mine, one.cut, one.whole, "gradients");
   for (Started& one : gathers_) one.pending->wait();
   gathers_.clear();
 }

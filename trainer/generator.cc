@@ -69,7 +69,7 @@ State LanguageModel::weights() const {
 }
 
 void LanguageModel::publish() {
-  store_.publish(stream_, alone_.data());
+  store_.publish(stream_, alone_);
 }
 
 Micro LanguageModel::micro(std::span<const int32_t> tokens, int64_t first_position, bool targets) {

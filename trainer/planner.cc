@@ -58,11 +58,7 @@ PlayedRank DryJob::play(int rank) const {
   ParameterStore store;
   const LayerContext context{stream, store, comms, recipe_.compute_type()};
   const auto stage = build_stage(context, recipe_, placement, recipe_.data.sequence_length);
-  store.allocate(kDry, recipe_.compute_type(),
-                 {.stage = static_cast<int>(recipe_.parallel.zero),
-                  .rank = comms.data().rank(),
-                  .ranks = comms.data().size(),
-                  .layout_free = recipe_.run.determinism == "layout_free"});
+  store.allocate(kDry, recipe_.compute_type(), zero_sharding(recipe_, comms));
   for (const Parameter& parameter : store.all()) played.parameters += parameter.shard.box.size();
 
   // The events of Trainer::step that talk or allocate.
@@ -74,7 +70,7 @@ PlayedRank DryJob::play(int rank) const {
   gradients.finish();
   const Tensor statistics(kDry, DType::i64, {kStepStatistics});
   comms.world().all_reduce(stream, statistics, statistics, Reduce::sum, "step statistics");
-  store.share_values(stream, comms.data());
+  store.share_values(stream, comms);
   played.memory = memory_use(kDry);
   played.calls = std::move(*calls);
   return played;

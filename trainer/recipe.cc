@@ -6,60 +6,11 @@
 #include <cmath>
 
 #include "trainer/model/build.h"
+#include "trainer/model_rules.h"
 #include "trainer/training_plan.h"
 
 namespace tessera {
 namespace {
-
-class Problems {
- public:
-  void require(bool good, const std::string& key, const std::string& message,
-               ErrorKind kind = ErrorKind::usage) {
-    if (!good) found.push_back({kind, key, message});
-  }
-  void positive(int64_t value, const std::string& key) {
-    require(value > 0, key, "must be at least 1, got " + std::to_string(value));
-  }
-  void one_of(const std::string& value, const std::string& key,
-              const std::vector<std::string>& choices) {
-    std::string list;
-    for (const std::string& choice : choices) list += (list.empty() ? "" : " | ") + choice;
-    require(std::find(choices.begin(), choices.end(), value) != choices.end(), key,
-            "must be " + list + ", got '" + value + "'");
-  }
-  // An axis or feature that later versions have: only its neutral value can be honoured today.
-  void only(bool neutral, const std::string& key, const std::string& what) {
-    require(neutral, key, what + "; see the table in README.md", ErrorKind::capacity);
-  }
-  std::vector<RecipeProblem> found;
-};
-
-void check_model(const ModelOptions& model, Problems& problems) {
-  problems.one_of(model.architecture, "model.architecture", {"llama"});
-  problems.positive(model.vocab_size, "model.vocab_size");
-  problems.positive(model.hidden_size, "model.hidden_size");
-  problems.positive(model.intermediate_size, "model.intermediate_size");
-  problems.positive(model.num_hidden_layers, "model.num_hidden_layers");
-  problems.positive(model.num_attention_heads, "model.num_attention_heads");
-  problems.require(model.num_key_value_heads >= 0, "model.num_key_value_heads",
-                   "must not be negative");
-  if (model.num_attention_heads <= 0 || model.num_key_value_heads < 0) return;
-  problems.require(model.num_attention_heads % model.kv_heads() == 0, "model.num_key_value_heads",
-                   std::to_string(model.kv_heads()) + " does not divide num_attention_heads " +
-                       std::to_string(model.num_attention_heads));
-  problems.require(model.head_dim != 0 || model.hidden_size % model.num_attention_heads == 0,
-                   "model.hidden_size",
-                   std::to_string(model.hidden_size) +
-                       " is not a multiple of num_attention_heads " +
-                       std::to_string(model.num_attention_heads) + "; set model.head_dim");
-  problems.require(
-      model.head_size() % 2 == 0, "model.head_dim",
-      "rotary embedding needs an even head size, got " + std::to_string(model.head_size()));
-  problems.require(model.head_dim >= 0, "model.head_dim", "must not be negative");
-  problems.require(model.initializer_range > 0, "model.initializer_range", "must be above 0");
-  problems.require(model.rms_norm_eps > 0, "model.rms_norm_eps", "must be above 0");
-  problems.require(model.rope_theta > 0, "model.rope_theta", "must be above 0");
-}
 
 // What the tensor axis asks of the model's sizes.
 void check_tensor(const Recipe& recipe, Problems& problems) {
@@ -210,7 +161,7 @@ std::vector<RecipeProblem> validate(const Recipe& recipe, int num_ranks) {
   problems.require(recipe.version == 1, "recipe",
                    "format version must be 1, got " + std::to_string(recipe.version));
   problems.require(!recipe.name.empty(), "name", "is missing");
-  check_model(recipe.model, problems);
+  check_model(recipe, problems);
   problems.require(!recipe.data.train.empty() || !recipe.data.blend.empty(), "data.train",
                    "is missing: a PREFIX written by tessera data prepare");
   problems.require(recipe.data.train.empty() || recipe.data.blend.empty(), "data.blend",

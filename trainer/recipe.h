@@ -14,8 +14,10 @@
 
 namespace tessera {
 
-// YaRN (arXiv:2309.00071) as DeepSeek's config.json has it. factor 0: plain rotary embedding.
+// YaRN (arXiv:2309.00071) as DeepSeek's config.json has it. type empty, factor 0: plain rotary
+// embedding.
 struct RopeScaling {
+  std::string type;  // yarn, or empty
   double factor = 0;
   int64_t original_max_position_embeddings = 4096;
   double beta_fast = 32;
@@ -58,12 +60,31 @@ struct ModelOptions {
   int64_t n_shared_experts = 0;  // one network of n_shared_experts * moe_intermediate_size
   int64_t n_group = 1;           // groups of experts; topk_group of them are chosen from
   int64_t topk_group = 1;
-  std::string scoring_func{};  // softmax | sigmoid; empty: the architecture's
-  std::string topk_method{};  // greedy | group_limited_greedy | noaux_tc; empty: the architecture's
-  bool norm_topk_prob = false;
+  std::string scoring_func{};  // softmax | sigmoid; empty: the architecture's, see scoring()
+  std::string topk_method{};   // greedy | group_limited_greedy | noaux_tc; empty: see selection()
+  std::optional<bool> norm_topk_prob{};  // none: the architecture's
   double routed_scaling_factor = 1;
 
   int64_t num_nextn_predict_layers = 0;  // depth of multi-token prediction
+
+  bool latent_attention() const {
+    return architecture == "deepseek_v2" || architecture == "deepseek_v3";
+  }
+  bool has_experts() const { return architecture != "llama"; }
+  // Whether block `layer` (from 0) has experts; those of multi-token prediction do.
+  bool has_experts(int64_t layer) const { return has_experts() && layer >= first_k_dense_replace; }
+  // The three choices that an architecture makes unless the recipe does (config.json of the
+  // published models).
+  std::string scoring() const {
+    if (!scoring_func.empty()) return scoring_func;
+    return architecture == "deepseek_v3" ? "sigmoid" : "softmax";
+  }
+  std::string selection() const {
+    if (!topk_method.empty()) return topk_method;
+    if (architecture == "deepseek_v3") return "noaux_tc";
+    return n_group > 1 ? "group_limited_greedy" : "greedy";
+  }
+  bool normalizes_topk() const { return norm_topk_prob.value_or(architecture == "deepseek_v3"); }
 
   int64_t kv_heads() const {
     return num_key_value_heads ? num_key_value_heads : num_attention_heads;

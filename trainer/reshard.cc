@@ -57,7 +57,7 @@ class Resharding {
     const auto stage =
         build_stage({stream, store, comms, recipe_.compute_type()}, recipe_,
                     placement_of(recipe_, plan, comms.along(Axis::pipeline).rank()), kNoPositions);
-    store.lay_out(recipe_.compute_type(), zero_sharding(recipe_, comms.data()));
+    store.lay_out(recipe_.compute_type(), zero_sharding(recipe_, comms));
     return new_tensors_of(store, comms);
   }
 

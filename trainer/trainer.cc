@@ -69,9 +69,9 @@ Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms
   const LayerContext context{stream_, store_, comms_, recipe.compute_type()};
   const StagePlacement placement = placement_of(recipe, plan_, comms.along(Axis::pipeline).rank());
   stage_ = build_stage(context, recipe, placement, recipe.data.sequence_length);
-  store_.allocate(device, recipe.compute_type(), zero_sharding(recipe, comms.data()));
+  store_.allocate(device, recipe.compute_type(), zero_sharding(recipe, comms));
   store_.initialize(static_cast<uint64_t>(recipe.run.seed));
-  store_.share_values(stream_, comms.data());
+  store_.share_values(stream_, comms);
   gradients_ = std::make_unique<Gradients>(stream_, store_, comms);
   optimizer_ = std::make_unique<Optimizer>(recipe.optimizer, store_);
 
@@ -190,7 +190,7 @@ StepReport Trainer::step(const StepWishes& wishes) {
                              .grad_scale = report.applied ? unscale * clip : 0,
                              .learning_rate = report.learning_rate,
                              .update = updates_ + 1});
-  if (report.applied) store_.share_values(stream_, comms_.data());
+  if (report.applied) store_.share_values(stream_, comms_);
   ++step_;
   updates_ += report.applied ? 1 : 0;
   tokens_ += measured.targets;

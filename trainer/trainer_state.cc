@@ -51,7 +51,7 @@ void Trainer::restore(const State& state) {
 }
 
 void Trainer::publish_weights() {
-  store_.publish(stream_, comms_.data());
+  store_.publish(stream_, comms_);
 }
 
 }  // namespace tessera

@@ -90,11 +90,15 @@ StagePlacement placement_of(const Recipe& recipe, const Plan& plan, int coordina
           .layers_per_stage = deal_layers(recipe, plan.num_stages())};
 }
 
-ZeroSharding zero_sharding(const Recipe& recipe, const Communicator& data) {
+ZeroSharding zero_sharding(const Recipe& recipe, const Communicators& comms) {
+  const Communicator& dense = data_ranks(comms, ParameterGroup::dense);
+  const Communicator& expert = data_ranks(comms, ParameterGroup::expert);
   return {.stage = static_cast<int>(recipe.parallel.zero),
-          .rank = data.rank(),
-          .ranks = data.size(),
-          .layout_free = recipe.run.determinism == "layout_free"};
+          .rank = dense.rank(),
+          .ranks = dense.size(),
+          .layout_free = recipe.run.determinism == "layout_free",
+          .expert_rank = expert.rank(),
+          .expert_ranks = expert.size()};
 }
 
 }  // namespace tessera

@@ -28,7 +28,7 @@ Plan evaluation_plan(const ParallelOptions& parallel, const Plan& training, int 
 std::vector<int64_t> deal_layers(const Recipe& recipe, int num_stages);
 // Which stages of the model the pipeline coordinate's chunks are.
 StagePlacement placement_of(const Recipe& recipe, const Plan& plan, int coordinate);
-// What this rank, of all data ranks, has of each stack.
-ZeroSharding zero_sharding(const Recipe& recipe, const Communicator& data);
+// What this rank has of each stack, of the data ranks of the stack's group.
+ZeroSharding zero_sharding(const Recipe& recipe, const Communicators& comms);
 
 }  // namespace tessera

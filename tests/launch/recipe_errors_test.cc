@@ -62,11 +62,11 @@ TEST(RecipeErrors, AKeyOfAnotherSectionIsSentThere) {
 }
 
 TEST(RecipeErrors, AKeyOfALaterVersionSaysSo) {
-  expect_refused("router: {balance: aux_free}\n",
-                 "a.yaml:1:1: `router` is not a top-level key; it belongs to DeepSeek's mixture of "
-                 "experts, which this version does not train\n"
-                 "    1 | router: {balance: aux_free}\n"
-                 "      | ^^^^^^");
+  expect_refused("metrics: {prometheus: 9100}\n",
+                 "a.yaml:1:11: `metrics.prometheus`: this version writes metrics.jsonl and "
+                 "TensorBoard events\n"
+                 "    1 | metrics: {prometheus: 9100}\n"
+                 "      |           ^^^^^^^^^^");
 }
 
 TEST(RecipeErrors, ADuplicateKeyNamesTheFirstLine) {
@@ -176,7 +176,8 @@ TEST(RecipeErrors, AllErrorsAreReportedAtOnce) {
                  "a.yaml:1:1: unknown key `nmae` at the top level\n"
                  "    1 | nmae: a\n"
                  "      | ^^^^ did you mean `name`?     keys here: recipe, name, model, data, "
-                 "batch, parallel, precision, optimizer, lr_schedule, run, checkpoint, on_failure, "
+                 "batch, parallel, precision, optimizer, lr_schedule, router, mtp, "
+                 "run, checkpoint, on_failure, "
                  "metrics, profile\n"
                  "a.yaml:2:14: run.steps wants a whole number, got \"x\"\n"
                  "    2 | run: {steps: x}\n"

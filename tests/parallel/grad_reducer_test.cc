@@ -17,7 +17,7 @@ constexpr int64_t kRows = 7, kColumns = 5;
 struct Reducing : testing::Test {
   Stream stream{Device{}};
   Communicator& data = world().all();
-  GradReducer reducer{stream, data};
+  GradReducer reducer{stream};
 
   // Whole numbers: sums are exact.
   static float element(int rank, int64_t i, int tensor) {
@@ -43,7 +43,7 @@ TEST_F(Reducing, SumsInPlaceTheRowsThatTheCutDealsOrAllOfThem) {
     std::vector<Tensor> gradients;
     for (const Cut& cut : cuts()) {
       gradients.push_back(gradient(static_cast<int>(gradients.size())));
-      reducer.start_in_place(gradients.back(), cut, everywhere);
+      reducer.start_in_place(data, gradients.back(), cut, everywhere);
     }
     reducer.wait();
     for (size_t tensor = 0; tensor < gradients.size(); ++tensor) {
@@ -60,7 +60,7 @@ TEST_F(Reducing, SumsInPlaceTheRowsThatTheCutDealsOrAllOfThem) {
 TEST_F(Reducing, HandsOverSumsInTheOrderOfTheStarts) {
   std::vector<int> taken;
   for (int tensor = 0; tensor < 3; ++tensor)
-    reducer.start(gradient(tensor), Cut::even(kRows, data.size()),
+    reducer.start(data, gradient(tensor), Cut::even(kRows, data.size()),
                   [&taken, tensor, this](const Tensor& mine) {
                     taken.push_back(tensor);
                     const Interval rows = Cut::even(kRows, data.size()).part(data.rank());
@@ -80,7 +80,7 @@ TEST_F(Reducing, BoundsWhatIsOnItsWay) {
   for (int tensor = 0; tensor < 3; ++tensor) {
     const Tensor large(Device{}, DType::f32, {1024, kLarge / 1024});
     fill(stream, 1, large);
-    reducer.start(large, Cut::even(1024, data.size()), [&](const Tensor&) { ++taken; });
+    reducer.start(data, large, Cut::even(1024, data.size()), [&](const Tensor&) { ++taken; });
     EXPECT_EQ(taken, tensor) << "the one before had to make room";
   }
   reducer.wait();

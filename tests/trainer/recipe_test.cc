@@ -42,6 +42,12 @@ const std::vector<Rule> kRules = {
     {"model.rms_norm_eps", [](Recipe& r) { r.model.rms_norm_eps = 0; }},
     {"model.rope_theta", [](Recipe& r) { r.model.rope_theta = -1; }},
     {"model.max_position_embeddings", [](Recipe& r) { r.model.max_position_embeddings = 11; }},
+    {"model.kv_lora_rank", [](Recipe& r) { r.model.kv_lora_rank = 8; }},
+    {"model.v_head_dim", [](Recipe& r) { r.model.v_head_dim = 8; }},
+    {"model.rope_scaling.factor", [](Recipe& r) { r.model.rope_scaling.factor = 4; }},
+    {"model.n_routed_experts", [](Recipe& r) { r.model.n_routed_experts = 8; }},
+    {"model.norm_topk_prob", [](Recipe& r) { r.model.norm_topk_prob = false; }},
+    {"router.balance", [](Recipe& r) { r.router.balance = "aux_free"; }},
     {"data.train", [](Recipe& r) { r.data.train = ""; }},
     {"data.blend",
      [](Recipe& r) {

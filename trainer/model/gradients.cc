@@ -11,7 +11,7 @@ Gradients::Gradients(Stream& stream, ParameterStore& store, const Communicators&
     : stream_(stream),
       store_(store),
       comms_(comms),
-      reducer_(stream, comms.data()),
+      reducer_(stream),
       num_uses_(static_cast<size_t>(store.num_units()), 0) {
   for (size_t slot = 0; slot < store.slots().size(); ++slot) {
     ++num_uses_[static_cast<size_t>(store.slots()[slot].unit)];
@@ -34,7 +34,7 @@ void Gradients::added(const std::vector<Stack>& weights, bool last) {
       const Tensor whole = store_.take_grad(slot);
       look_at(slot, whole);
       MicroSum& sum = sums_[static_cast<size_t>(slot)];
-      reducer_.start(whole, store_.cut(unit),
+      reducer_.start(data_of(unit), whole, store_.cut(unit),
                      [this, &sum](const Tensor& mine) { sum.add(stream_, mine); });
     } else if (last) {
       look_at(slot, store_.whole_grad(slot));
@@ -61,8 +61,8 @@ void Gradients::uses_done(int unit) {
 void Gradients::start_whole(int unit) {
   for (size_t slot = 0; slot < store_.slots().size(); ++slot)
     if (store_.slots()[slot].unit == unit && store_.slots()[slot].use == 0)
-      reducer_.start_in_place(store_.whole_grad(static_cast<int>(slot)), store_.cut(unit),
-                              store_.zero().stage == 0);
+      reducer_.start_in_place(data_of(unit), store_.whole_grad(static_cast<int>(slot)),
+                              store_.cut(unit), store_.zero().stage == 0);
 }
 
 Tensor Gradients::final_grad(int slot) const {
@@ -115,10 +115,9 @@ void Gradients::gather_everywhere() {
   std::vector<std::unique_ptr<Pending>> started;
   for (size_t i = 0; i < store_.slots().size(); ++i) {
     if (store_.slots()[i].use > 0) continue;
-    const int slot = static_cast<int>(i);
-    started.push_back(comms_.data().start_all_gather(stream_, store_.my_grad(slot),
-                                                     store_.cut(store_.slots()[i].unit),
-                                                     store_.whole_grad(slot), "gradients"));
+    const int slot = static_cast<int>(i), unit = store_.slots()[i].unit;
+    started.push_back(data_of(unit).start_all_gather(
+        stream_, store_.my_grad(slot), store_.cut(unit), store_.whole_grad(slot), "gradients"));
   }
   for (const auto& pending : started) pending->wait();
 }

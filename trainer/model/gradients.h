@@ -7,6 +7,8 @@
 //   stages 2, 3   data ranks (inside each microbatch), microbatches, uses, both ends, replicas
 //   layout_free   as stages 2 and 3, the microbatches as a tree (micro_sum.h)
 //
+// "Data ranks" are those of the parameter's group: of routed experts, the ranks along expert_data.
+//
 // Each sum has one order, whatever the schedule. Not thread-safe.
 #pragma once
 
@@ -33,6 +35,7 @@ class Gradients {
   int first_overflow() const { return first_overflow_; }
 
  private:
+  Communicator& data_of(int unit) const { return data_ranks(comms_, store_.group(unit)); }
   void look_at(int slot, const Tensor& gradient);
   void uses_done(int unit);
   void start_whole(int unit);

@@ -28,7 +28,7 @@ bool counts(const ParameterStore& store, const Communicators& comms, const Piece
   if (parameter.replication == Replication::tensor_replicas && comms.tensor_replicas().rank() > 0)
     return false;
   // Without ZeRO all data ranks hold every piece: each has its share of the work.
-  const Communicator& data = comms.data();
+  const Communicator& data = data_ranks(comms, parameter.group);
   return store.zero().stage > 0 || piece.parameter % data.size() == data.rank();
 }
 

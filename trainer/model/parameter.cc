@@ -25,6 +25,10 @@ size_t at_index(int index) {
 
 }  // namespace
 
+Communicator& data_ranks(const Communicators& comms, ParameterGroup group) {
+  return group == ParameterGroup::expert ? comms.along(Axis::expert_data) : comms.data();
+}
+
 int64_t Parameter::rows() const {
   return shard.box.extent.size() < 2 ? 1 : shard.box.extent[0];
 }
@@ -39,11 +43,14 @@ Stack ParameterStore::add(std::vector<Parameter> members) {
   Unit unit;
   unit.members = {count(), static_cast<int>(members.size())};
   unit.columns = members.front().columns();
+  unit.group = members.front().group;
   unit.whole = {whole_elements_, 0};
   unit.chunks = {chunk_};
   for (Parameter& member : members) {
     check(member.columns() == unit.columns, "ParameterStore: a stack of", member.name,
           "has members of different widths");
+    check(member.group == unit.group, "ParameterStore: a stack of", member.name,
+          "has members of two data-parallel groups");
     member.index = count();
     member.range = {unit.whole.first + unit.whole.count, member.shard.box.size()};
     unit.whole.count += member.range.count;
@@ -98,50 +105,62 @@ std::pair<int64_t, int64_t> ParameterStore::global_shape(const Unit& unit) const
 }
 
 // Decides for every stack which data rank sums, and from stage 1 on keeps, which rows. All tensor
-// ranks must decide alike, whose parts may differ by a row: by global sizes.
+// ranks must decide alike, whose parts may differ by a row: by global sizes. Experts, which not all
+// of them have alike, are dealt by a count of their own.
 void ParameterStore::deal() {
-  std::vector<int64_t> load(at_index(zero_.ranks), 0);
+  my_elements_ = zero_.stage == 0 ? whole_elements_ : 0;
+  std::vector<int64_t> dense(at_index(zero_.ranks), 0), expert(at_index(zero_.expert_ranks), 0);
+  for (Unit& unit : units_) deal_unit(unit, unit.group == ParameterGroup::expert ? expert : dense);
+}
+
+// load: elements that each data rank has so far.
+void ParameterStore::deal_unit(Unit& unit, std::vector<int64_t>& load) {
   const bool keep_all = zero_.stage == 0;
-  my_elements_ = keep_all ? whole_elements_ : 0;
-  for (Unit& unit : units_) {
-    const auto [rows_of_all, columns_of_all] = global_shape(unit);
-    // Both ends of the pipeline must deal a tied table alike, whatever else they hold.
-    const bool by_rows = (rows_of_all > 1 && rows_of_all * columns_of_all >= kMinCutElements) ||
-                         at(unit.members.first).on_both_ends;
-    const auto least = std::min_element(load.begin(), load.end()) - load.begin();
-    const auto cut = [&](int64_t rows) {
-      return by_rows ? Cut::even(rows, zero_.ranks) : Cut::owned(rows, zero_.ranks, least);
-    };
-    unit.cut = cut(unit.rows);
-    for (int rank = 0; rank < zero_.ranks; ++rank)
-      load[at_index(rank)] += cut(rows_of_all).part(rank).extent * columns_of_all;
-    const Interval rows = keep_all ? Interval{0, unit.rows} : unit.cut.part(zero_.rank);
-    unit.mine = keep_all ? unit.whole : FlatRange{my_elements_, rows.extent * unit.columns};
-    if (!keep_all) my_elements_ += aligned(unit.mine.count);
-    int64_t first_row = 0;  // of the member, in the stack
-    for (int i = unit.members.first; i < unit.members.first + unit.members.count; ++i) {
-      const Parameter& parameter = at(i);
-      const int64_t begin = std::max(rows.first, first_row);
-      const int64_t end = std::min(rows.first + rows.extent, first_row + parameter.rows());
-      if (begin < end) {
-        const bool flat = parameter.shard.box.extent.size() < 2;
-        pieces_.push_back(
-            {.parameter = i,
-             .shard = flat ? parameter.shard : parameter.shard.rows(begin - first_row, end - begin),
-             .rows = end - begin,
-             .columns = unit.columns,
-             .whole = {unit.whole.first + begin * unit.columns, (end - begin) * unit.columns},
-             .mine = {unit.mine.first + (begin - rows.first) * unit.columns,
-                      (end - begin) * unit.columns}});
-      }
-      first_row += parameter.rows();
+  const auto ranks = static_cast<int>(load.size());
+  const auto [rows_of_all, columns_of_all] = global_shape(unit);
+  // Both ends of the pipeline must deal a tied table alike, whatever else they hold.
+  const bool by_rows = (rows_of_all > 1 && rows_of_all * columns_of_all >= kMinCutElements) ||
+                       at(unit.members.first).on_both_ends;
+  const auto least = std::min_element(load.begin(), load.end()) - load.begin();
+  const auto cut = [&](int64_t rows) {
+    return by_rows ? Cut::even(rows, ranks) : Cut::owned(rows, ranks, least);
+  };
+  unit.cut = cut(unit.rows);
+  for (int rank = 0; rank < ranks; ++rank)
+    load[at_index(rank)] += cut(rows_of_all).part(rank).extent * columns_of_all;
+  const Interval rows =
+      keep_all ? Interval{0, unit.rows} : unit.cut.part(zero_.rank_in(unit.group));
+  unit.mine = keep_all ? unit.whole : FlatRange{my_elements_, rows.extent * unit.columns};
+  if (!keep_all) my_elements_ += aligned(unit.mine.count);
+  add_pieces(unit, rows);
+}
+
+void ParameterStore::add_pieces(const Unit& unit, const Interval& rows) {
+  int64_t first_row = 0;  // of the member, in the stack
+  for (int i = unit.members.first; i < unit.members.first + unit.members.count; ++i) {
+    const Parameter& parameter = at(i);
+    const int64_t begin = std::max(rows.first, first_row);
+    const int64_t end = std::min(rows.first + rows.extent, first_row + parameter.rows());
+    if (begin < end) {
+      const bool flat = parameter.shard.box.extent.size() < 2;
+      pieces_.push_back(
+          {.parameter = i,
+           .shard = flat ? parameter.shard : parameter.shard.rows(begin - first_row, end - begin),
+           .rows = end - begin,
+           .columns = unit.columns,
+           .whole = {unit.whole.first + begin * unit.columns, (end - begin) * unit.columns},
+           .mine = {unit.mine.first + (begin - rows.first) * unit.columns,
+                    (end - begin) * unit.columns}});
     }
+    first_row += parameter.rows();
   }
 }
 
 void ParameterStore::lay_out(DType compute, const ZeroSharding& zero) {
   check(zero.stage >= 0 && zero.stage <= 3 && zero.rank < zero.ranks, "ParameterStore: ZeRO stage",
         zero.stage, "rank", zero.rank, "of", zero.ranks);
+  check(zero.expert_rank < zero.expert_ranks, "ParameterStore: expert data rank", zero.expert_rank,
+        "of", zero.expert_ranks);
   check(pieces_.empty(), "ParameterStore: laid out twice");
   compute_ = compute;
   zero_ = zero;
@@ -222,9 +241,9 @@ void ParameterStore::round_masters(Stream& stream) {
   for (const Piece& piece : pieces_) cast(stream, master(piece), value(piece));
 }
 
-void ParameterStore::publish(Stream& stream, Communicator& data) {
+void ParameterStore::publish(Stream& stream, const Communicators& comms) {
   round_masters(stream);
-  share_values(stream, data);
+  share_values(stream, comms);
 }
 
 Tensor ParameterStore::part(const Tensor& flat, const FlatRange& range, int64_t rows,
@@ -233,23 +252,28 @@ Tensor ParameterStore::part(const Tensor& flat, const FlatRange& range, int64_t 
 }
 
 Tensor ParameterStore::my_values(const Unit& unit) const {
-  const Interval rows = unit.cut.part(zero_.rank);
+  const Interval rows = unit.cut.part(zero_.rank_in(unit.group));
   const FlatRange range =
       zero_.stage == 3 ? unit.mine : FlatRange{unit.whole.first + rows.first * unit.columns, 0};
   return part(values_, range, rows.extent, unit.columns);
 }
 
-void ParameterStore::share_values(Stream& stream, Communicator& data) {
+std::unique_ptr<Pending> ParameterStore::start_gather(Stream& stream, const Communicators& comms,
+                                                      const Unit& unit, const Tensor& whole) const {
+  return data_ranks(comms, unit.group)
+      .start_all_gather(stream, my_values(unit), unit.cut, whole, "weights");
+}
+
+void ParameterStore::share_values(Stream& stream, const Communicators& comms) {
   if (zero_.stage == 0 || zero_.stage == 3) return;
   std::vector<std::unique_ptr<Pending>> started;
   for (const Unit& unit : units_)
-    started.push_back(data.start_all_gather(stream, my_values(unit), unit.cut,
-                                            part(values_, unit.whole, unit.rows, unit.columns),
-                                            "weights"));
+    started.push_back(
+        start_gather(stream, comms, unit, part(values_, unit.whole, unit.rows, unit.columns)));
   for (const auto& pending : started) pending->wait();
 }
 
-void ParameterStore::gather_weights(Stream& stream, Communicator& data, int chunk) {
+void ParameterStore::gather_weights(Stream& stream, const Communicators& comms, int chunk) {
   if (zero_.stage < 3) return;
   std::vector<std::unique_ptr<Pending>> started;
   for (Unit& unit : units_) {
@@ -257,8 +281,7 @@ void ParameterStore::gather_weights(Stream& stream, Communicator& data, int chun
     if (unit.holders++ > 0) continue;
     unit.gathered =
         Tensor(values_.device(), compute_, {unit.rows, unit.columns}, MemoryClass::weights);
-    started.push_back(
-        data.start_all_gather(stream, my_values(unit), unit.cut, unit.gathered, "weights"));
+    started.push_back(start_gather(stream, comms, unit, unit.gathered));
   }
   for (const auto& pending : started) pending->wait();
 }
@@ -326,7 +349,7 @@ Tensor ParameterStore::take_grad(int slot) {
 Tensor ParameterStore::my_grad(int slot) const {
   const Slot& use = slots_.at(at_index(slot));
   const Unit& unit = units_[at_index(use.unit)];
-  const Interval mine = unit.cut.part(zero_.rank);
+  const Interval mine = unit.cut.part(zero_.rank_in(unit.group));
   if (zero_.stage < 2) return whole_grad(slot).row_slice(mine.first, mine.extent);
   const int64_t rows = mine.extent;
   if (use.use == 0) return part(grads_, unit.mine, rows, unit.columns);

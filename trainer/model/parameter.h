@@ -11,7 +11,8 @@
 //   masters, m, v all        mine          mine                    mine
 //
 // Matrices of at least kMinCutElements, over all tensor ranks, are cut evenly by rows; smaller
-// stacks are owned whole by the data rank that has the fewest elements so far. Not thread-safe.
+// stacks are owned whole by the data rank that has the fewest elements so far. "Data ranks" are
+// those of the stack's ParameterGroup: routed experts have their own. Not thread-safe.
 #pragma once
 
 #include <memory>
@@ -20,7 +21,7 @@
 #include <vector>
 
 #include "kernels/base/tensor.h"
-#include "parallel/communicator.h"
+#include "parallel/communicators.h"
 #include "parallel/shard.h"
 
 namespace tessera {
@@ -33,6 +34,14 @@ enum class Replication {
   tensor_replicas,  // neighbouring ranks that share a key/value head
 };
 
+// Which ranks train equal copies of a parameter, each on tokens of its own: its data-parallel
+// group.
+enum class ParameterGroup {
+  dense,   // Communicators::data()
+  expert,  // routed experts: along(Axis::expert_data)
+};
+Communicator& data_ranks(const Communicators& comms, ParameterGroup group);
+
 struct FlatRange {
   int64_t first = 0;  // elements into a flat buffer
   int64_t count = 0;
@@ -44,6 +53,7 @@ struct Parameter {
   bool decay = true;          // weight decay applies
   double init_deviation = 0;  // normal(0, deviation) by global element index; 0: all ones
   Replication replication = Replication::none;
+  ParameterGroup group = ParameterGroup::dense;
   // The model's first and last stage hold a copy each (a tied head): their gradients are summed,
   // and only the first stage's copy is counted and saved.
   bool on_both_ends = false;
@@ -76,9 +86,18 @@ struct Piece {
 // How the data ranks share the work of one ZeRO stage.
 struct ZeroSharding {
   int stage = 0;
-  int rank = 0;
+  int rank = 0;  // of the dense parameters' data ranks
   int ranks = 1;
   bool layout_free = false;  // docs/numerics.md
+  int expert_rank = 0;       // of the experts'
+  int expert_ranks = 1;
+
+  int rank_in(ParameterGroup group) const {
+    return group == ParameterGroup::expert ? expert_rank : rank;
+  }
+  int ranks_in(ParameterGroup group) const {
+    return group == ParameterGroup::expert ? expert_ranks : ranks;
+  }
 
   // Whether gradients are summed over the data ranks inside each microbatch.
   bool sums_each_micro() const { return stage >= 2 || layout_free; }
@@ -104,12 +123,12 @@ class ParameterStore {
   void allocate_for_inference(Device device, DType compute);
   void initialize(uint64_t seed);  // masters drawn on the host; then publish()
   // Values = masters rounded to the compute type, on all data ranks.
-  void publish(Stream& stream, Communicator& data);
+  void publish(Stream& stream, const Communicators& comms);
   // After the optimizer wrote value() of the pieces: the other ranks' rows. Nothing for stages
   // 0, 3.
-  void share_values(Stream& stream, Communicator& data);
+  void share_values(Stream& stream, const Communicators& comms);
   // Stage 3: the values of all stacks that a chunk uses exist between the two. Calls may nest.
-  void gather_weights(Stream& stream, Communicator& data, int chunk);
+  void gather_weights(Stream& stream, const Communicators& comms, int chunk);
   void release_weights(int chunk);
 
   // --- What layers see: (rows, columns).
@@ -127,6 +146,7 @@ class ParameterStore {
   const std::vector<Slot>& slots() const { return slots_; }
   int num_units() const { return static_cast<int>(units_.size()); }
   const Cut& cut(int unit) const { return units_.at(static_cast<size_t>(unit)).cut; }
+  ParameterGroup group(int unit) const { return units_.at(static_cast<size_t>(unit)).group; }
   const Parameter& first_parameter(int unit) const;
   Tensor whole_grad(int slot) const;  // stages 0, 1: all rows
   Tensor my_grad(int slot) const;     // the rows that the cut deals to me
@@ -149,6 +169,7 @@ class ParameterStore {
  private:
   struct Unit {
     Stack members;
+    ParameterGroup group = ParameterGroup::dense;
     int64_t rows = 0;  // one-dimensional: 1
     int64_t columns = 0;
     FlatRange whole;
@@ -160,14 +181,16 @@ class ParameterStore {
   };
   std::pair<int64_t, int64_t> global_shape(const Unit& unit) const;
   void deal();  // rows to data ranks
+  void deal_unit(Unit& unit, std::vector<int64_t>& load);
+  void add_pieces(const Unit& unit, const Interval& rows);
   void allocate_values(Device device);
   void round_masters(Stream& stream);
   const Unit& unit_of(Stack stack) const;
   bool shares_masters() const { return compute_ == accumulation_type(compute_); }
   Tensor part(const Tensor& flat, const FlatRange& range, int64_t rows, int64_t columns) const;
   Tensor my_values(const Unit& unit) const;
-  std::unique_ptr<Pending> start_gather(Stream& stream, Communicator& data, const Unit& unit,
-                                        const Tensor& whole) const;
+  std::unique_ptr<Pending> start_gather(Stream& stream, const Communicators& comms,
+                                        const Unit& unit, const Tensor& whole) const;
 
   std::vector<Parameter> parameters_;
   std::vector<Unit> units_;

@@ -93,7 +93,7 @@ Tensor Stage::boundary(int micro) {
 }
 
 void Stage::gather_weights(int chunk) {
-  context_.store.gather_weights(context_.stream, context_.comms.data(), chunk);
+  context_.store.gather_weights(context_.stream, context_.comms, chunk);
 }
 
 void Stage::release_weights(int chunk) {

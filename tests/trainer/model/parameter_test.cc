@@ -167,7 +167,7 @@ TEST(ParameterStore, RefusesWeightsThatAreNotGathered) {
   store.initialize(1);
   Communicators comms;
   EXPECT_THAT(error_of([&] { store.value(stack); }), HasSubstr("used before gather_weights(): w"));
-  store.gather_weights(cpu_stream(), comms.data(), 0);
+  store.gather_weights(cpu_stream(), comms, 0);
   EXPECT_EQ(values_of(store.value(stack)), values_of(master(store, 0)));
   store.release_weights(0);
   EXPECT_THAT(error_of([&] { store.release_weights(0); }), HasSubstr("released twice"));

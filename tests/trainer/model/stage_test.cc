@@ -43,7 +43,7 @@ struct Model {
       const Tensor rounded = converted(store.master(piece), device, DType::bf16);
       cast(reference_stream(), rounded, store.master(piece));
     }
-    store.publish(stream, comms.data());
+    store.publish(stream, comms);
     gradients = std::make_unique<Gradients>(stream, store, comms);
     for (int micro = 0; micro < 2; ++micro) {
       const Philox philox{static_cast<uint64_t>(micro), 1};
