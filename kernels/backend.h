@@ -13,8 +13,10 @@
 #include "kernels/gemm.h"
 #include "kernels/latent_heads.h"
 #include "kernels/norm.h"
+#include "kernels/permute.h"
 #include "kernels/reduce.h"
 #include "kernels/rope.h"
+#include "kernels/router.h"
 #include "kernels/shift.h"
 #include "kernels/update.h"
 
@@ -27,6 +29,7 @@ struct Backend {
   decltype(tessera::fill)* fill;
   decltype(tessera::transpose)* transpose;
   decltype(tessera::gemm)* gemm;
+  decltype(tessera::grouped_gemm)* grouped_gemm;
   decltype(tessera::add)* add;
   decltype(tessera::scale)* scale;
   decltype(tessera::swiglu)* swiglu;
@@ -49,6 +52,18 @@ struct Backend {
   decltype(tessera::exact_sum)* exact_sum;
   decltype(tessera::count_non_finite)* count_non_finite;
   decltype(tessera::argmax)* argmax;
+  decltype(tessera::router_scores)* router_scores;
+  decltype(tessera::router_choose)* router_choose;
+  decltype(tessera::router_weights)* router_weights;
+  decltype(tessera::router_backward)* router_backward;
+  decltype(tessera::count_choices)* count_choices;
+  decltype(tessera::balance_shares)* balance_shares;
+  decltype(tessera::balance_loss)* balance_loss;
+  decltype(tessera::update_router_bias)* update_router_bias;
+  decltype(tessera::sort_slots)* sort_slots;
+  decltype(tessera::gather_rows)* gather_rows;
+  decltype(tessera::combine_rows)* combine_rows;
+  decltype(tessera::weigh_rows)* weigh_rows;
   decltype(tessera::adamw_update)* adamw_update;
 };
 

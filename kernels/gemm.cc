@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/gemm.h"
 
+#include <algorithm>
+
 #include "kernels/arguments.h"
 #include "kernels/backend.h"
 
@@ -19,6 +21,56 @@ void gemm(Stream& stream, const Gemm& product) {
   if (product.accumulate || product.c.dtype() != product.a.dtype()) arguments.of_type(c, sums);
   if (product.c.size() == 0) return;
   stream.backend().gemm(stream, product);
+}
+
+Gemm GroupedGemm::product(int64_t group) const {
+  const int64_t first = offsets[static_cast<size_t>(group)];
+  const int64_t rows = offsets[static_cast<size_t>(group) + 1] - first;
+  const Tensor& stacked = weights ? c : b;
+  const int64_t each = stacked.rows() / groups();
+  const Tensor mine = stacked.row_slice(group * each, each);
+  if (weights)
+    return {.a = a.row_slice(first, rows),
+            .b = b.row_slice(first, rows),
+            .c = mine,
+            .transpose_a = true,
+            .accumulate = true};
+  return {.a = a.row_slice(first, rows),
+          .b = mine,
+          .c = c.row_slice(first, rows),
+          .transpose_b = transpose_b};
+}
+
+void grouped_gemm(Stream& stream, const GroupedGemm& products) {
+  const Arguments arguments(stream, "grouped_gemm:");
+  const Argument a{"a", products.a}, b{"b", products.b}, c{"c", products.c};
+  arguments.on_device({a, b, c});
+  arguments.computable(a);
+  arguments.same_type(a, b);
+  const auto& offsets = products.offsets;
+  arguments.holds(offsets.size() > 1 && offsets.front() == 0 &&
+                      offsets.back() == products.a.rows() &&
+                      std::is_sorted(offsets.begin(), offsets.end()),
+                  "ascending offsets of at least one group, from 0 to the rows of a");
+  const int64_t groups = products.groups();
+  const Tensor& stacked = products.weights ? products.c : products.b;
+  arguments.holds(stacked.rows() % groups == 0, "as many equal matrices as groups");
+  arguments.holds(products.a.columns() > 0, "columns of a");
+  const int64_t each = stacked.rows() / groups;
+  if (products.weights) {
+    arguments.matrix(b, products.a.rows(), products.b.columns());
+    arguments.matrix(c, groups * products.a.columns(), products.b.columns());
+    arguments.of_type(c, accumulation_type(products.a.dtype()));
+  } else {
+    const int64_t inner = products.transpose_b ? products.b.columns() : each;
+    check(inner == products.a.columns(),
+          "grouped_gemm: inner sizes of a and op(b) differ:", products.a.columns(), inner);
+    arguments.matrix(c, products.a.rows(), products.transpose_b ? each : products.b.columns());
+    if (products.c.dtype() != products.a.dtype())
+      arguments.of_type(c, accumulation_type(products.a.dtype()));
+  }
+  if (products.c.size() == 0 || products.a.rows() == 0) return;
+  stream.backend().grouped_gemm(stream, products);
 }
 
 }  // namespace tessera

@@ -6,6 +6,8 @@
 // threads, and a row of C does not depend on the number of rows (docs/numerics.md).
 #pragma once
 
+#include <vector>
+
 #include "kernels/base/stream.h"
 #include "kernels/base/tensor.h"
 
@@ -25,5 +27,25 @@ struct Gemm {
 };
 
 void gemm(Stream& stream, const Gemm& product);
+
+// One product for each of G groups of rows (the experts of a mixture, each with its tokens), no row
+// more than there are; groups may be empty:
+//   rows        C_g  = A_g op(B_g)    A: (R, K), B: G matrices one below the other, C: (R, N)
+//   weights     C_g += A_g^T B_g      A: (R, M), B: (R, N), C: (G M, N) of accumulation_type(T)
+// X_g: rows [offsets[g], offsets[g + 1]) of what has R rows, the g-th matrix of what has G. Types
+// and bits as of gemm(): what a group gives does not depend on the other groups.
+struct GroupedGemm {
+  Tensor a;
+  Tensor b;
+  Tensor c;                      // written
+  std::vector<int64_t> offsets;  // G + 1, ascending, from 0 to R
+  bool weights = false;
+  bool transpose_b = false;  // rows: op(B_g) = B_g^T
+
+  int64_t groups() const { return static_cast<int64_t>(offsets.size()) - 1; }
+  Gemm product(int64_t group) const;  // of views
+};
+
+void grouped_gemm(Stream& stream, const GroupedGemm& products);
 
 }  // namespace tessera

@@ -68,7 +68,7 @@ struct Report {
   size_t largest = 0;               // that needs the most memory
   std::optional<Change> change{};   // where that does not fit
 
-  bool fits() const { return ranks[largest].memory.peak_total <= capacity.bytes; }
+  bool fits() const { return ranks[largest].memory.system_bytes <= capacity.bytes; }
   int num_ranks() const { return job.grid().num_ranks(); }
 };
 
@@ -79,7 +79,7 @@ Report report_of(const LoadedRecipe& loaded, const DryJob& job, const std::strin
                 .capacity = capacity_of(device, job.grid().num_ranks())};
   for (const int rank : job.typical_ranks()) {
     report.ranks.push_back(job.play(rank));
-    const auto total = [&](size_t i) { return report.ranks[i].memory.peak_total; };
+    const auto total = [&](size_t i) { return report.ranks[i].memory.system_bytes; };
     const size_t last = report.ranks.size() - 1;
     if (total(last) > total(report.largest)) report.largest = last;
   }
@@ -92,7 +92,7 @@ Report report_of(const LoadedRecipe& loaded, const DryJob& job, const std::strin
 std::string ranks_table(const Report& report) {
   std::vector<std::vector<std::string>> rows = {{"pipeline", "rank", "layers", "parameters",
                                                  "weights", "gradients", "optimizer", "activations",
-                                                 "communication", "peak", "tapes", "idle"}};
+                                                 "communication", "in all", "tapes", "idle"}};
   for (const PlayedRank& rank : report.ranks) {
     const auto at = static_cast<size_t>(rank.coordinate);
     const auto memory = [&](MemoryClass c) { return size(peak(rank.memory, c)); };
@@ -106,7 +106,7 @@ std::string ranks_table(const Report& report) {
         memory(MemoryClass::optimizer),
         memory(MemoryClass::activations),
         memory(MemoryClass::communication),
-        size(rank.memory.peak_total),
+        size(rank.memory.system_bytes),
         std::to_string(report.simulation.peak_live[at]),
         fixed(100 * report.simulation.bubble(rank.coordinate), 1) + "%"};
     if (rows.size() > 1 && std::equal(row.begin() + 2, row.end(), rows.back().begin() + 2)) {
@@ -164,7 +164,7 @@ void print_text(const Report& report) {
   text += ranks_table(report) + "\n" + traffic_table(report.ranks[report.largest]);
   if (report.fits())
     text += "\nfits       rank " + std::to_string(report.ranks[report.largest].rank) +
-            " needs the most: " + size(report.ranks[report.largest].memory.peak_total) + " of " +
+            " needs the most: " + size(report.ranks[report.largest].memory.system_bytes) + " of " +
             size(report.capacity.bytes) + " (" + report.capacity.words + ")\n";
   std::fputs(text.c_str(), stdout);
 }
@@ -188,6 +188,7 @@ Json json_of(const Report& report, const PlayedRank& rank) {
           {"parameters", rank.parameters},
           {"memory", memory},
           {"peak", rank.memory.peak_total},
+          {"system", rank.memory.system_bytes},
           {"tapes", report.simulation.peak_live[at]},
           {"idle", report.simulation.bubble(rank.coordinate)},
           {"communication", communication}};
@@ -214,7 +215,7 @@ void print_json(const Report& report) {
       {"bubble", report.simulation.bubble()},
       {"checkpoint_bytes", checkpoint_bytes(recipe)},
       {"device", {{"name", report.capacity.device}, {"bytes", report.capacity.bytes}}},
-      {"needs", report.ranks[report.largest].memory.peak_total},
+      {"needs", report.ranks[report.largest].memory.system_bytes},
       {"fits", report.fits()},
       {"cheapest_change", report.change ? Json(report.change->keys) : Json()},
       {"by_pipeline_coordinate", ranks}};
@@ -235,16 +236,16 @@ void draw(const Report& report, const std::string& path) {
 [[noreturn]] void refuse(const Report& report) {
   const PlayedRank& rank = report.ranks[report.largest];
   const auto class_of = [&](MemoryClass c) { return size(peak(rank.memory, c)); };
-  std::string text = "rank " + std::to_string(rank.rank) + " would need " +
-                     size(rank.memory.peak_total) + ", device has " + size(report.capacity.bytes) +
-                     " (" + report.capacity.words + "): weights " + class_of(MemoryClass::weights) +
-                     ", grads " + class_of(MemoryClass::gradients) + ", optimizer " +
-                     class_of(MemoryClass::optimizer) + ", activations " +
-                     class_of(MemoryClass::activations) + ", buffers " +
-                     class_of(MemoryClass::communication) + ". ";
+  std::string text =
+      "rank " + std::to_string(rank.rank) + " would need " + size(rank.memory.system_bytes) +
+      ", device has " + size(report.capacity.bytes) + " (" + report.capacity.words + "): weights " +
+      class_of(MemoryClass::weights) + ", grads " + class_of(MemoryClass::gradients) +
+      ", optimizer " + class_of(MemoryClass::optimizer) + ", activations " +
+      class_of(MemoryClass::activations) + ", buffers " + class_of(MemoryClass::communication) +
+      ". ";
   const auto& change = report.change;
   text += change ? "Cheapest change that fits: " + change->keys + " (-" +
-                       size(rank.memory.peak_total - change->need.memory.peak_total) + ")"
+                       size(rank.memory.system_bytes - change->need.memory.system_bytes) + ")"
                  : "No one or two changes of zero, recompute, micro, tensor or pipeline fit on " +
                        std::to_string(report.num_ranks()) + " ranks: use more";
   fail(ErrorKind::capacity, text);

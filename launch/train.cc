@@ -177,8 +177,8 @@ class TrainRun {
     };
     log::info("memory   per rank: weights " + peak(MemoryClass::weights) + "  grads " +
               peak(MemoryClass::gradients) + "  optimizer " + peak(MemoryClass::optimizer) +
-              "  activations " + peak(MemoryClass::activations) + "  peak " +
-              as_bytes(static_cast<double>(planned.peak_total)) + " (planned)");
+              "  activations " + peak(MemoryClass::activations) + "  in all " +
+              as_bytes(static_cast<double>(planned.system_bytes)) + " (planned)");
     summary_.xz_bits_per_byte = validation_xz(recipe_);
     std::string data =
         "data     train " + with_prefix(static_cast<double>(summary_.train_tokens)) + " tokens";
@@ -254,8 +254,8 @@ class TrainRun {
     for (int c = 0; c < kNumMemoryClasses; ++c)
       peaks += std::string(c ? "  " : "") + name(static_cast<MemoryClass>(c)) + " " +
                as_bytes(static_cast<double>(use.peak[static_cast<size_t>(c)]));
-    log::info("memory   peak of rank 0: " + as_bytes(static_cast<double>(use.peak_total)) + "  (" +
-              peaks + ")");
+    log::info("memory   peak of rank 0: " + as_bytes(static_cast<double>(use.system_bytes)) +
+              "  (" + peaks + ")");
   }
 
   // What the CPUs of all ranks could do together, measured by all at the same time: what MFU is a

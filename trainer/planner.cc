@@ -147,7 +147,7 @@ Need largest_need(const DryJob& job) {
   Need largest;
   for (const int rank : job.typical_ranks()) {
     const Need need{rank, job.play(rank).memory};
-    if (need.memory.peak_total > largest.memory.peak_total) largest = need;
+    if (need.memory.system_bytes > largest.memory.system_bytes) largest = need;
   }
   return largest;
 }
@@ -201,8 +201,8 @@ std::optional<Change> fitting(const Recipe& recipe, const std::string& keys, int
   Change change{keys, {}};
   for (const int rank : job.typical_ranks()) {
     const Need need{rank, job.play(rank).memory};
-    if (need.memory.peak_total > capacity) return {};
-    if (need.memory.peak_total > change.need.memory.peak_total) change.need = need;
+    if (need.memory.system_bytes > capacity) return {};
+    if (need.memory.system_bytes > change.need.memory.system_bytes) change.need = need;
   }
   return change;
 }

@@ -4,9 +4,11 @@
 // communicators, in this process and in a fraction of a second. Shapes, cuts and messages are
 // checked on the way as on the real thing; nothing is allocated, computed or sent.
 //
-// What the numbers leave out: buffers of a transport (class communication), how long a send keeps
-// its tensor (here it leaves at once), evaluations, and freed memory that a pool keeps. One DryJob
-// at a time plays in a process.
+// A rank needs memory.system_bytes: what its pool takes from the system, freed blocks that it keeps
+// included. It is within 5 % of what the operating system then counts
+// (tests/trainer/planner_ranks_test.cc). What the numbers leave out: buffers of a transport (class
+// communication), how long a send keeps its tensor (here it leaves at once), and evaluations. One
+// DryJob at a time plays in a process.
 #pragma once
 
 #include <optional>

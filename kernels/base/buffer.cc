@@ -28,6 +28,11 @@ int64_t rounded(int64_t bytes) {
   return std::max<int64_t>((bytes + unit - 1) / unit * unit, kAlignment);
 }
 
+// Large blocks are whole huge pages.
+int64_t padded(int64_t size) {
+  return size >= kHugePage ? (size + kHugePage - 1) / kHugePage * kHugePage : size;
+}
+
 void count(MemoryUse& use, MemoryClass memory_class, int64_t bytes) {
   const auto index = static_cast<size_t>(memory_class);
   use.now[index] += bytes;
@@ -84,8 +89,10 @@ class HostPool : public Account {
   void release() {
     const std::lock_guard lock(mutex_);
     for (auto& [kind, blocks] : idle_)
-      for (std::byte* block : blocks)
+      for (std::byte* block : blocks) {
+        use_.system_bytes -= kind.second ? kind.first : padded(kind.first);
         if (segments_.erase(block) == 0) std::free(block);
+      }
     idle_.clear();
   }
 
@@ -108,14 +115,14 @@ class HostPool : public Account {
     return block;
   }
   std::byte* allocate(int64_t size) {
-    ++use_.system_allocations;
     const int64_t alignment = size >= kHugePage ? kHugePage : kAlignment;
-    const int64_t padded = (size + alignment - 1) / alignment * alignment;
     auto* block = static_cast<std::byte*>(
-        std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>(padded)));
+        std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>(padded(size))));
     check(block != nullptr, ErrorKind::capacity, "out of host memory: could not allocate", size,
           "bytes; use a smaller batch.micro or more ranks");
-    if (size >= kHugePage) madvise(block, static_cast<size_t>(padded), MADV_HUGEPAGE);
+    if (size >= kHugePage) madvise(block, static_cast<size_t>(padded(size)), MADV_HUGEPAGE);
+    ++use_.system_allocations;
+    use_.system_bytes += padded(size);
     return block;
   }
   // Null where there is no room. Each block is an open file: few enough for the usual limit.
@@ -127,6 +134,7 @@ class HostPool : public Account {
       std::byte* block = segment.data();
       segments_.emplace(block, std::move(segment));
       ++use_.system_allocations;
+      use_.system_bytes += size;
       return block;
     } catch (const Error&) {
       return nullptr;
@@ -149,13 +157,36 @@ class DryMemory : public Account {
     check(range != MAP_FAILED, ErrorKind::capacity, "dry run: no room for", size,
           "more bytes of addresses");
     count(use_, memory_class, size);
+    Blocks& blocks = blocks_[size];
+    if (++blocks.live > blocks.most) {
+      blocks.most = blocks.live;
+      use_.system_bytes += padded(size);
+      ++use_.system_allocations;
+    }
     return static_cast<std::byte*>(range);
   }
   void give(std::byte* range, int64_t bytes, MemoryClass memory_class) {
     const std::lock_guard lock(mutex_);
     count(use_, memory_class, -rounded(bytes));
+    --blocks_[rounded(bytes)].live;
     munmap(range, static_cast<size_t>(rounded(bytes)));
   }
+  void restart_peaks() {
+    Account::restart_peaks();
+    const std::lock_guard lock(mutex_);
+    use_.system_bytes = 0;
+    for (auto& [size, blocks] : blocks_) {
+      blocks.most = blocks.live;
+      use_.system_bytes += blocks.live * padded(size);
+    }
+  }
+
+ private:
+  struct Blocks {
+    int64_t live = 0;
+    int64_t most = 0;  // that a pool would hold
+  };
+  std::map<int64_t, Blocks> blocks_;
 };
 
 // Never destroyed: buffers in other static objects may outlive any order we could choose.
@@ -208,7 +239,10 @@ MemoryUse memory_use(Device device) {
   return account_of(device).use();
 }
 void restart_peaks(Device device) {
-  account_of(device).restart_peaks();
+  if (is_dry(device))
+    dry_memory().restart_peaks();
+  else
+    host_pool().restart_peaks();
 }
 void release_pooled_memory() {
   host_pool().release();

@@ -53,8 +53,10 @@ struct MemoryUse {
   std::array<int64_t, kNumMemoryClasses> now{};   // bytes in live buffers
   std::array<int64_t, kNumMemoryClasses> peak{};  // the largest `now` of each class so far
   int64_t peak_total = 0;                         // the largest sum of `now` so far
-  int64_t system_allocations =
-      0;  // times the pool had to ask the system: constant in a steady step
+  // How often the pool had to ask the system, and for how many bytes: constant in a steady step.
+  // It keeps what was freed, by size, so this is what the system sees, and more than peak_total.
+  int64_t system_allocations = 0;
+  int64_t system_bytes = 0;
 };
 // Of the host (the cpu and the reference together) or of the dry device.
 MemoryUse memory_use(Device device = {});

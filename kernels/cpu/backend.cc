@@ -9,6 +9,7 @@ decltype(tessera::cast) cast;
 decltype(tessera::fill) fill;
 decltype(tessera::transpose) transpose;
 decltype(tessera::gemm) gemm;
+decltype(tessera::grouped_gemm) grouped_gemm;
 decltype(tessera::add) add;
 decltype(tessera::scale) scale;
 decltype(tessera::swiglu) swiglu;
@@ -31,6 +32,18 @@ decltype(tessera::sum_of_squares) sum_of_squares;
 decltype(tessera::exact_sum) exact_sum;
 decltype(tessera::count_non_finite) count_non_finite;
 decltype(tessera::argmax) argmax;
+decltype(tessera::router_scores) router_scores;
+decltype(tessera::router_choose) router_choose;
+decltype(tessera::router_weights) router_weights;
+decltype(tessera::router_backward) router_backward;
+decltype(tessera::count_choices) count_choices;
+decltype(tessera::balance_shares) balance_shares;
+decltype(tessera::balance_loss) balance_loss;
+decltype(tessera::update_router_bias) update_router_bias;
+decltype(tessera::sort_slots) sort_slots;
+decltype(tessera::gather_rows) gather_rows;
+decltype(tessera::combine_rows) combine_rows;
+decltype(tessera::weigh_rows) weigh_rows;
 decltype(tessera::adamw_update) adamw_update;
 }  // namespace cpu
 
@@ -42,6 +55,7 @@ const Backend& cpu_backend() {
       .fill = cpu::fill,
       .transpose = cpu::transpose,
       .gemm = cpu::gemm,
+      .grouped_gemm = cpu::grouped_gemm,
       .add = cpu::add,
       .scale = cpu::scale,
       .swiglu = cpu::swiglu,
@@ -64,6 +78,18 @@ const Backend& cpu_backend() {
       .exact_sum = cpu::exact_sum,
       .count_non_finite = cpu::count_non_finite,
       .argmax = cpu::argmax,
+      .router_scores = cpu::router_scores,
+      .router_choose = cpu::router_choose,
+      .router_weights = cpu::router_weights,
+      .router_backward = cpu::router_backward,
+      .count_choices = cpu::count_choices,
+      .balance_shares = cpu::balance_shares,
+      .balance_loss = cpu::balance_loss,
+      .update_router_bias = cpu::update_router_bias,
+      .sort_slots = cpu::sort_slots,
+      .gather_rows = cpu::gather_rows,
+      .combine_rows = cpu::combine_rows,
+      .weigh_rows = cpu::weigh_rows,
       .adamw_update = cpu::adamw_update,
   };
   return kBackend;

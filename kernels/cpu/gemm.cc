@@ -6,6 +6,8 @@
 // nothing depends on threads, on the other rows or on the width of the machine's vectors.
 #include "kernels/gemm.h"
 
+#include <vector>
+
 #include "kernels/cpu/parallel.h"
 
 namespace tessera::cpu {
@@ -27,23 +29,28 @@ struct Operand {
   int64_t depth_step() const { return lanes_are_rows ? 1 : tensor.pitch(); }
 };
 
-// Panels [first, first + count) of `width` lanes each, whole depth, one after the other.
+// Panel `panel` of `width` lanes, whole depth.
+void pack_panel(const GemmLoops& gemm, const Operand& operand, int64_t lanes, int64_t depth,
+                int64_t width, int64_t panel, float* to) {
+  const int64_t lane = panel * width;
+  gemm.pack(element_of(operand.tensor),
+            at(operand.tensor, 0) + lane * operand.lane_step() * size_of(operand.tensor.dtype()),
+            operand.lane_step(), operand.depth_step(), std::min(width, lanes - lane), depth, width,
+            to);
+}
+
+// Panels [first, first + count) one after the other.
 void pack(const GemmLoops& gemm, const Operand& operand, int64_t lanes, int64_t depth,
           int64_t width, int64_t first, int64_t count, float* to) {
-  const std::byte* from = at(operand.tensor, 0);
-  const int64_t size = size_of(operand.tensor.dtype());
   const int64_t words = divide_up(depth, gemm.depth_of_word);
   parallel_for(count, [&](int64_t panel) {
-    const int64_t lane = (first + panel) * width;
-    gemm.pack(element_of(operand.tensor), from + lane * operand.lane_step() * size,
-              operand.lane_step(), operand.depth_step(), std::min(width, lanes - lane), depth,
-              width, to + panel * width * words);
+    pack_panel(gemm, operand, lanes, depth, width, first + panel, to + panel * width * words);
   });
 }
 
 // The part of C that one task computes: rows and columns of it, and the panels that give it.
 struct Block {
-  int64_t row, rows, column, columns;
+  int64_t row = 0, rows = 0, column = 0, columns = 0;
   const float *a = nullptr, *b = nullptr;
   const float* next_b = nullptr;  // of the block that comes after, most likely
   int64_t words = 0;
@@ -124,7 +131,98 @@ void gemm_few_rows(const Gemm& product, const GemmLoops& gemm, const Operand& a,
   });
 }
 
+// One of many products whose B serves few rows, and where its packed A begins.
+struct Member {
+  Gemm product;
+  float* packed_a = nullptr;
+};
+
+Operand operand_a(const Gemm& product) {
+  return {product.a, !product.transpose_a};
+}
+Operand operand_b(const Gemm& product) {
+  return {product.b, product.transpose_b};
+}
+
+// One panel of columns of one product: its panel of B is packed whole, depth after depth, and meets
+// all rows of the product while it is in the second-level cache.
+void gemm_panel(const Member& member, const GemmLoops& gemm, int64_t panel) {
+  const Gemm& product = member.product;
+  const int64_t column = panel * kPanelColumns, n = product.n(), k = product.k();
+  const int64_t words = divide_up(k, gemm.depth_of_word);
+  const Buffer scratch(Device{}, words * kPanelColumns * size_of(DType::f32), MemoryClass::other);
+  auto* packed_b = reinterpret_cast<float*>(scratch.data());
+  Block block = {.column = column, .columns = std::min(kPanelColumns, n - column)};
+  pack_panel(gemm, operand_b(product), n, k, kPanelColumns, panel, packed_b);
+  block.b = packed_b;
+  block.next_b = packed_b;
+  block.words = words;
+  alignas(64) float sums[kBlockRows * kBlockColumns];
+  for (block.row = 0; block.row < product.m(); block.row += kBlockRows) {
+    block.rows = std::min(kBlockRows, product.m() - block.row);
+    block.a = member.packed_a + block.row * words;
+    multiply(gemm, block, sums);
+    write(product, block, sums);
+  }
+}
+
+// All panels of all products side by side, so that threads wait for each other once.
+void gemm_members(std::vector<Member>& members, const GemmLoops& gemm) {
+  struct Part {
+    size_t member;
+    int64_t panel;
+  };
+  std::vector<Part> a_parts, b_parts;
+  int64_t words = 0;
+  for (size_t i = 0; i < members.size(); ++i) {
+    const Gemm& product = members[i].product;
+    const int64_t panels = divide_up(product.m(), kPanelRows);
+    for (int64_t panel = 0; panel < panels; ++panel) a_parts.push_back({i, panel});
+    for (int64_t panel = 0; panel < divide_up(product.n(), kPanelColumns); ++panel)
+      b_parts.push_back({i, panel});
+    words += panels * kPanelRows * divide_up(product.k(), gemm.depth_of_word);
+  }
+  const Tensor packed(Device{}, DType::f32, {1, words}, MemoryClass::other);
+  float* next = packed.as<float>();
+  for (Member& member : members) {
+    member.packed_a = next;
+    next += divide_up(member.product.m(), kPanelRows) * kPanelRows *
+            divide_up(member.product.k(), gemm.depth_of_word);
+  }
+  parallel_for(static_cast<int64_t>(a_parts.size()), [&](int64_t task) {
+    const auto [i, panel] = a_parts[static_cast<size_t>(task)];
+    const Gemm& product = members[i].product;
+    const int64_t depth = divide_up(product.k(), gemm.depth_of_word);
+    pack_panel(gemm, operand_a(product), product.m(), product.k(), kPanelRows, panel,
+               members[i].packed_a + panel * kPanelRows * depth);
+  });
+  parallel_for(static_cast<int64_t>(b_parts.size()), [&](int64_t task) {
+    const auto [i, panel] = b_parts[static_cast<size_t>(task)];
+    gemm_panel(members[i], gemm, panel);
+  });
+}
+
 }  // namespace
+
+// As many groups at a time as fill a slab with their packed A.
+void grouped_gemm(Stream&, const GroupedGemm& products) {
+  const GemmLoops& gemm = gemm_loops(element_of(products.a));
+  std::vector<Member> members;
+  int64_t words = 0;
+  for (int64_t group = 0; group < products.groups(); ++group) {
+    const Gemm product = products.product(group);
+    if (product.a.rows() == 0) continue;
+    const int64_t more = product.m() * divide_up(product.k(), gemm.depth_of_word);
+    if (words > 0 && words + more > kSlabWords) {
+      gemm_members(members, gemm);
+      members.clear();
+      words = 0;
+    }
+    members.push_back({product});
+    words += more;
+  }
+  gemm_members(members, gemm);
+}
 
 void gemm(Stream&, const Gemm& product) {
   const int64_t m = product.m(), n = product.n(), k = product.k();

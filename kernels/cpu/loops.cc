@@ -7,12 +7,12 @@
 namespace tessera::cpu {
 
 const Loops& loops() {
-  static constexpr Loops kV2 = {v2::elementwise,   v2::norm,   v2::rope,
-                                v2::cross_entropy, v2::reduce, v2::update};
-  static constexpr Loops kV3 = {v3::elementwise,   v3::norm,   v3::rope,
-                                v3::cross_entropy, v3::reduce, v3::update};
-  static constexpr Loops kV4 = {v4::elementwise,   v4::norm,   v4::rope,
-                                v4::cross_entropy, v4::reduce, v4::update};
+  static constexpr Loops kV2 = {v2::elementwise, v2::norm,   v2::rope,  v2::cross_entropy,
+                                v2::reduce,      v2::update, v2::router};
+  static constexpr Loops kV3 = {v3::elementwise, v3::norm,   v3::rope,  v3::cross_entropy,
+                                v3::reduce,      v3::update, v3::router};
+  static constexpr Loops kV4 = {v4::elementwise, v4::norm,   v4::rope,  v4::cross_entropy,
+                                v4::reduce,      v4::update, v4::router};
   switch (cpu_path()) {
     case CpuPath::v2: return kV2;
     case CpuPath::v3: return kV3;

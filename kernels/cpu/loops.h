@@ -57,6 +57,16 @@ struct ReduceLoops {
   void (*add_to)(Element element, const void* x, float* sums, int64_t count);  // sums += x
 };
 
+struct RouterLoops {
+  void (*softmax)(const float* logits, int64_t count, float* scores);
+  void (*sigmoids)(const float* logits, int64_t count, float* scores);
+  // out = sum of weights[r] * rows[r], num_rows > 0 of them, in their order.
+  void (*combine)(Element element, const void* const* rows, const float* weights, int64_t num_rows,
+                  void* out, int64_t count);
+  // *dot = <g, h>, then both times weight.
+  void (*weigh)(Element element, float weight, void* g, void* h, int64_t count, float* dot);
+};
+
 struct AdamWFactors {
   float grad_scale, decay, beta1, one_minus_beta1, beta2, one_minus_beta2, step_size,
       inv_correction2, epsilon;
@@ -129,6 +139,7 @@ struct Loops {
   const CrossEntropyLoops& cross_entropy;
   const ReduceLoops& reduce;
   const UpdateLoops& update;
+  const RouterLoops& router;
 };
 const Loops& loops();  // of cpu_path()
 

@@ -9,6 +9,14 @@ namespace dry {
 template <typename... Arguments>
 void nothing(Arguments...) {}
 
+// Who calls reads the counts, in the host's memory. The load that routing strives for.
+void sort_slots(Stream&, const Tensor& index, const Tensor&, const Tensor&, const Tensor&,
+                const Tensor& counts) {
+  const int64_t places = counts.size();
+  for (int64_t place = 0; place < places; ++place)
+    counts.as<int64_t>()[place] = index.size() / places + (place < index.size() % places);
+}
+
 }  // namespace dry
 
 const Backend& dry_backend() {
@@ -19,6 +27,7 @@ const Backend& dry_backend() {
       .fill = dry::nothing,
       .transpose = dry::nothing,
       .gemm = dry::nothing,
+      .grouped_gemm = dry::nothing,
       .add = dry::nothing,
       .scale = dry::nothing,
       .swiglu = dry::nothing,
@@ -41,6 +50,18 @@ const Backend& dry_backend() {
       .exact_sum = dry::nothing,
       .count_non_finite = dry::nothing,
       .argmax = dry::nothing,
+      .router_scores = dry::nothing,
+      .router_choose = dry::nothing,
+      .router_weights = dry::nothing,
+      .router_backward = dry::nothing,
+      .count_choices = dry::nothing,
+      .balance_shares = dry::nothing,
+      .balance_loss = dry::nothing,
+      .update_router_bias = dry::nothing,
+      .sort_slots = dry::sort_slots,
+      .gather_rows = dry::nothing,
+      .combine_rows = dry::nothing,
+      .weigh_rows = dry::nothing,
       .adamw_update = dry::nothing,
   };
   return kBackend;

@@ -10,6 +10,7 @@ decltype(tessera::cast) cast;
 decltype(tessera::fill) fill;
 decltype(tessera::transpose) transpose;
 decltype(tessera::gemm) gemm;
+decltype(tessera::grouped_gemm) grouped_gemm;
 decltype(tessera::add) add;
 decltype(tessera::scale) scale;
 decltype(tessera::swiglu) swiglu;
@@ -32,6 +33,18 @@ decltype(tessera::sum_of_squares) sum_of_squares;
 decltype(tessera::exact_sum) exact_sum;
 decltype(tessera::count_non_finite) count_non_finite;
 decltype(tessera::argmax) argmax;
+decltype(tessera::router_scores) router_scores;
+decltype(tessera::router_choose) router_choose;
+decltype(tessera::router_weights) router_weights;
+decltype(tessera::router_backward) router_backward;
+decltype(tessera::count_choices) count_choices;
+decltype(tessera::balance_shares) balance_shares;
+decltype(tessera::balance_loss) balance_loss;
+decltype(tessera::update_router_bias) update_router_bias;
+decltype(tessera::sort_slots) sort_slots;
+decltype(tessera::gather_rows) gather_rows;
+decltype(tessera::combine_rows) combine_rows;
+decltype(tessera::weigh_rows) weigh_rows;
 decltype(tessera::adamw_update) adamw_update;
 }  // namespace reference
 
@@ -43,6 +56,7 @@ const Backend& reference_backend() {
       .fill = reference::fill,
       .transpose = reference::transpose,
       .gemm = reference::gemm,
+      .grouped_gemm = reference::grouped_gemm,
       .add = reference::add,
       .scale = reference::scale,
       .swiglu = reference::swiglu,
@@ -65,6 +79,18 @@ const Backend& reference_backend() {
       .exact_sum = reference::exact_sum,
       .count_non_finite = reference::count_non_finite,
       .argmax = reference::argmax,
+      .router_scores = reference::router_scores,
+      .router_choose = reference::router_choose,
+      .router_weights = reference::router_weights,
+      .router_backward = reference::router_backward,
+      .count_choices = reference::count_choices,
+      .balance_shares = reference::balance_shares,
+      .balance_loss = reference::balance_loss,
+      .update_router_bias = reference::update_router_bias,
+      .sort_slots = reference::sort_slots,
+      .gather_rows = reference::gather_rows,
+      .combine_rows = reference::combine_rows,
+      .weigh_rows = reference::weigh_rows,
       .adamw_update = reference::adamw_update,
   };
   return kBackend;

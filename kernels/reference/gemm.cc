@@ -20,4 +20,9 @@ void gemm(Stream&, const Gemm& product) {
   }
 }
 
+void grouped_gemm(Stream& stream, const GroupedGemm& products) {
+  for (int64_t group = 0; group < products.groups(); ++group)
+    reference::gemm(stream, products.product(group));
+}
+
 }  // namespace tessera::reference

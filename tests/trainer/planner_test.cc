@@ -235,13 +235,13 @@ TEST(Planner, FindsTheCheapestChangeThatFits) {
   recipe.model.num_attention_heads = recipe.model.num_key_value_heads = 1;  // no tensor axis
   recipe.model.num_hidden_layers = 1;                                       // no pipeline
   recipe.batch = {.global = 16, .micro = 4};
-  const auto need = [](const Recipe& r) { return largest_need(DryJob(r, 4)).memory.peak_total; };
+  const auto need = [](const Recipe& r) { return largest_need(DryJob(r, 4)).memory.system_bytes; };
   const auto one = cheapest_change(recipe, 4, need(recipe) - 1);
   ASSERT_TRUE(one);
   EXPECT_EQ(one->keys, "parallel.zero=1");
   Recipe changed = recipe;
   changed.parallel.zero = 1;
-  EXPECT_EQ(one->need.memory.peak_total, need(changed));
+  EXPECT_EQ(one->need.memory.system_bytes, need(changed));
 
   // ZeRO cannot do it alone, nor can half the microbatch.
   recipe.data.sequence_length = 384;
@@ -250,7 +250,7 @@ TEST(Planner, FindsTheCheapestChangeThatFits) {
   changed.batch.micro = 2;
   const auto two = cheapest_change(recipe, 4, need(changed));
   ASSERT_TRUE(two);
-  EXPECT_LE(two->need.memory.peak_total, need(changed));
+  EXPECT_LE(two->need.memory.system_bytes, need(changed));
   EXPECT_THAT(two->keys, HasSubstr(" ")) << "two changes";
   EXPECT_FALSE(cheapest_change(recipe, 4, 1000)) << "nothing fits into a kilobyte";
 }

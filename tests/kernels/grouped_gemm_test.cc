@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/gemm.h"
+#include "tests/support/errors.h"
+#include "tests/support/numeric.h"
+
+namespace tessera::test {
+namespace {
+
+const std::vector<int64_t> kOffsets = {0, 0, 7, 8, 8, 140, 141};  // two groups have no rows
+constexpr int64_t kGroups = 6, kRows = 141;
+
+// C_g = A_g op(B_g) in f64, and the same on the CPU.
+void expect_rows(DType dtype, DType out, int64_t k, int64_t n, bool transpose_b) {
+  const Tensor a = normal(dtype, kRows, k, 1);
+  const Tensor b = normal(dtype, kGroups * (transpose_b ? n : k), transpose_b ? k : n, 2);
+  const Tensor truth(kReference, DType::f64, {kRows, n}), actual = sliced(kCpu, out, kRows, n);
+  grouped_gemm(reference_stream(),
+               {.a = a, .b = b, .c = truth, .offsets = kOffsets, .transpose_b = transpose_b});
+  grouped_gemm(cpu_stream(), {.a = converted(a, kCpu, dtype, true),
+                              .b = converted(b, kCpu, dtype),
+                              .c = actual,
+                              .offsets = kOffsets,
+                              .transpose_b = transpose_b});
+  expect_close(actual, truth, out);
+}
+
+TEST(GroupedGemm, OfRowsAgreesWithTheReference) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16})
+    for (const bool transpose_b : {false, true})
+      for (const auto& [k, n] : {std::pair<int64_t, int64_t>{1, 1}, {33, 50}, {65, 193}}) {
+        expect_rows(dtype, dtype, k, n, transpose_b);
+        expect_rows(dtype, DType::f32, k, n, transpose_b);
+      }
+  expect_rows(DType::f32, DType::f32, 2500, 20, true);
+}
+
+TEST(GroupedGemm, OfWeightsAddsToEachGroupsMatrix) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16})
+    for (const auto& [m, n] : {std::pair<int64_t, int64_t>{1, 1}, {33, 50}, {100, 193}}) {
+      const Tensor a = normal(dtype, kRows, m, 1), b = normal(dtype, kRows, n, 2);
+      const Tensor truth = normal(DType::f32, kGroups * m, n, 3);
+      const Tensor actual = converted(truth, kCpu, DType::f32);
+      grouped_gemm(reference_stream(),
+                   {.a = a, .b = b, .c = truth, .offsets = kOffsets, .weights = true});
+      grouped_gemm(cpu_stream(), {.a = converted(a, kCpu, dtype),
+                                  .b = converted(b, kCpu, dtype, true),
+                                  .c = actual,
+                                  .offsets = kOffsets,
+                                  .weights = true});
+      expect_close(actual, truth, DType::f32);
+    }
+}
+
+TEST(GroupedGemm, GivesTheBitsOfGemmForAnyThreadsAndPath) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const Tensor a = converted(normal(dtype, kRows, 70, 1), kCpu, dtype);
+    const Tensor b = converted(normal(dtype, kGroups * 100, 70, 2), kCpu, dtype);
+    const Tensor d = converted(normal(dtype, kRows, 100, 3), kCpu, dtype);
+    const auto grouped = [&] {
+      const Tensor c(kCpu, dtype, {kRows, 100}), sums(kCpu, DType::f32, {kGroups * 100, 70});
+      fill(cpu_stream(), 0.5, sums);
+      grouped_gemm(cpu_stream(),
+                   {.a = a, .b = b, .c = c, .offsets = kOffsets, .transpose_b = true});
+      grouped_gemm(cpu_stream(), {.a = d, .b = a, .c = sums, .offsets = kOffsets, .weights = true});
+      return std::vector<Tensor>{c, sums};
+    };
+    expect_same_bits_everywhere(grouped);
+    const std::vector<Tensor> all = grouped();
+    const Tensor one(kCpu, dtype, {132, 100}), sum(kCpu, DType::f32, {100, 70});
+    fill(cpu_stream(), 0.5, sum);
+    gemm(cpu_stream(),
+         {.a = a.row_slice(8, 132), .b = b.row_slice(400, 100), .c = one, .transpose_b = true});
+    gemm(cpu_stream(), {.a = d.row_slice(8, 132),
+                        .b = a.row_slice(8, 132),
+                        .c = sum,
+                        .transpose_a = true,
+                        .accumulate = true});
+    EXPECT_EQ(bits_of(one), bits_of(all[0].row_slice(8, 132)));
+    EXPECT_EQ(bits_of(sum), bits_of(all[1].row_slice(400, 100)));
+  }
+}
+
+TEST(GroupedGemm, OfNoRowsDoesNothing) {
+  const Tensor none(kCpu, DType::f32, {0, 4}), b(kCpu, DType::f32, {8, 4});
+  const Tensor sums(kCpu, DType::f32, {8, 4});
+  fill(cpu_stream(), 7, sums);
+  grouped_gemm(cpu_stream(),
+               {.a = none, .b = b, .c = none, .offsets = {0, 0, 0}, .transpose_b = true});
+  grouped_gemm(cpu_stream(),
+               {.a = none, .b = none, .c = sums, .offsets = {0, 0, 0}, .weights = true});
+  EXPECT_EQ(values_of(sums), std::vector<double>(32, 7.0));
+}
+
+TEST(GroupedGemm, RefusesWhatDoesNotFit) {
+  const Tensor a(kCpu, DType::f32, {3, 4}), b(kCpu, DType::f32, {10, 4}),
+      c(kCpu, DType::f32, {3, 5});
+  const auto message = [&](std::vector<int64_t> offsets) {
+    return error_of([&] {
+      grouped_gemm(cpu_stream(),
+                   {.a = a, .b = b, .c = c, .offsets = std::move(offsets), .transpose_b = true});
+    });
+  };
+  EXPECT_EQ(message({0, 1, 3}), "no error");
+  EXPECT_NE(message({0, 2, 1, 3}).find("ascending offsets"), std::string::npos);
+  EXPECT_NE(message({0, 1, 2}).find("ascending offsets"), std::string::npos);
+  EXPECT_NE(message({0, 1, 2, 3}).find("equal matrices"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace tessera::test

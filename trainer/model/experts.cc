@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/model/experts.h"
+
+#include <cstring>
+
+#include "kernels/copy.h"
+#include "kernels/elementwise.h"
+#include "kernels/gemm.h"
+#include "kernels/permute.h"
+#include "parallel/expert_placement.h"
+#include "trainer/model/init.h"
+#include "trainer/model/linear.h"
+#include "trainer/model/routing.h"
+
+namespace tessera {
+namespace {
+
+Parameter of_expert(Parameter parameter) {
+  parameter.group = ParameterGroup::expert;
+  return parameter;
+}
+
+Tensor like(const Tensor& x, int64_t rows, int64_t columns) {
+  return Tensor(x.device(), x.dtype(), {rows, columns});
+}
+
+// Each number a row of its own.
+Tensor as_column(const Tensor& x) {
+  return x.reshaped({x.size(), 1});
+}
+
+}  // namespace
+
+Experts::Experts(LayerContext context, const std::string& prefix, const Recipe& recipe)
+    : context_(context),
+      parallel_(context.stream, context.comms.along(Axis::expert),
+                context.comms.along(Axis::expert_tensor)),
+      buffer_(recipe.router.expert_buffer) {
+  const ModelOptions& model = recipe.model;
+  const TensorParallel cut(context.stream, parallel_.expert_tensor());
+  const ExpertPlacement placement(model.n_routed_experts, parallel_.expert_ranks());
+  const int64_t width = model.moe_intermediate_size, hidden = model.hidden_size;
+  width_ = even_part(width, cut.rank(), cut.size()).extent;
+  std::vector<Parameter> gate_up, down;
+  for (const int64_t expert : placement.experts_of(parallel_.expert_rank())) {
+    const std::string name = prefix + "experts." + std::to_string(expert) + ".";
+    for (const char* which : {"gate_proj.weight", "up_proj.weight"})
+      gate_up.push_back(
+          of_expert(cut_rows(matrix(name + which, width, hidden, model.initializer_range), cut)));
+    down.push_back(of_expert(cut_columns(
+        matrix(name + "down_proj.weight", hidden, width, residual_deviation(model)), cut)));
+  }
+  gate_up_ = context.store.add(std::move(gate_up));
+  down_ = context.store.add(std::move(down));
+  const auto& places = placement.place_of_expert();
+  place_of_expert_ =
+      Tensor(context.stream.device(), DType::i32, {model.n_routed_experts}, MemoryClass::other);
+  if (place_of_expert_.device().is_host())
+    std::memcpy(place_of_expert_.data(), places.data(), places.size() * sizeof(int32_t));
+}
+
+Tensor Experts::grouped(const Tensor& rows, Stack weight, const ExpertRound& round,
+                        bool transpose) const {
+  const Tensor matrices = context_.store.value(weight);
+  const int64_t experts = static_cast<int64_t>(round.offsets.size()) - 1;
+  const Tensor out =
+      like(rows, rows.rows(), transpose ? matrices.rows() / experts : matrices.columns());
+  grouped_gemm(
+      context_.stream,
+      {.a = rows, .b = matrices, .c = out, .offsets = round.offsets, .transpose_b = transpose});
+  return out;
+}
+
+Tensor Experts::product(const Tensor& gate_up) const {
+  const Tensor y = like(gate_up, gate_up.rows(), width_);
+  swiglu(context_.stream, gate_up.column_slice(0, width_), gate_up.column_slice(width_, width_), y);
+  return y;
+}
+
+// The rows of x that belong to this round's slots (divisor: slots a row), to their experts.
+Tensor Experts::send(const Saved& saved, size_t round, const Tensor& x, int64_t divisor,
+                     const char* tag) const {
+  const ExpertRound& route = saved.routes[round];
+  Tensor slots = saved.slots;
+  if (saved.routes.size() > 1) {
+    slots = Tensor(x.device(), DType::i32, {route.sent_cut.rows()});
+    for (size_t to = 0; to < route.sent.size(); ++to) {
+      const auto [first, count] = route.sent[to];
+      if (count > 0)
+        copy(context_.stream, saved.slots.flat().column_slice(first, count),
+             slots.flat().column_slice(route.sent_cut.part(static_cast<int64_t>(to)).first, count));
+    }
+  }
+  const Tensor rows = like(x, slots.size(), x.columns());
+  gather_rows(context_.stream, x, slots, divisor, rows);
+  return parallel_.dispatch(route, rows, tag);
+}
+
+// The experts' results to their places among my slots, sorted (t k, C): made with the first round,
+// which is all of it when there is no other.
+void Experts::bring_back(const Saved& saved, size_t round, const Tensor& rows, Tensor& sorted,
+                         const char* tag) const {
+  const ExpertRound& route = saved.routes[round];
+  const Tensor back = parallel_.combine(route, rows, tag);
+  if (saved.routes.size() == 1) {
+    sorted = back;
+    return;
+  }
+  if (round == 0) sorted = like(back, saved.slots.size(), back.columns());
+  for (size_t to = 0; to < route.sent.size(); ++to) {
+    const auto [first, count] = route.sent[to];
+    if (count > 0)
+      copy(context_.stream,
+           back.row_slice(route.sent_cut.part(static_cast<int64_t>(to)).first, count),
+           sorted.row_slice(first, count));
+  }
+}
+
+void Experts::forward_round(const Saved& saved, size_t index, const Tensor& x, Round& round) const {
+  round.rows = send(saved, index, x, saved.position.columns(), "expert rows");
+  round.gate_up = grouped(round.rows, gate_up_, saved.routes[index], true);
+}
+
+Tensor Experts::forward(const Tensor& x, const RouterChoice& choice, bool remember,
+                        Saved& saved) const {
+  Stream& stream = context_.stream;
+  const int64_t experts = place_of_expert_.size();
+  saved.slots = Tensor(x.device(), DType::i32, {choice.index.size()});
+  saved.position = Tensor(x.device(), DType::i32, {choice.index.rows(), choice.index.columns()});
+  saved.weights = choice.weights;
+  const Tensor counts(Device{}, DType::i64, {experts});
+  sort_slots(stream, choice.index, place_of_expert_, saved.slots, saved.position, counts);
+  saved.routes = parallel_.routes(counts, buffer_);
+  Tensor sorted;
+  for (size_t i = 0; i < saved.routes.size(); ++i) {
+    Round round;
+    forward_round(saved, i, x, round);
+    bring_back(saved, i, grouped(product(round.gate_up), down_, saved.routes[i], true), sorted,
+               "expert outputs");
+    if (remember && saved.routes.size() == 1) saved.rounds.push_back(round);
+  }
+  const Tensor y = like(x, x.rows(), x.columns());
+  combine_rows(stream, sorted, saved.position, saved.weights, y);
+  return y;
+}
+
+// With h = silu(gate) up, y_i = W_down h: from dy the gradients of the weight, <W_down^T dy, h>,
+// and of gate and up. Returns dweights (n).
+Tensor Experts::backward_round(const Saved& saved, size_t index, const Tensor& dy,
+                               Round& round) const {
+  Stream& stream = context_.stream;
+  const ExpertRound& route = saved.routes[index];
+  round.dy = send(saved, index, dy, saved.position.columns(), "expert output gradients");
+  const Tensor weights = send(saved, index, as_column(saved.weights), 1, "expert weights");
+  const Tensor dproduct = grouped(round.dy, down_, route, false);
+  round.weighted = product(round.gate_up);
+  const Tensor dweights = like(weights, weights.rows(), 1);
+  weigh_rows(stream, weights, dproduct, round.weighted, dweights);
+  round.dgate_up = like(dproduct, dproduct.rows(), 2 * width_);
+  swiglu_backward(stream, round.gate_up.column_slice(0, width_),
+                  round.gate_up.column_slice(width_, width_), dproduct,
+                  round.dgate_up.column_slice(0, width_),
+                  round.dgate_up.column_slice(width_, width_));
+  round.gate_up = {};
+  return dweights;
+}
+
+Experts::InputGradient Experts::backward_input(const Tensor& x, const Tensor& dy,
+                                               Saved& saved) const {
+  const bool kept = !saved.rounds.empty();
+  Tensor sorted_dx, sorted_dweights;
+  for (size_t i = 0; i < saved.routes.size(); ++i) {
+    Round anew;
+    Round& round = kept ? saved.rounds[i] : anew;
+    if (!kept) forward_round(saved, i, x, round);
+    const Tensor dweights = backward_round(saved, i, dy, round);
+    bring_back(saved, i, grouped(round.dgate_up, gate_up_, saved.routes[i], false), sorted_dx,
+               "expert row gradients");
+    bring_back(saved, i, dweights, sorted_dweights, "expert weight gradients");
+  }
+  if (!kept) saved.dy = dy;
+  InputGradient out{like(x, x.rows(), x.columns()),
+                    like(saved.weights, saved.weights.rows(), saved.weights.columns())};
+  combine_rows(context_.stream, sorted_dx, saved.position, {}, out.dx);
+  combine_rows(context_.stream, sorted_dweights, as_column(saved.position), {},
+               as_column(out.dweights));
+  return out;
+}
+
+void Experts::backward_weight(const Tensor& x, Saved& saved) const {
+  const bool kept = !saved.rounds.empty();
+  const auto add = [&](const Tensor& a, const Tensor& b, Stack weight, const ExpertRound& route) {
+    grouped_gemm(context_.stream, {.a = a,
+                                   .b = b,
+                                   .c = context_.store.grad(weight),
+                                   .offsets = route.offsets,
+                                   .weights = true});
+  };
+  for (size_t i = 0; i < saved.routes.size(); ++i) {
+    Round anew;
+    Round& round = kept ? saved.rounds[i] : anew;
+    if (!kept) {
+      forward_round(saved, i, x, round);
+      backward_round(saved, i, saved.dy, round);
+    }
+    add(round.dy, round.weighted, down_, saved.routes[i]);
+    add(round.dgate_up, round.rows, gate_up_, saved.routes[i]);
+  }
+}
+
+}  // namespace tessera
