@@ -11,11 +11,13 @@
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
 #include "kernels/gemm.h"
+#include "kernels/latent_heads.h"
 #include "kernels/norm.h"
 #include "kernels/permute.h"
 #include "kernels/reduce.h"
 #include "kernels/rope.h"
 #include "kernels/router.h"
+#include "kernels/shift.h"
 #include "kernels/update.h"
 
 namespace tessera {
@@ -38,8 +40,11 @@ struct Backend {
   decltype(tessera::rope)* rope;
   decltype(tessera::attention)* attention;
   decltype(tessera::attention_backward)* attention_backward;
+  decltype(tessera::latent_heads)* latent_heads;
+  decltype(tessera::latent_heads_backward)* latent_heads_backward;
   decltype(tessera::embedding)* embedding;
   decltype(tessera::embedding_backward)* embedding_backward;
+  decltype(tessera::shift)* shift;
   decltype(tessera::softmax_stats)* softmax_stats;
   decltype(tessera::cross_entropy)* cross_entropy;
   decltype(tessera::cross_entropy_backward)* cross_entropy_backward;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/rope.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "kernels/arguments.h"
 #include "kernels/backend.h"
@@ -30,6 +32,29 @@ std::vector<double> rope_inverse_frequencies(int rotary_dim, double theta) {
   for (size_t pair = 0; pair < frequencies.size(); ++pair)
     frequencies[pair] = std::pow(theta, -2.0 * static_cast<double>(pair) / rotary_dim);
   return frequencies;
+}
+
+std::vector<double> yarn_inverse_frequencies(int rotary_dim, double theta, const Yarn& yarn) {
+  std::vector<double> frequencies = rope_inverse_frequencies(rotary_dim, theta);
+  const auto last = static_cast<double>(rotary_dim - 1);
+  // The pair that turns `turns` times in the original length.
+  const auto pair_of = [&](double turns) {
+    const double length = static_cast<double>(yarn.original_length);
+    return rotary_dim * std::log(length / (turns * 2 * std::numbers::pi)) / (2 * std::log(theta));
+  };
+  const double low = std::clamp(std::floor(pair_of(yarn.beta_fast)), 0.0, last);
+  const double high = std::clamp(std::ceil(pair_of(yarn.beta_slow)), 0.0, last);
+  constexpr double kShortest = 0.001;  // a ramp of no length would divide by zero
+  const double length = std::max(high - low, kShortest);
+  for (size_t pair = 0; pair < frequencies.size(); ++pair) {
+    const double slowed = std::clamp((static_cast<double>(pair) - low) / length, 0.0, 1.0);
+    frequencies[pair] *= slowed / yarn.factor + (1 - slowed);
+  }
+  return frequencies;
+}
+
+double yarn_attention_factor(double factor, double mscale) {
+  return factor <= 1 ? 1 : 0.1 * mscale * std::log(factor) + 1;
 }
 
 Tensor rope_table(Device device, DType dtype, const std::vector<double>& inverse_frequencies,

@@ -33,6 +33,20 @@ void rope(Stream& stream, const Rope& rope, const Tensor& positions, const Tenso
 // inv_freq[i] = theta^(-2i / rotary_dim), i < rotary_dim / 2.
 std::vector<double> rope_inverse_frequencies(int rotary_dim, double theta);
 
+// YaRN ("NTK-by-parts", Peng et al., arXiv:2309.00071, 3.2, as in DeepSeek's modelling code): pairs
+// that turn more than beta_fast times in the original length keep their frequency, those that turn
+// less than beta_slow times have it divided by the factor, a ramp lies between.
+struct Yarn {
+  double factor = 1;
+  int64_t original_length = 4096;
+  double beta_fast = 32;
+  double beta_slow = 1;
+};
+std::vector<double> yarn_inverse_frequencies(int rotary_dim, double theta, const Yarn& yarn);
+
+// 0.1 mscale ln(factor) + 1, or 1 for factors up to 1: what YaRN multiplies attention with.
+double yarn_attention_factor(double factor, double mscale);
+
 // The table for positions 0 .. max_positions-1; cosines and sines multiplied by `amplitude`
 // (YaRN's attention factor; 1 without). On the dry device the shape alone.
 Tensor rope_table(Device device, DType dtype, const std::vector<double>& inverse_frequencies,

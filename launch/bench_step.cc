@@ -14,6 +14,7 @@
 #include "launch/bench.h"
 #include "launch/format.h"
 #include "trainer/model/build.h"
+#include "trainer/model/counts.h"
 #include "trainer/optim/optimizer.h"
 
 namespace tessera {

@@ -15,6 +15,7 @@
 #include "launch/verbs.h"
 #include "parallel/pipeline/picture.h"
 #include "trainer/model/build.h"
+#include "trainer/model/counts.h"
 #include "trainer/planner.h"
 #include "trainer/training_plan.h"
 

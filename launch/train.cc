@@ -20,6 +20,7 @@
 #include "launch/signals.h"
 #include "launch/verbs.h"
 #include "trainer/metrics.h"
+#include "trainer/model/counts.h"
 #include "trainer/planner.h"
 #include "trainer/tensorboard.h"
 #include "trainer/training_loop.h"

@@ -193,8 +193,6 @@ void check_model(const Recipe& recipe, Problems& problems) {
   else
     check_no_experts(recipe, problems);
   check_mtp(recipe, problems);
-  problems.only(!model.has_experts() && model.num_nextn_predict_layers == 0, "model.architecture",
-                "this version trains llama");
 }
 
 }  // namespace tessera

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "trainer/model/build.h"
+#include "trainer/model/counts.h"
 #include "trainer/trainer.h"
 #include "trainer/training_plan.h"
 
@@ -80,27 +81,35 @@ Simulation DryJob::simulate() const {
   return tessera::simulate(plan_, stage_times(recipe_, plan_));
 }
 
+namespace {
+
+void add_block(const BlockWork& work, StageTimes& stage) {
+  stage.forward += work.weights + work.attention;
+  stage.backward_input += work.weights + 2 * work.attention;  // four products instead of two
+  stage.backward_weight += work.weights;
+}
+
+}  // namespace
+
 std::vector<StageTimes> stage_times(const Recipe& recipe, const Plan& plan) {
   const ModelOptions& model = recipe.model;
-  const auto query = static_cast<double>(model.num_attention_heads * model.head_size());
-  const auto key = static_cast<double>(model.kv_heads() * model.head_size());
-  const auto hidden = static_cast<double>(model.hidden_size);
-  const double weights =
-      hidden * (2 * query + 2 * key + 3 * static_cast<double>(model.intermediate_size));
-  // q k^T and p v, half of them masked; four products in the backward pass.
-  const double attention = query * static_cast<double>(recipe.data.sequence_length);
-  const double head = hidden * static_cast<double>(model.vocab_size);
-  const std::vector<int64_t> dealt = deal_layers(recipe, plan.num_stages());
+  const int64_t length = recipe.data.sequence_length;
+  const double head = static_cast<double>(model.hidden_size * model.vocab_size);
   std::vector<StageTimes> times;
-  for (const int64_t count : dealt) {
-    const auto layers = static_cast<double>(count);
-    StageTimes stage{.forward = layers * (weights + attention),
-                     .backward_input = layers * (weights + 2 * attention),
-                     .backward_weight = layers * weights};
-    if (recipe.parallel.recompute == "full") stage.backward_input += stage.forward;
+  int64_t layer = 0;
+  for (const int64_t count : deal_layers(recipe, plan.num_stages())) {
+    StageTimes stage{.forward = 0, .backward_input = 0, .backward_weight = 0};
+    for (const int64_t end = layer + count; layer < end; ++layer)
+      add_block(block_work(model, layer, length), stage);
     times.push_back(stage);
   }
-  times.back().forward += 3 * head;
+  // Multi-token prediction is on the last stage; a head makes its gradients in forward.
+  const int64_t depth = model.num_nextn_predict_layers;
+  for (; layer < model.num_hidden_layers + depth; ++layer)
+    add_block(block_work(model, layer, length), times.back());
+  if (recipe.parallel.recompute == "full")
+    for (StageTimes& stage : times) stage.backward_input += stage.forward;
+  times.back().forward += 3 * head * static_cast<double>(1 + depth);
   return times;
 }
 

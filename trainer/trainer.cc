@@ -102,6 +102,7 @@ std::vector<Micro> Trainer::microbatches(const Batch& batch, double dloss) {
   for (const MicroBatch& part : batch.micros) {
     micros.push_back(to_micro(stream_, part, recipe_.data.sequence_length));
     micros.back().dloss = dloss;
+    micros.back().mtp_loss_weight = mtp_loss_weight(recipe_.mtp, tokens_);
   }
   return micros;
 }

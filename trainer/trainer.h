@@ -14,6 +14,7 @@
 #include "kernels/base/exact_sum.h"
 #include "parallel/communicators.h"
 #include "trainer/model/build.h"
+#include "trainer/model/counts.h"
 #include "trainer/optim/loss_scaler.h"
 #include "trainer/optim/optimizer.h"
 #include "trainer/recipe.h"

@@ -20,8 +20,11 @@ decltype(tessera::rms_norm_backward_weight) rms_norm_backward_weight;
 decltype(tessera::rope) rope;
 decltype(tessera::attention) attention;
 decltype(tessera::attention_backward) attention_backward;
+decltype(tessera::latent_heads) latent_heads;
+decltype(tessera::latent_heads_backward) latent_heads_backward;
 decltype(tessera::embedding) embedding;
 decltype(tessera::embedding_backward) embedding_backward;
+decltype(tessera::shift) shift;
 decltype(tessera::softmax_stats) softmax_stats;
 decltype(tessera::cross_entropy) cross_entropy;
 decltype(tessera::cross_entropy_backward) cross_entropy_backward;
@@ -63,8 +66,11 @@ const Backend& cpu_backend() {
       .rope = cpu::rope,
       .attention = cpu::attention,
       .attention_backward = cpu::attention_backward,
+      .latent_heads = cpu::latent_heads,
+      .latent_heads_backward = cpu::latent_heads_backward,
       .embedding = cpu::embedding,
       .embedding_backward = cpu::embedding_backward,
+      .shift = cpu::shift,
       .softmax_stats = cpu::softmax_stats,
       .cross_entropy = cpu::cross_entropy,
       .cross_entropy_backward = cpu::cross_entropy_backward,

@@ -21,8 +21,11 @@ decltype(tessera::rms_norm_backward_weight) rms_norm_backward_weight;
 decltype(tessera::rope) rope;
 decltype(tessera::attention) attention;
 decltype(tessera::attention_backward) attention_backward;
+decltype(tessera::latent_heads) latent_heads;
+decltype(tessera::latent_heads_backward) latent_heads_backward;
 decltype(tessera::embedding) embedding;
 decltype(tessera::embedding_backward) embedding_backward;
+decltype(tessera::shift) shift;
 decltype(tessera::softmax_stats) softmax_stats;
 decltype(tessera::cross_entropy) cross_entropy;
 decltype(tessera::cross_entropy_backward) cross_entropy_backward;
@@ -64,8 +67,11 @@ const Backend& reference_backend() {
       .rope = reference::rope,
       .attention = reference::attention,
       .attention_backward = reference::attention_backward,
+      .latent_heads = reference::latent_heads,
+      .latent_heads_backward = reference::latent_heads_backward,
       .embedding = reference::embedding,
       .embedding_backward = reference::embedding_backward,
+      .shift = reference::shift,
       .softmax_stats = reference::softmax_stats,
       .cross_entropy = reference::cross_entropy,
       .cross_entropy_backward = reference::cross_entropy_backward,

@@ -56,5 +56,25 @@ TEST(Rope, InverseFrequenciesAreTheKnownOnes) {
     EXPECT_NEAR(frequencies[i], golden().at("rope_inv_freq_d8").at(i).get<double>(), 1e-15);
 }
 
+TEST(Rope, YarnFrequenciesAreThoseOfDeepSeekV3) {
+  const auto& truth = golden().at("yarn_v3");
+  const Yarn yarn{.factor = 40, .original_length = 4096, .beta_fast = 32, .beta_slow = 1};
+  const std::vector<double> frequencies = yarn_inverse_frequencies(64, 10000, yarn);
+  ASSERT_EQ(frequencies.size(), truth.at("inv_freq").size());
+  for (size_t i = 0; i < frequencies.size(); ++i)
+    EXPECT_NEAR(frequencies[i] / truth.at("inv_freq").at(i).get<double>(), 1, 1e-12) << i;
+  const double m = yarn_attention_factor(40, 1), m2 = yarn_attention_factor(40, 0.707);
+  EXPECT_NEAR(m, truth.at("mscale").get<double>(), 1e-14);
+  EXPECT_NEAR(m * m / std::sqrt(192.0), truth.at("softmax_scale_v3").get<double>(), 1e-14);
+  EXPECT_NEAR(m2 * m2 / std::sqrt(192.0), truth.at("softmax_scale_v2_mscale0.707").get<double>(),
+              1e-14);
+  EXPECT_EQ(yarn_attention_factor(1, 1), 1);
+}
+
+TEST(Rope, YarnWithAFactorOfOneChangesNothing) {
+  EXPECT_EQ(yarn_inverse_frequencies(32, 10000, {.factor = 1}),
+            rope_inverse_frequencies(32, 10000));
+}
+
 }  // namespace
 }  // namespace tessera::test

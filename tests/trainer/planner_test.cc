@@ -11,6 +11,7 @@
 #include "parallel/pipeline/generators.h"
 #include "tests/support/tiny_model.h"
 #include "trainer/model/build.h"
+#include "trainer/model/counts.h"
 
 namespace tessera::test {
 namespace {

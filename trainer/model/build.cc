@@ -3,11 +3,14 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "trainer/model/block.h"
 #include "trainer/model/embedding.h"
 #include "trainer/model/gqa.h"
 #include "trainer/model/init.h"
+#include "trainer/model/mla.h"
+#include "trainer/model/moe.h"
 #include "trainer/model/recompute.h"
 #include "trainer/model/swiglu.h"
 
@@ -20,24 +23,27 @@ class Builder {
           int64_t positions)
       : context_(context), recipe_(recipe), model_(recipe.model), placement_(placement) {
     context_.selective_recompute = recipe.parallel.recompute == "selective";
-    rotary_ = rope_table(
-        context.stream.device(), accumulation_type(context.dtype),
-        rope_inverse_frequencies(static_cast<int>(model_.head_size()), model_.rope_theta),
-        positions);
+    const Device device = context.stream.device();
+    const DType wide = accumulation_type(context.dtype);
+    rotary_ = model_.latent_attention()
+                  ? latent_rope_table(device, wide, model_, positions)
+                  : rope_table(device, wide,
+                               rope_inverse_frequencies(static_cast<int>(model_.head_size()),
+                                                        model_.rope_theta),
+                               positions);
   }
 
   std::unique_ptr<Stage> build() {
     std::vector<Chunk> chunks;
-    LossHead* head = nullptr;
     for (size_t chunk = 0; chunk < placement_.stage_of_chunk.size(); ++chunk) {
       context_.store.begin_chunk(static_cast<int>(chunk));
-      chunks.push_back(build_chunk(placement_.stage_of_chunk[chunk], head));
+      chunks.push_back(build_chunk(placement_.stage_of_chunk[chunk]));
     }
-    return std::make_unique<Stage>(context_, std::move(chunks), head, model_.hidden_size);
+    return std::make_unique<Stage>(context_, std::move(chunks), head_, mtp_, model_.hidden_size);
   }
 
  private:
-  Chunk build_chunk(int stage, LossHead*& head) {
+  Chunk build_chunk(int stage) {
     Chunk chunk;
     chunk.first = stage == 0;
     chunk.last = stage == placement_.num_stages - 1;
@@ -46,13 +52,21 @@ class Builder {
     const int64_t first = std::accumulate(blocks.begin(), blocks.begin() + stage, int64_t{0});
     for (int64_t layer = first; layer < first + blocks[static_cast<size_t>(stage)]; ++layer)
       add_block(layer, chunk.layers);
-    if (chunk.last) {
-      chunk.layers.push_back(norm("model.norm.weight"));
-      auto last = loss_head();
-      head = last.get();
-      chunk.layers.push_back(std::move(last));
-    }
+    if (chunk.last) add_last_layers(chunk.layers);
     return chunk;
+  }
+
+  void add_last_layers(std::vector<std::unique_ptr<Layer>>& layers) {
+    auto last_norm = norm("model.norm.weight");
+    auto head = loss_head();
+    head_ = head.get();
+    if (model_.num_nextn_predict_layers > 0) {
+      auto mtp = multi_token_prediction();
+      mtp_ = mtp.get();
+      layers.push_back(std::move(mtp));
+    }
+    layers.push_back(std::move(last_norm));
+    layers.push_back(std::move(head));
   }
 
   std::unique_ptr<RmsNorm> norm(const std::string& name) {
@@ -68,51 +82,97 @@ class Builder {
     return table;
   }
 
-  // The head's weight is the embedding's: on this rank too, or a copy of the first stage's.
-  Parameter tied_table(bool primary) const {
+  // Used by the first stage and, when the head is tied or more than one token is predicted, by the
+  // last one: on this rank too, or a copy of the first stage's.
+  Parameter embedding_table(bool primary) const {
     Parameter table = vocabulary_matrix(kEmbedding);
     const auto& mine = placement_.stage_of_chunk;
     const auto here = [&](int stage) {
       return std::find(mine.begin(), mine.end(), stage) != mine.end();
     };
-    table.on_both_ends =
-        model_.tie_word_embeddings && !(here(0) && here(placement_.num_stages - 1));
+    const bool used_twice = model_.tie_word_embeddings || model_.num_nextn_predict_layers > 0;
+    table.on_both_ends = used_twice && !(here(0) && here(placement_.num_stages - 1));
     table.primary = primary;
     return table;
   }
 
   std::unique_ptr<Layer> embedding() {
-    auto layer = std::make_unique<Embedding>(context_, tied_table(true));
+    auto layer = std::make_unique<Embedding>(context_, embedding_table(true));
     embedding_ = layer->table();
-    has_embedding_ = true;
     return layer;
   }
 
+  // One more use, by the last stage.
+  Stack embedding_again() {
+    if (embedding_) return context_.store.add_use(*embedding_);
+    embedding_ = context_.store.add(embedding_table(false));
+    return *embedding_;
+  }
+
+  int64_t first_token() const {
+    return even_part(model_.vocab_size, context_.tensor().rank(), context_.tensor().size()).first;
+  }
+
   std::unique_ptr<LossHead> loss_head() {
-    const int64_t first_class =
-        even_part(model_.vocab_size, context_.tensor().rank(), context_.tensor().size()).first;
     Stack weight;
-    if (!model_.tie_word_embeddings)
-      weight = context_.store.add(vocabulary_matrix("lm_head.weight"));
-    else
-      weight = has_embedding_ ? context_.store.add_use(embedding_)
-                              : context_.store.add(tied_table(false));
-    return std::make_unique<LossHead>(context_, weight, first_class);
+    if (model_.tie_word_embeddings) {
+      weight = embedding_again();
+    } else if (head_table_) {
+      weight = context_.store.add_use(*head_table_);
+    } else {
+      head_table_ = context_.store.add(vocabulary_matrix("lm_head.weight"));
+      weight = *head_table_;
+    }
+    return std::make_unique<LossHead>(context_, weight, first_token());
+  }
+
+  std::unique_ptr<MultiTokenPrediction> multi_token_prediction() {
+    std::vector<MultiTokenPrediction::Depth> depths;
+    for (int64_t k = 0; k < model_.num_nextn_predict_layers; ++k) {
+      const int64_t layer = model_.num_hidden_layers + k;
+      const std::string prefix = layer_prefix(layer);
+      MultiTokenPrediction::Depth depth;
+      depth.embedding = std::make_unique<Embedding>(context_, embedding_again(), first_token());
+      depth.embedding_norm = norm(prefix + "enorm.weight");
+      depth.hidden_norm = norm(prefix + "hnorm.weight");
+      depth.projection = std::make_unique<Linear>(
+          context_, Linear::Style::replicated,
+          std::vector<Parameter>{matrix(prefix + "eh_proj.weight", model_.hidden_size,
+                                        2 * model_.hidden_size, model_.initializer_range)});
+      add_block(layer, depth.block);
+      depth.norm = norm(prefix + "shared_head.norm.weight");
+      depth.head = loss_head();
+      depths.push_back(std::move(depth));
+    }
+    return std::make_unique<MultiTokenPrediction>(context_, std::move(depths));
+  }
+
+  static std::string layer_prefix(int64_t layer) {
+    return "model.layers." + std::to_string(layer) + ".";
+  }
+
+  std::unique_ptr<Layer> attention_layer(const std::string& prefix) {
+    if (model_.latent_attention())
+      return std::make_unique<LatentAttention>(context_, prefix, model_, rotary_);
+    return std::make_unique<GroupedQueryAttention>(context_, prefix, model_, rotary_);
+  }
+
+  std::unique_ptr<Layer> mlp(const std::string& prefix, int64_t layer) {
+    if (model_.has_experts(layer))
+      return std::make_unique<MixtureOfExperts>(context_, prefix, recipe_, layer);
+    return std::make_unique<SwiGlu>(context_, prefix, model_.hidden_size, model_.intermediate_size,
+                                    model_.initializer_range, residual_deviation(model_));
   }
 
   void add_block(int64_t layer, std::vector<std::unique_ptr<Layer>>& layers) {
-    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+    const std::string prefix = layer_prefix(layer);
     std::vector<std::unique_ptr<Layer>> block;
     auto attention_norm = norm(prefix + "input_layernorm.weight");
-    block.push_back(std::make_unique<ResidualBranch>(
-        context_, std::move(attention_norm),
-        std::make_unique<GroupedQueryAttention>(context_, prefix + "self_attn.", model_, rotary_)));
+    block.push_back(std::make_unique<ResidualBranch>(context_, std::move(attention_norm),
+                                                     attention_layer(prefix + "self_attn.")));
     auto mlp_norm = norm(prefix + "post_attention_layernorm.weight");
-    block.push_back(std::make_unique<ResidualBranch>(
-        context_, std::move(mlp_norm),
-        std::make_unique<SwiGlu>(context_, prefix + "mlp.", model_.hidden_size,
-                                 model_.intermediate_size, model_.initializer_range,
-                                 residual_deviation(model_))));
+    block.push_back(std::make_unique<ResidualBranch>(context_, std::move(mlp_norm),
+                                                     mlp(prefix + "mlp.", layer)));
     if (recipe_.parallel.recompute == "full") {
       layers.push_back(std::make_unique<Recompute>(std::move(block)));
       return;
@@ -127,8 +187,10 @@ class Builder {
   const ModelOptions& model_;
   const StagePlacement& placement_;
   Tensor rotary_;
-  Stack embedding_;
-  bool has_embedding_ = false;
+  // First use on this rank.
+  std::optional<Stack> embedding_, head_table_;
+  LossHead* head_ = nullptr;
+  MultiTokenPrediction* mtp_ = nullptr;
 };
 
 }  // namespace
@@ -142,30 +204,6 @@ std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe, i
   const StagePlacement whole{
       .stage_of_chunk = {0}, .num_stages = 1, .layers_per_stage = {recipe.model.num_hidden_layers}};
   return build_stage(context, recipe, whole, positions);
-}
-
-int64_t num_parameters(const ModelOptions& model) {
-  const int64_t hidden = model.hidden_size, head = model.head_size();
-  const int64_t attention = 2 * hidden * head * (model.num_attention_heads + model.kv_heads());
-  const int64_t block = attention + 3 * hidden * model.intermediate_size + 2 * hidden;
-  const int64_t vocabulary = model.vocab_size * hidden;
-  return (model.tie_word_embeddings ? 1 : 2) * vocabulary + model.num_hidden_layers * block +
-         hidden;
-}
-
-double training_flops_per_token(const ModelOptions& model, int64_t sequence_length) {
-  const auto hidden = static_cast<double>(model.hidden_size);
-  const auto query = static_cast<double>(model.num_attention_heads * model.head_size());
-  const auto key = static_cast<double>(model.kv_heads() * model.head_size());
-  const double attention_weights = hidden * (2 * query + 2 * key);
-  const double mlp_weights = 3 * hidden * static_cast<double>(model.intermediate_size);
-  const double weights =
-      static_cast<double>(model.num_hidden_layers) * (attention_weights + mlp_weights) +
-      hidden * static_cast<double>(model.vocab_size);
-  // q k^T and p v: 2 products of T * query multiply-adds a row, half of them masked.
-  const double attention =
-      static_cast<double>(model.num_hidden_layers) * query * static_cast<double>(sequence_length);
-  return 6 * (weights + attention);
 }
 
 }  // namespace tessera

@@ -23,10 +23,4 @@ std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe,
 // The whole model as one chunk.
 std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe, int64_t positions);
 
-// Multiply-adds of the matrix products of one token's forward pass, times 2 x 3 for forward and
-// backward, plus causal attention (the masked half is not counted).
-double training_flops_per_token(const ModelOptions& model, int64_t sequence_length);
-// Elements of all parameters of the model, each counted once.
-int64_t num_parameters(const ModelOptions& model);
-
 }  // namespace tessera

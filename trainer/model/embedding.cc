@@ -18,6 +18,9 @@ Embedding::Embedding(LayerContext context, Parameter table)
       first_token_(table.shard.box.offset[0]),
       table_(context.store.add(std::move(table))) {}
 
+Embedding::Embedding(LayerContext context, Stack table, int64_t first_token)
+    : context_(context), first_token_(first_token), table_(table) {}
+
 Tensor Embedding::forward(const Tensor&, const Micro& micro, Tape* tape) {
   const Tensor table = context_.store.value(table_);
   const Tensor rows(table.device(), table.dtype(), {micro.rows(), table.columns()});

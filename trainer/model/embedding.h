@@ -12,6 +12,8 @@ class Embedding : public Layer {
  public:
   // table: (V, H), cut by rows for this rank.
   Embedding(LayerContext context, Parameter table);
+  // A further use of a table that begins with first_token (ParameterStore::add_use).
+  Embedding(LayerContext context, Stack table, int64_t first_token);
   Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;  // -> (t, H)
   Tensor backward_input(const Tensor& dy, Tape& tape) override;              // -> empty
   void backward_weight(Tape& tape) override;

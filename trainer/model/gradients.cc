@@ -69,19 +69,20 @@ Tensor Gradients::final_grad(int slot) const {
   return store_.zero().sums_each_micro() ? store_.my_grad(slot) : store_.whole_grad(slot);
 }
 
+// first + ((second + third) + ...): the order that two ends of a pipeline have, where the first use
+// is the first stage's and the copy on the last stage adds up the others.
 void Gradients::fold_uses(int unit) {
-  Tensor sum;
-  for (size_t slot = 0; slot < store_.slots().size(); ++slot) {
-    if (store_.slots()[slot].unit != unit) continue;
-    const Tensor use = final_grad(static_cast<int>(slot));
-    if (sum.empty())
-      sum = use;
-    else
-      add(stream_, sum, use, sum);
-  }
+  std::vector<Tensor> uses;
+  for (size_t slot = 0; slot < store_.slots().size(); ++slot)
+    if (store_.slots()[slot].unit == unit) uses.push_back(final_grad(static_cast<int>(slot)));
+  if (uses.size() < 2) return;
+  const size_t base = store_.first_parameter(unit).primary ? 1 : 0;
+  for (size_t use = base + 1; use < uses.size(); ++use)
+    add(stream_, uses[base], uses[use], uses[base]);
+  if (base == 1) add(stream_, uses[0], uses[1], uses[0]);
 }
 
-// One use of the first stage plus one of the last, in this order, on both.
+// The first stage's use plus those of the last, in this order, on both.
 void Gradients::sum_both_ends(int unit) {
   for (size_t slot = 0; slot < store_.slots().size(); ++slot) {
     if (store_.slots()[slot].unit != unit || store_.slots()[slot].use != 0) continue;

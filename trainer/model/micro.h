@@ -14,8 +14,8 @@ struct KvCache {
   int64_t capacity = 0;  // positions
   int64_t length = 0;    // positions filled; advanced by the caller after each forward pass
   struct Entry {
-    Tensor k;  // (capacity, kv_heads * head_dim)
-    Tensor v;
+    Tensor k;  // (capacity, kv_heads * head_dim); latent attention: (capacity, kv_lora + rope)
+    Tensor v;  // latent attention: empty, values are made of the latent in k
   };
   std::unordered_map<const void*, Entry> layers;
 };
@@ -31,8 +31,9 @@ struct Micro {
   // The same with respect to the auxiliary loss of one sequence, which is averaged over the
   // sequences of the global batch: dloss * its target tokens / its sequences (over all ranks).
   double dsequence = 0;
-  int64_t first_row = -1;    // in the step's global batch; negative: not part of a step
-  KvCache* cache = nullptr;  // inference: attend to earlier calls too; one sequence
+  int64_t first_row = -1;      // in the step's global batch; negative: not part of a step
+  double mtp_loss_weight = 0;  // of the further tokens' mean loss (mtp.h)
+  KvCache* cache = nullptr;    // inference: attend to earlier calls too; one sequence
 
   int64_t rows() const { return num_sequences * sequence_length; }
 };

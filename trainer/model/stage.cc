@@ -7,8 +7,15 @@
 
 namespace tessera {
 
-Stage::Stage(LayerContext context, std::vector<Chunk> chunks, LossHead* head, int64_t hidden_size)
-    : context_(context), chunks_(std::move(chunks)), head_(head), hidden_size_(hidden_size) {
+Stage::Stage(LayerContext context, std::vector<Chunk> chunks, LossHead* head,
+             MultiTokenPrediction* mtp, int64_t hidden_size)
+    : context_(context),
+      chunks_(std::move(chunks)),
+      head_(head),
+      mtp_(mtp),
+      hidden_size_(hidden_size) {
+  no_words_ = Tensor(context.stream.device(), DType::i64, {ExactSum::kWords});
+  fill(context.stream, 0, no_words_);
   loss_words_ = Tensor(context.stream.device(), DType::i64, {ExactSum::kWords});
 }
 
@@ -27,6 +34,7 @@ void Stage::begin(std::vector<Micro> micros, Gradients* gradients) {
   tapes_.resize(chunks_.size() * micros_.size());
   gradients_ = gradients;
   fill(context_.stream, 0, loss_words_);
+  if (mtp_) mtp_->begin_step();
 }
 
 Tape& Stage::tape(int chunk, int micro) {
@@ -48,8 +56,9 @@ Tensor Stage::forward(int chunk, int micro, const Tensor& x) {
   if (!remember && chunk + 1 == static_cast<int>(chunks_.size()))
     progress_(static_cast<double>(micro + 1) / static_cast<double>(micros_.size()));
   if (!mine.last) return y;
-  // The head has made its weight's gradient already (loss_head.h).
+  // Heads have made their weights' gradients already (loss_head.h).
   if (remember) gradients_->added(head_->weights(), is_last(micro));
+  if (remember && mtp_) gradients_->added(mtp_->head_weights(), is_last(micro));
   exact_sum(context_.stream, y, loss_words_);
   return {};
 }

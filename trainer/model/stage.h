@@ -12,6 +12,7 @@
 #include "trainer/model/gradients.h"
 #include "trainer/model/layer.h"
 #include "trainer/model/loss_head.h"
+#include "trainer/model/mtp.h"
 
 namespace tessera {
 
@@ -25,8 +26,10 @@ struct Chunk {
 
 class Stage : public PipelineStage {
  public:
-  // head: owned by the chunks; null when this rank does not hold the last one.
-  Stage(LayerContext context, std::vector<Chunk> chunks, LossHead* head, int64_t hidden_size);
+  // head, mtp: owned by the chunks; null when this rank does not hold the last one, mtp also when
+  // the model predicts one token.
+  Stage(LayerContext context, std::vector<Chunk> chunks, LossHead* head, MultiTokenPrediction* mtp,
+        int64_t hidden_size);
 
   void begin_step(std::vector<Micro> micros, Gradients& gradients);
   // Forward passes that remember nothing. `progress` hears what part of them is done.
@@ -45,6 +48,9 @@ class Stage : public PipelineStage {
   // ranks of the last stage; zero elsewhere.
   const Tensor& loss_words() const { return loss_words_; }
 
+  // The same of multi-token prediction, over all depths.
+  const Tensor& mtp_loss_words() const { return mtp_ ? mtp_->loss_words() : no_words_; }
+
   // Of a model that is whole on this rank, without a tape: the loss of each row (rows) f64, and
   // logits (rows, V).
   Tensor losses(const Micro& micro);
@@ -60,12 +66,13 @@ class Stage : public PipelineStage {
   LayerContext context_;
   std::vector<Chunk> chunks_;
   LossHead* head_;
+  MultiTokenPrediction* mtp_;
   int64_t hidden_size_;
   std::vector<Micro> micros_;
   std::vector<Tape> tapes_;         // [chunk][micro]
   Gradients* gradients_ = nullptr;  // null: an evaluation
   std::function<void(double)> progress_;
-  Tensor loss_words_;
+  Tensor loss_words_, no_words_;
 };
 
 }  // namespace tessera

@@ -10,6 +10,7 @@
 #include "trainer/model/gqa.h"
 #include "trainer/model/gradients.h"
 #include "trainer/model/loss_head.h"
+#include "trainer/model/mla.h"
 #include "trainer/model/swiglu.h"
 
 namespace tessera::test {
@@ -121,6 +122,24 @@ struct Layers : testing::Test {
         context, "attention.", model,
         rope_table(kReference, DType::f64, rope_inverse_frequencies(4, 100), kLength));
   }
+  std::unique_ptr<LatentAttention> latent_attention(int64_t q_rank) {
+    ModelOptions model;
+    model.architecture = "deepseek_v3";
+    model.hidden_size = 6;
+    model.num_attention_heads = 3;
+    model.q_lora_rank = q_rank;
+    model.kv_lora_rank = 7;
+    model.qk_nope_head_dim = 3;
+    model.qk_rope_head_dim = 4;
+    model.v_head_dim = 5;
+    model.rope_theta = 100;
+    model.rope_scaling.type = "yarn";
+    model.rope_scaling.factor = 4;
+    model.rope_scaling.original_max_position_embeddings = 8;
+    model.rope_scaling.mscale_all_dim = 0.7;
+    return std::make_unique<LatentAttention>(
+        context, "attention.", model, latent_rope_table(kReference, DType::f64, model, kRows));
+  }
 };
 
 TEST_F(Layers, LinearOfAStackHasTheGradientsOfBothMembers) {
@@ -139,6 +158,51 @@ TEST_F(Layers, GroupedQueryAttentionHasItsGradients) {
   const auto layer = attention();
   allocate();
   expect_gradients(*layer, 6);
+}
+
+TEST_F(Layers, LatentAttentionHasItsGradients) {
+  for (const int64_t q_rank : {0, 5})
+    for (const bool selective : {false, true}) {
+      store = ParameterStore();
+      context.selective_recompute = selective;
+      const auto layer = latent_attention(q_rank);
+      allocate();
+      ASSERT_EQ(store.count(), q_rank > 0 ? 7 : 5);
+      expect_gradients(*layer, 6);
+    }
+}
+
+// In steps of three, one and six tokens, as it is done to generate text.
+TEST_F(Layers, LatentAttentionWithACacheEqualsTheWholeSequence) {
+  for (const int64_t q_rank : {0, 5}) {
+    store = ParameterStore();
+    const auto layer = latent_attention(q_rank);
+    allocate();
+    Micro whole = micro;
+    whole.num_sequences = 1;
+    whole.sequence_length = kRows;
+    whole.positions = host_ints({0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+    whole.document_starts = {};
+    const Tensor x = normal(DType::f64, kRows, 6, 8);
+    const std::vector<double> truth = values_of(layer->forward(x, whole, nullptr));
+    KvCache cache;
+    cache.capacity = kRows;
+    std::vector<double> stepwise;
+    for (const int64_t rows : {3, 1, 6}) {
+      Micro step = whole;
+      step.sequence_length = rows;
+      step.positions = whole.positions.column_slice(cache.length, rows);
+      step.cache = &cache;
+      const std::vector<double> part =
+          values_of(layer->forward(x.row_slice(cache.length, rows), step, nullptr));
+      stepwise.insert(stepwise.end(), part.begin(), part.end());
+      cache.length += rows;
+    }
+    ASSERT_EQ(stepwise.size(), truth.size());
+    for (size_t i = 0; i < truth.size(); ++i) EXPECT_NEAR(stepwise[i], truth[i], 1e-12);
+    EXPECT_EQ(cache.layers.begin()->second.k.columns(), 7 + 4) << "kv_lora_rank + rope";
+    EXPECT_TRUE(cache.layers.begin()->second.v.empty());
+  }
 }
 
 TEST_F(Layers, AttentionSeesNeitherTheFutureNorOtherDocumentsNorSequences) {
