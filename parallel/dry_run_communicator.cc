@@ -64,7 +64,7 @@ class DryRunCommunicator : public Communicator {
                                             const Tensor& out, const char* tag) override {
     check_all_gather(in, cut, out, rank_, size());
     note("all-gather", tag, out.bytes(), others());
-    keep_mine(bytes_of(in), out, cut);
+    repeat_mine(bytes_of(in), out, cut);
     return std::make_unique<Done>();
   }
   void all_to_all(Stream&, const Tensor& in, const Cut& in_cut, const Tensor& out,
@@ -115,6 +115,16 @@ class DryRunCommunicator : public Communicator {
         zero(part);
       else if (part.size > 0 && part.data != mine.data)
         std::memcpy(part.data, mine.data, static_cast<size_t>(part.size));
+    }
+  }
+  // The same in every part of out that has the size of mine.
+  void repeat_mine(const Bytes& mine, const Tensor& out, const Cut& cut) const {
+    keep_mine(mine, out, cut);
+    if (!has_bytes(out)) return;
+    for (int peer = 0; peer < size(); ++peer) {
+      const Bytes part = bytes_of(out, cut.part(peer));
+      if (peer != rank_ && part.size == mine.size && part.size > 0)
+        std::memcpy(part.data, bytes_of(out, cut.part(rank_)).data, static_cast<size_t>(part.size));
     }
   }
 

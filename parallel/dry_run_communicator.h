@@ -3,7 +3,8 @@
 // does, notes every call, and moves nothing, so each rank of a grid of thousands can be played in
 // one process. Results are as if the other ranks had zeros and this one had everything asked of it:
 // a reduction is my part of `in`, what another rank would have sent is zeros, a broadcast leaves
-// its tensor alone, a barrier is passed.
+// its tensor alone, a barrier is passed. An all-gather alone finds on the others what I have, where
+// parts are of equal size: ranks that tell each other their numbers of rows are alike.
 #pragma once
 
 #include <memory>

@@ -15,6 +15,7 @@ namespace {
 
 constexpr int64_t kDepth = 1024;                  // panels of one depth fit the second-level cache
 constexpr int64_t kSlabWords = int64_t{3} << 20;  // packed A and packed B, 12 MiB each
+constexpr int64_t kPanelsTogether = 4;            // of A, packed by one task
 constexpr int64_t kBlockPanelsA = 12;             // one task: 96 x 192 of C
 constexpr int64_t kBlockPanelsB = 4;
 constexpr int64_t kBlockRows = kBlockPanelsA * kPanelRows;
@@ -29,29 +30,42 @@ struct Operand {
   int64_t depth_step() const { return lanes_are_rows ? 1 : tensor.pitch(); }
 };
 
-// Panel `panel` of `width` lanes, whole depth.
-void pack_panel(const GemmLoops& gemm, const Operand& operand, int64_t lanes, int64_t depth,
-                int64_t width, int64_t panel, float* to) {
-  const int64_t lane = panel * width;
+// `count` panels of `width` lanes from panel `first` on, whole depth, one after the other.
+void pack_panels(const GemmLoops& gemm, const Operand& operand, int64_t lanes, int64_t depth,
+                 int64_t width, int64_t first, int64_t count, float* to) {
+  const int64_t lane = first * width;
   gemm.pack(element_of(operand.tensor),
             at(operand.tensor, 0) + lane * operand.lane_step() * size_of(operand.tensor.dtype()),
-            operand.lane_step(), operand.depth_step(), std::min(width, lanes - lane), depth, width,
-            to);
+            operand.lane_step(), operand.depth_step(), std::min(count * width, lanes - lane), depth,
+            width, to);
 }
 
-// Panels [first, first + count) one after the other.
+// The same by tasks of some panels each.
 void pack(const GemmLoops& gemm, const Operand& operand, int64_t lanes, int64_t depth,
           int64_t width, int64_t first, int64_t count, float* to) {
   const int64_t words = divide_up(depth, gemm.depth_of_word);
-  parallel_for(count, [&](int64_t panel) {
-    pack_panel(gemm, operand, lanes, depth, width, first + panel, to + panel * width * words);
+  const int64_t together = width == kPanelRows ? kPanelsTogether : 1;
+  parallel_for(divide_up(count, together), [&](int64_t task) {
+    const int64_t panel = task * together;
+    pack_panels(gemm, operand, lanes, depth, width, first + panel,
+                std::min(together, count - panel), to + panel * width * words);
   });
+}
+
+// Words from one row of A to the next where its rows are rows of words as they lie; 0: A must be
+// packed. Rows of a tile that are not there would be read, so they come in eights.
+int64_t words_of_lane(const Operand& a, int64_t m, int64_t k, const GemmLoops& gemm) {
+  const int64_t pitch = a.tensor.pitch();
+  const bool words = a.lanes_are_rows && element_of(a.tensor) == gemm.word && m % kPanelRows == 0 &&
+                     k % gemm.depth_of_word == 0 && pitch % gemm.depth_of_word == 0;
+  return words ? pitch / gemm.depth_of_word : 0;
 }
 
 // The part of C that one task computes: rows and columns of it, and the panels that give it.
 struct Block {
   int64_t row = 0, rows = 0, column = 0, columns = 0;
   const float *a = nullptr, *b = nullptr;
+  int64_t a_lane = 0;             // words from one row of A to the next where A is not packed
   const float* next_b = nullptr;  // of the block that comes after, most likely
   int64_t words = 0;
 };
@@ -68,8 +82,10 @@ void multiply(const GemmLoops& gemm, const Block& block, float* sums) {
         next = k + kDepth < block.words ? block.b + (k + kDepth) * kPanelColumns : block.next_b;
       const int64_t vectors =
           divide_up(std::min(kPanelColumns, block.columns - column), kPanelColumns / 3);
+      const int64_t a_row = block.a_lane ? block.a_lane : block.words;
+      const int64_t a_word = block.a_lane ? 1 : kPanelRows;
       for (int64_t row = 0; row < block.rows; row += kPanelRows)
-        gemm.multiply(block.a + row * block.words + k * kPanelRows, b, words, vectors, k > 0,
+        gemm.multiply(block.a + row * a_row + k * a_word, block.a_lane, b, words, vectors, k > 0,
                       std::min(kPanelRows, block.rows - row), sums + row * kBlockColumns + column,
                       kBlockColumns, next + row * words * kPanelColumns / kBlockRows);
     }
@@ -103,9 +119,12 @@ void gemm_few_rows(const Gemm& product, const GemmLoops& gemm, const Operand& a,
   const int64_t m = product.m(), n = product.n(), k = product.k();
   const int64_t words = divide_up(k, gemm.depth_of_word);
   const int64_t size = size_of(product.b.dtype());
-  const Tensor packed_a(Device{}, DType::f32, {divide_up(m, kPanelRows), words * kPanelRows},
-                        MemoryClass::other);
-  pack(gemm, a, m, k, kPanelRows, 0, divide_up(m, kPanelRows), packed_a.as<float>());
+  const int64_t a_lane = words_of_lane(a, m, k, gemm);
+  const int64_t panels = a_lane ? 0 : divide_up(m, kPanelRows);
+  const Tensor packed_a(Device{}, DType::f32, {panels, words * kPanelRows}, MemoryClass::other);
+  pack(gemm, a, m, k, kPanelRows, 0, panels, packed_a.as<float>());
+  const auto* first_a =
+      a_lane ? reinterpret_cast<const float*>(at(product.a, 0)) : packed_a.as<float>();
   parallel_for(divide_up(n, kPanelColumns), [&](int64_t panel) {
     const Buffer scratch(Device{}, kDepth * kPanelColumns * size_of(DType::f32),
                          MemoryClass::other);
@@ -122,10 +141,10 @@ void gemm_few_rows(const Gemm& product, const GemmLoops& gemm, const Operand& a,
                 b.lane_step(), b.depth_step(), block.columns,
                 std::min(some * gemm.depth_of_word, k - depth), kPanelColumns, packed_b);
       for (int64_t row = 0; row < m; row += kPanelRows)
-        gemm.multiply(packed_a.as<float>() + row * words + first * kPanelRows, packed_b, some,
-                      divide_up(block.columns, kPanelColumns / 3), first > 0,
-                      std::min(kPanelRows, m - row), sums + row * kBlockColumns, kBlockColumns,
-                      packed_b);
+        gemm.multiply(first_a + row * (a_lane ? a_lane : words) + first * (a_lane ? 1 : kPanelRows),
+                      a_lane, packed_b, some, divide_up(block.columns, kPanelColumns / 3),
+                      first > 0, std::min(kPanelRows, m - row), sums + row * kBlockColumns,
+                      kBlockColumns, packed_b);
     }
     write(product, block, sums);
   });
@@ -153,7 +172,7 @@ void gemm_panel(const Member& member, const GemmLoops& gemm, int64_t panel) {
   const Buffer scratch(Device{}, words * kPanelColumns * size_of(DType::f32), MemoryClass::other);
   auto* packed_b = reinterpret_cast<float*>(scratch.data());
   Block block = {.column = column, .columns = std::min(kPanelColumns, n - column)};
-  pack_panel(gemm, operand_b(product), n, k, kPanelColumns, panel, packed_b);
+  pack_panels(gemm, operand_b(product), n, k, kPanelColumns, panel, 1, packed_b);
   block.b = packed_b;
   block.next_b = packed_b;
   block.words = words;
@@ -177,7 +196,7 @@ void gemm_members(std::vector<Member>& members, const GemmLoops& gemm) {
   for (size_t i = 0; i < members.size(); ++i) {
     const Gemm& product = members[i].product;
     const int64_t panels = divide_up(product.m(), kPanelRows);
-    for (int64_t panel = 0; panel < panels; ++panel) a_parts.push_back({i, panel});
+    for (int64_t panel = 0; panel < panels; panel += kPanelsTogether) a_parts.push_back({i, panel});
     for (int64_t panel = 0; panel < divide_up(product.n(), kPanelColumns); ++panel)
       b_parts.push_back({i, panel});
     words += panels * kPanelRows * divide_up(product.k(), gemm.depth_of_word);
@@ -193,8 +212,10 @@ void gemm_members(std::vector<Member>& members, const GemmLoops& gemm) {
     const auto [i, panel] = a_parts[static_cast<size_t>(task)];
     const Gemm& product = members[i].product;
     const int64_t depth = divide_up(product.k(), gemm.depth_of_word);
-    pack_panel(gemm, operand_a(product), product.m(), product.k(), kPanelRows, panel,
-               members[i].packed_a + panel * kPanelRows * depth);
+    const int64_t panels = divide_up(product.m(), kPanelRows);
+    pack_panels(gemm, operand_a(product), product.m(), product.k(), kPanelRows, panel,
+                std::min(kPanelsTogether, panels - panel),
+                members[i].packed_a + panel * kPanelRows * depth);
   });
   parallel_for(static_cast<int64_t>(b_parts.size()), [&](int64_t task) {
     const auto [i, panel] = b_parts[static_cast<size_t>(task)];
@@ -236,16 +257,19 @@ void gemm(Stream&, const Gemm& product) {
   const int64_t block_columns = block_columns_of(std::min(m, slab_rows), std::min(n, slab_columns));
   const int64_t panels_a = divide_up(std::min(m, slab_rows), kPanelRows);
   const int64_t panels_b = divide_up(std::min(n, slab_columns), kPanelColumns);
-  const Tensor packed_a(Device{}, DType::f32, {panels_a, words * kPanelRows}, MemoryClass::other);
+  const int64_t a_lane = words_of_lane(a, m, k, loops_of_type);
+  const Tensor packed_a(Device{}, DType::f32, {a_lane ? 0 : panels_a, words * kPanelRows},
+                        MemoryClass::other);
   const Tensor packed_b(Device{}, DType::f32, {panels_b, words * kPanelColumns},
                         MemoryClass::other);
+  const auto* rows_of_a = reinterpret_cast<const float*>(at(product.a, 0));
   for (int64_t first_column = 0; first_column < n; first_column += slab_columns) {
     const int64_t columns = std::min(slab_columns, n - first_column);
     pack(loops_of_type, b, n, k, kPanelColumns, first_column / kPanelColumns,
          divide_up(columns, kPanelColumns), packed_b.as<float>());
     for (int64_t first_row = 0; first_row < m; first_row += slab_rows) {
       const int64_t rows = std::min(slab_rows, m - first_row);
-      if (first_column == 0 || m > slab_rows)
+      if (a_lane == 0 && (first_column == 0 || m > slab_rows))
         pack(loops_of_type, a, m, k, kPanelRows, first_row / kPanelRows,
              divide_up(rows, kPanelRows), packed_a.as<float>());
       const int64_t across = divide_up(columns, block_columns);
@@ -256,8 +280,10 @@ void gemm(Stream&, const Gemm& product) {
                              .rows = std::min(kBlockRows, rows - row),
                              .column = first_column + column,
                              .columns = std::min(block_columns, columns - column),
-                             .a = packed_a.as<float>() + row * words,
+                             .a = a_lane ? rows_of_a + (first_row + row) * a_lane
+                                         : packed_a.as<float>() + row * words,
                              .b = packed_b.as<float>() + column * words,
+                             .a_lane = a_lane,
                              .next_b = packed_b.as<float>() + next_column * words,
                              .words = words};
         alignas(64) float sums[kBlockRows * kBlockColumns];

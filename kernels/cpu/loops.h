@@ -83,15 +83,18 @@ constexpr int64_t kPanelRows = 8;
 constexpr int64_t kPanelColumns = 48;
 struct GemmLoops {
   int64_t depth_of_word;  // 1 or 2
+  Element word;           // a row stored as this is a row of words as it lies
   // panel[k][i] = from[i * lane_step + k * depth_step] for i < lanes, 0 for lanes <= i < width;
-  // steps count elements and one of them is 1.
+  // steps count elements and one of them is 1. More lanes than `width` are further panels, one
+  // after the other: where lanes run along memory, narrow ones use up a line of it together.
   void (*pack)(Element element, const void* from, int64_t lane_step, int64_t depth_step,
                int64_t lanes, int64_t depth, int64_t width, void* panel);
   // c[rows][16 * vectors] (row step c_step) = or += sum over `words` of a[w][i] * b[w][j]. Rows of
-  // c from `rows` <= 8 on are written or left alone. Meanwhile the first 4 * words words from
+  // c from `rows` <= 8 on are written or left alone. a_lane = 0: a is a panel; else its word w of
+  // lane i lies at a[i * a_lane + w], for eight lanes. Meanwhile the first 4 * words words from
   // `next` on, which may be anywhere, are brought into the cache.
-  void (*multiply)(const void* a, const void* b, int64_t words, int64_t vectors, bool add,
-                   int64_t rows, float* c, int64_t c_step, const void* next);
+  void (*multiply)(const void* a, int64_t a_lane, const void* b, int64_t words, int64_t vectors,
+                   bool add, int64_t rows, float* c, int64_t c_step, const void* next);
 };
 const GemmLoops& gemm_loops(Element element);  // of cpu_path()
 

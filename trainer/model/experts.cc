@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "kernels/base/trace.h"
 #include "kernels/copy.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
@@ -22,6 +23,14 @@ Parameter of_expert(Parameter parameter) {
 
 Tensor like(const Tensor& x, int64_t rows, int64_t columns) {
   return Tensor(x.device(), x.dtype(), {rows, columns});
+}
+
+Tensor zero_gradient(const LayerContext& context, Stack weight) {
+  const Tensor value = context.store.value(weight);
+  const Tensor zeros(value.device(), accumulation_type(value.dtype()),
+                     {value.rows(), value.columns()});
+  fill(context.stream, 0, zeros);
+  return zeros;
 }
 
 // Each number a row of its own.
@@ -61,6 +70,7 @@ Experts::Experts(LayerContext context, const std::string& prefix, const Recipe& 
 
 Tensor Experts::grouped(const Tensor& rows, Stack weight, const ExpertRound& round,
                         bool transpose) const {
+  const trace::Range range("compute", [] { return "experts"; });
   const Tensor matrices = context_.store.value(weight);
   const int64_t experts = static_cast<int64_t>(round.offsets.size()) - 1;
   const Tensor out =
@@ -92,7 +102,10 @@ Tensor Experts::send(const Saved& saved, size_t round, const Tensor& x, int64_t 
     }
   }
   const Tensor rows = like(x, slots.size(), x.columns());
-  gather_rows(context_.stream, x, slots, divisor, rows);
+  {
+    const trace::Range range("compute", [] { return "permutation"; });
+    gather_rows(context_.stream, x, slots, divisor, rows);
+  }
   return parallel_.dispatch(route, rows, tag);
 }
 
@@ -129,7 +142,10 @@ Tensor Experts::forward(const Tensor& x, const RouterChoice& choice, bool rememb
   saved.position = Tensor(x.device(), DType::i32, {choice.index.rows(), choice.index.columns()});
   saved.weights = choice.weights;
   const Tensor counts(Device{}, DType::i64, {experts});
-  sort_slots(stream, choice.index, place_of_expert_, saved.slots, saved.position, counts);
+  {
+    const trace::Range range("compute", [] { return "permutation"; });
+    sort_slots(stream, choice.index, place_of_expert_, saved.slots, saved.position, counts);
+  }
   saved.routes = parallel_.routes(counts, buffer_);
   Tensor sorted;
   for (size_t i = 0; i < saved.routes.size(); ++i) {
@@ -140,6 +156,7 @@ Tensor Experts::forward(const Tensor& x, const RouterChoice& choice, bool rememb
     if (remember && saved.routes.size() == 1) saved.rounds.push_back(round);
   }
   const Tensor y = like(x, x.rows(), x.columns());
+  const trace::Range range("compute", [] { return "permutation"; });
   combine_rows(stream, sorted, saved.position, saved.weights, y);
   return y;
 }
@@ -165,47 +182,51 @@ Tensor Experts::backward_round(const Saved& saved, size_t index, const Tensor& d
   return dweights;
 }
 
+// dgate_up, ddown += this round's gradients of the weights.
+void Experts::add_gradients(const Round& round, const ExpertRound& route, const Tensor& dgate_up,
+                            const Tensor& ddown) const {
+  const trace::Range range("compute", [] { return "experts"; });
+  const auto add_to = [&](const Tensor& sums, const Tensor& a, const Tensor& b) {
+    grouped_gemm(context_.stream,
+                 {.a = a, .b = b, .c = sums, .offsets = route.offsets, .weights = true});
+  };
+  add_to(ddown, round.dy, round.weighted);
+  add_to(dgate_up, round.dgate_up, round.rows);
+}
+
 Experts::InputGradient Experts::backward_input(const Tensor& x, const Tensor& dy,
                                                Saved& saved) const {
   const bool kept = !saved.rounds.empty();
+  if (!kept) {
+    saved.dgate_up = zero_gradient(context_, gate_up_);
+    saved.ddown = zero_gradient(context_, down_);
+  }
   Tensor sorted_dx, sorted_dweights;
   for (size_t i = 0; i < saved.routes.size(); ++i) {
     Round anew;
     Round& round = kept ? saved.rounds[i] : anew;
     if (!kept) forward_round(saved, i, x, round);
     const Tensor dweights = backward_round(saved, i, dy, round);
+    if (!kept) add_gradients(round, saved.routes[i], saved.dgate_up, saved.ddown);
     bring_back(saved, i, grouped(round.dgate_up, gate_up_, saved.routes[i], false), sorted_dx,
                "expert row gradients");
     bring_back(saved, i, dweights, sorted_dweights, "expert weight gradients");
   }
-  if (!kept) saved.dy = dy;
   InputGradient out{like(x, x.rows(), x.columns()),
                     like(saved.weights, saved.weights.rows(), saved.weights.columns())};
+  const trace::Range range("compute", [] { return "permutation"; });
   combine_rows(context_.stream, sorted_dx, saved.position, {}, out.dx);
   combine_rows(context_.stream, sorted_dweights, as_column(saved.position), {},
                as_column(out.dweights));
   return out;
 }
 
-void Experts::backward_weight(const Tensor& x, Saved& saved) const {
-  const bool kept = !saved.rounds.empty();
-  const auto add = [&](const Tensor& a, const Tensor& b, Stack weight, const ExpertRound& route) {
-    grouped_gemm(context_.stream, {.a = a,
-                                   .b = b,
-                                   .c = context_.store.grad(weight),
-                                   .offsets = route.offsets,
-                                   .weights = true});
-  };
-  for (size_t i = 0; i < saved.routes.size(); ++i) {
-    Round anew;
-    Round& round = kept ? saved.rounds[i] : anew;
-    if (!kept) {
-      forward_round(saved, i, x, round);
-      backward_round(saved, i, saved.dy, round);
-    }
-    add(round.dy, round.weighted, down_, saved.routes[i]);
-    add(round.dgate_up, round.rows, gate_up_, saved.routes[i]);
-  }
+void Experts::backward_weight(Saved& saved) const {
+  const Tensor dgate_up = context_.store.grad(gate_up_), ddown = context_.store.grad(down_);
+  if (!saved.rounds.empty())
+    return add_gradients(saved.rounds.front(), saved.routes.front(), dgate_up, ddown);
+  add(context_.stream, dgate_up, saved.dgate_up, dgate_up);
+  add(context_.stream, ddown, saved.ddown, ddown);
 }
 
 }  // namespace tessera

@@ -6,7 +6,9 @@
 // w); w the width, cut over the expert_tensor ranks.
 //
 // When a rank receives more than its buffer holds the layer runs in rounds (expert_parallel.h).
-// Then nothing of them is kept: both halves of the backward pass send and compute them again.
+// Then nothing of them is kept: the backward pass sends and computes them again. It makes the
+// weights' gradients at once, beside the store's, because the second half comes when weights may be
+// gone (ZeRO 3); so much memory is known beforehand, whatever the load.
 #pragma once
 
 #include <string>
@@ -35,7 +37,7 @@ class Experts {
     Tensor weights;   // (t, k)
     ExpertRoutes routes;
     std::vector<Round> rounds;  // kept; empty when there are several
-    Tensor dy;                  // (t, H), when there are several
+    Tensor dgate_up, ddown;     // of the weights, when there are several
   };
   struct InputGradient {
     Tensor dx;        // (t, H)
@@ -46,7 +48,7 @@ class Experts {
   // remember: keep what the halves below need.
   Tensor forward(const Tensor& x, const RouterChoice& choice, bool remember, Saved& saved) const;
   InputGradient backward_input(const Tensor& x, const Tensor& dy, Saved& saved) const;
-  void backward_weight(const Tensor& x, Saved& saved) const;
+  void backward_weight(Saved& saved) const;
   std::vector<Stack> weights() const { return {gate_up_, down_}; }
 
  private:
@@ -57,6 +59,8 @@ class Experts {
   Tensor product(const Tensor& gate_up) const;
   void forward_round(const Saved& saved, size_t index, const Tensor& x, Round& round) const;
   Tensor backward_round(const Saved& saved, size_t index, const Tensor& dy, Round& round) const;
+  void add_gradients(const Round& round, const ExpertRound& route, const Tensor& dgate_up,
+                     const Tensor& ddown) const;
   Tensor grouped(const Tensor& rows, Stack weight, const ExpertRound& round, bool transpose) const;
 
   LayerContext context_;

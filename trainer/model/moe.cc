@@ -75,7 +75,7 @@ Tensor MixtureOfExperts::backward_input(const Tensor& dy, Tape& tape) {
 
 void MixtureOfExperts::backward_weight(Tape& tape) {
   Saved& saved = tape.frame<Saved>(this);
-  parts_->experts.backward_weight(saved.x, saved.experts);
+  parts_->experts.backward_weight(saved.experts);
   parts_->router.backward_weight(saved.dlogits, saved.x);
   if (parts_->shared) parts_->shared->backward_weight(tape);
   tape.release(this);

@@ -22,7 +22,7 @@ struct PairTiles : PairWords {
   template <typename S>
   static void pack_columns(const uint16_t* from, int64_t depth_step, int64_t lanes, int64_t depth,
                            int64_t width, uint32_t* panel) {
-    pack_row_pairs(from, depth_step, lanes, depth, width, panel);
+    pack_row_pairs(from, depth_step, lanes, depth, width, reinterpret_cast<float*>(panel));
   }
   static __m512i rounded(Vec v) {
     return _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v)));

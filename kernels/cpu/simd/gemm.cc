@@ -16,15 +16,14 @@ void pack(Element element, const void* from, int64_t lane_step, int64_t depth_st
   });
 }
 
-void multiply(const void* a, const void* b, int64_t words, int64_t vectors, bool add, int64_t rows,
-              float* c, int64_t c_step, const void* next) {
-  multiply_tile(static_cast<const float*>(a), kPanelRows, static_cast<const float*>(b),
-                kPanelColumns, words, vectors, add, c, c_step, rows,
-                static_cast<const float*>(next));
+void multiply(const void* a, int64_t a_lane, const void* b, int64_t words, int64_t vectors,
+              bool add, int64_t rows, float* c, int64_t c_step, const void* next) {
+  multiply_lanes<FloatWords>(static_cast<const float*>(a), a_lane, static_cast<const float*>(b),
+                             words, vectors, add, c, c_step, rows, static_cast<const float*>(next));
 }
 
 }  // namespace
 
 namespace tessera::cpu::TESSERA_CPU_NAMESPACE {
-const GemmLoops gemm = {1, pack, multiply};
+const GemmLoops gemm = {1, Element::f32, pack, multiply};
 }

@@ -18,19 +18,28 @@ struct PairWords {
   static Vec multiply_add(__m512bh a, __m512bh b, Vec sum) { return _mm512_dpbf16_ps(sum, a, b); }
 };
 
+struct LoadPairs {
+  const uint16_t* from;
+  int64_t lane_step, whole_words, depth;
+
+  Vec whole(int64_t i, int64_t word) const {
+    const uint16_t* at = from + i * lane_step + 2 * word;
+    __builtin_prefetch(at + kElementsAhead);
+    return _mm512_castsi512_ps(_mm512_loadu_si512(at));
+  }
+  Vec some(int64_t i, int64_t word, int64_t) const {
+    const int64_t left = depth - 2 * word;
+    const __mmask32 mask =
+        left >= 2 * kLanes ? 0xffffffff : static_cast<__mmask32>((uint64_t{1} << left) - 1);
+    return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, from + i * lane_step + 2 * word));
+  }
+};
+
 // Depth runs along memory: a word is two neighbouring elements, so words are moved as f32 are.
 void pack_pairs(const uint16_t* from, int64_t lane_step, int64_t lanes, int64_t depth,
                 int64_t width, float* panel) {
-  pack_transposed(
-      [=](int64_t i, int64_t first, int64_t) {
-        const uint16_t* at = from + i * lane_step + 2 * first;
-        __builtin_prefetch(at + kElementsAhead);
-        const int64_t some = depth - 2 * first;
-        const __mmask32 mask =
-            some >= 2 * kLanes ? 0xffffffff : static_cast<__mmask32>((uint64_t{1} << some) - 1);
-        return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, at));
-      },
-      lanes, (depth + 1) / 2, width, panel);
+  pack_transposed(LoadPairs{from, lane_step, depth / 2, depth}, lanes, (depth + 1) / 2, width,
+                  panel);
 }
 
 __m512i load_lanes(const uint16_t* from, int64_t count) {
@@ -40,21 +49,20 @@ __m512i load_lanes(const uint16_t* from, int64_t count) {
 
 // Lanes run along memory: two rows are interleaved.
 void pack_row_pairs(const uint16_t* from, int64_t depth_step, int64_t lanes, int64_t depth,
-                    int64_t width, uint32_t* panel) {
-  for (int64_t k = 0; k < depth; k += 2, from += 2 * depth_step, panel += width) {
-    for (int64_t i = 0; i < width; i += 2 * kLanes)  // a line of memory, at most
-      for (int64_t row = 0; row < 2; ++row)
-        __builtin_prefetch(from + (kRowsAhead + row) * depth_step + i);
-    for (int64_t i = 0; i < width; i += kLanes) {
-      const int64_t some = i < lanes ? lanes - i : 0, room = width - i;
-      __m512i words = load_lanes(from + i, some);
-      if (k + 1 < depth)
-        words =
-            _mm512_or_si512(words, _mm512_slli_epi32(load_lanes(from + depth_step + i, some), 16));
-      const __mmask16 mask = static_cast<__mmask16>(room >= kLanes ? 0xffff : (1u << room) - 1u);
-      _mm512_mask_storeu_epi32(panel + i, mask, words);
-    }
-  }
+                    int64_t width, float* panel) {
+  pack_lanes(
+      [=](int64_t word, int64_t i, int64_t count) {
+        const uint16_t* at = from + 2 * word * depth_step + i;
+        __m512i pairs = load_lanes(at, count);
+        if (2 * word + 1 < depth)
+          pairs = _mm512_or_si512(pairs, _mm512_slli_epi32(load_lanes(at + depth_step, count), 16));
+        return _mm512_castsi512_ps(pairs);
+      },
+      [=](int64_t word, int64_t i) {
+        for (int64_t row = 0; row < 2; ++row)
+          __builtin_prefetch(from + (2 * word + kRowsAhead + row) * depth_step + i);
+      },
+      lanes, (depth + 1) / 2, width, panel);
 }
 
 }  // namespace

@@ -273,5 +273,44 @@ TEST(Routing, ReplaysWhatItRecorded) {
   EXPECT_GT(mixture.routing.flips().flipped, 0);
 }
 
+// A rank that is not there, of 64 with 8 of 256 experts' places each: it sends and receives the
+// mean, and nothing is computed.
+TEST(MixtureOfExperts, RunsDryOnAnyRankOfAGrid) {
+  Recipe recipe = moe_recipe();
+  recipe.model.n_routed_experts = 256;
+  recipe.model.n_group = 8;
+  recipe.model.num_experts_per_tok = 8;
+  recipe.router.sequence_aux_loss = 1e-4;
+  const Device dry{Device::Kind::dry, 0};
+  for (const bool tensor : {false, true}) {
+    const ProcessGrid grid(
+        tensor ? GridSizes{.data = 16, .tensor = 4, .expert = 16, .expert_tensor = 4}
+               : GridSizes{.data = 64, .expert = 64});
+    const auto calls = std::make_shared<DryCalls>();
+    const Communicators comms = Communicators::dry_run(grid, 37, calls);
+    Stream stream(dry);
+    ParameterStore store;
+    Routing routing(stream, recipe.model, 64 * 512);
+    MixtureOfExperts layer({stream, store, comms, DType::bf16, false, &routing}, "mlp.", recipe, 1);
+    store.allocate(dry, DType::bf16);
+    Micro micro;
+    micro.num_sequences = 4;
+    micro.sequence_length = 128;
+    micro.first_row = 0;
+    Tape tape;
+    const int64_t rows = 512 / grid.size(Axis::tensor);
+    const Tensor x(dry, DType::bf16, {rows, kHidden});
+    EXPECT_EQ(layer.forward(x, micro, &tape).rows(), rows);
+    EXPECT_EQ(layer.backward_input(x, tape).rows(), rows);
+    layer.backward_weight(tape);
+    EXPECT_TRUE(tape.empty());
+    EXPECT_EQ(routing.extra_rounds(), 0);
+    int64_t sent = 0;
+    for (const DryCall& call : *calls)
+      if (call.tag == "expert rows" && call.operation == "all-to-all") sent += call.bytes;
+    EXPECT_EQ(sent, rows * 8 * kHidden * 2);
+  }
+}
+
 }  // namespace
 }  // namespace tessera::test

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a mixture of experts costs on one rank: grouped products beside one product of the same
+// rows in all (bench_kernels holds those against oneDNN), and the router and the moving of rows
+// beside the experts' products of a forward pass. Medians of pairs timed one after the other.
+//
+//   bench_experts [f32|bf16 [THREADS]]
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "kernels/copy.h"
+#include "kernels/cpu_path.h"
+#include "kernels/elementwise.h"
+#include "kernels/gemm.h"
+#include "kernels/permute.h"
+#include "kernels/router.h"
+
+namespace tessera {
+namespace {
+
+constexpr int64_t kExperts = 16, kHidden = 512, kWidth = 512;
+constexpr int kRounds = 9;
+
+Tensor noise(Stream& stream, DType dtype, int64_t rows, int64_t columns) {
+  const Tensor wide({}, DType::f32, {rows, columns});
+  uint32_t state = 1;
+  for (int64_t i = 0; i < wide.size(); ++i) {
+    state = state * 1664525u + 1013904223u;
+    wide.as<float>()[i] = static_cast<float>(state >> 8) / static_cast<float>(1 << 24) - 0.5f;
+  }
+  const Tensor tensor({}, dtype, {rows, columns});
+  cast(stream, wide, tensor);
+  return tensor;
+}
+
+template <typename Work>
+double seconds_of(Work work) {
+  constexpr int kRuns = 5;
+  const auto start = std::chrono::steady_clock::now();
+  for (int run = 0; run < kRuns; ++run) work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / kRuns;
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// GFLOP/s of both, and their ratio.
+template <typename Ours, typename Theirs>
+void compare(const char* what, int64_t rows, Ours ours, Theirs theirs) {
+  std::vector<double> mine, other, ratios;
+  ours(), theirs();
+  for (int round = 0; round < kRounds; ++round) {
+    mine.push_back(seconds_of(ours));
+    other.push_back(seconds_of(theirs));
+    ratios.push_back(other.back() / mine.back());
+  }
+  const double flops = 2e-9 * static_cast<double>(rows * kExperts * kHidden * kWidth);
+  std::printf("%-10s %4lld rows each %9.1f %9.1f   %.2f\n", what, static_cast<long long>(rows),
+              flops / median(mine), flops / median(other), median(ratios));
+}
+
+void measure_products(Stream& stream, DType dtype) {
+  std::printf("%lld experts of %lld x %lld   grouped    as one   ratio\n",
+              static_cast<long long>(kExperts), static_cast<long long>(kHidden),
+              static_cast<long long>(kWidth));
+  for (const int64_t rows : {8, 32, 64, 128, 256}) {
+    const int64_t all = rows * kExperts;
+    const Tensor x = noise(stream, dtype, all, kHidden), y = noise(stream, dtype, all, kWidth);
+    const Tensor w = noise(stream, dtype, kExperts * kWidth, kHidden);
+    const Tensor one = w.row_slice(0, kWidth), sums({}, DType::f32, {kExperts * kWidth, kHidden});
+    std::vector<int64_t> offsets;
+    for (int64_t expert = 0; expert <= kExperts; ++expert) offsets.push_back(expert * rows);
+    fill(stream, 0, sums);
+    compare(
+        "forward", rows,
+        [&] {
+          grouped_gemm(stream, {.a = x, .b = w, .c = y, .offsets = offsets, .transpose_b = true});
+        },
+        [&] { gemm(stream, {.a = x, .b = one, .c = y, .transpose_b = true}); });
+    compare(
+        "d input", rows,
+        [&] { grouped_gemm(stream, {.a = y, .b = w, .c = x, .offsets = offsets}); },
+        [&] { gemm(stream, {.a = y, .b = one, .c = x}); });
+    compare(
+        "d weight", rows,
+        [&] {
+          grouped_gemm(stream, {.a = y, .b = x, .c = sums, .offsets = offsets, .weights = true});
+        },
+        [&] {
+          gemm(stream, {.a = y,
+                        .b = x,
+                        .c = sums.row_slice(0, kWidth),
+                        .transpose_a = true,
+                        .accumulate = true});
+        });
+  }
+}
+
+// One layer's forward pass: 4096 tokens, 64 experts of width 128, 6 of them each.
+void measure_layer(Stream& stream, DType dtype) {
+  constexpr int64_t kTokens = 4096, kMany = 64, kChosen = 6, kSmall = 128;
+  const Tensor x = noise(stream, dtype, kTokens, kHidden);
+  const Tensor gate = noise(stream, DType::f32, kMany, kHidden);
+  const Tensor gate_up = noise(stream, dtype, kMany * 2 * kSmall, kHidden);
+  const Tensor down = noise(stream, dtype, kMany * kHidden, kSmall);
+  const Tensor places({}, DType::i32, {kMany}), slots({}, DType::i32, {kTokens * kChosen});
+  const Tensor index({}, DType::i32, {kTokens, kChosen}),
+      position({}, DType::i32, {kTokens, kChosen});
+  const Tensor wide({}, DType::f32, {kTokens, kHidden}), logits({}, DType::f32, {kTokens, kMany});
+  const Tensor weights({}, DType::f32, {kTokens, kChosen}), counts({}, DType::i64, {kMany});
+  const Tensor rows({}, dtype, {kTokens * kChosen, kHidden});
+  const Tensor inner({}, dtype, {kTokens * kChosen, 2 * kSmall});
+  const Tensor product({}, dtype, {kTokens * kChosen, kSmall});
+  for (int32_t expert = 0; expert < kMany; ++expert) places.as<int32_t>()[expert] = expert;
+  std::vector<int64_t> offsets(kMany + 1, 0);
+  std::vector<double> router, moving, experts;
+  for (int round = 0; round < kRounds; ++round) {
+    router.push_back(seconds_of([&] {
+      cast(stream, x, wide);
+      gemm(stream, {.a = wide, .b = gate, .c = logits, .transpose_b = true});
+      router_scores(stream, Scoring::softmax, logits, logits);
+      router_choose(stream, logits, {}, {}, index);
+      router_weights(stream, logits, index, {}, weights);
+    }));
+    moving.push_back(seconds_of([&] {
+      sort_slots(stream, index, places, slots, position, counts);
+      gather_rows(stream, x, slots, kChosen, rows);
+      combine_rows(stream, rows, position, weights, x);
+    }));
+    for (size_t i = 0; i < kMany; ++i) offsets[i + 1] = offsets[i] + counts.as<int64_t>()[i];
+    experts.push_back(seconds_of([&] {
+      grouped_gemm(stream,
+                   {.a = rows, .b = gate_up, .c = inner, .offsets = offsets, .transpose_b = true});
+      swiglu(stream, inner.column_slice(0, kSmall), inner.column_slice(kSmall, kSmall), product);
+      grouped_gemm(stream,
+                   {.a = product, .b = down, .c = rows, .offsets = offsets, .transpose_b = true});
+    }));
+  }
+  std::printf(
+      "forward of %lld tokens, 6 of 64 experts of width 128, hidden size 512: router %.2f "
+      "ms, moving rows %.2f ms, experts %.2f ms\n",
+      static_cast<long long>(kTokens), 1e3 * median(router), 1e3 * median(moving),
+      1e3 * median(experts));
+}
+
+}  // namespace
+}  // namespace tessera
+
+int main(int argc, char** argv) {
+  using namespace tessera;
+  const DType dtype = argc > 1 && std::strcmp(argv[1], "f32") == 0 ? DType::f32 : DType::bf16;
+  if (argc > 2) set_cpu_threads(std::atoi(argv[2]));
+  Stream stream{Device{}};
+  std::printf("GFLOP/s, %s, %s, %d threads, median of %d pairs\n", name(dtype), name(cpu_path()),
+              cpu_threads(), kRounds);
+  measure_products(stream, dtype);
+  measure_layer(stream, dtype);
+  return 0;
+}
