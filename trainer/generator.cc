@@ -10,6 +10,7 @@
 #include "kernels/base/random.h"
 #include "kernels/copy.h"
 #include "kernels/reduce.h"
+#include "trainer/model/model_state.h"
 #include "trainer/trainer.h"
 
 namespace tessera {
@@ -52,8 +53,16 @@ int32_t sample(const std::vector<double>& scores, const SamplingOptions& options
 
 LanguageModel::LanguageModel(const Recipe& recipe, Device device, int64_t positions)
     : recipe_(recipe), positions_(positions), stream_(device) {
-  const LayerContext context{stream_, store_, alone_, recipe.compute_type()};
-  stage_ = build_stage(context, recipe, positions);
+  // A prediction layer has no biases here, for it is never asked.
+  recipe_.model.num_nextn_predict_layers = 0;
+  if (recipe_.model.has_experts())
+    routing_ = std::make_unique<Routing>(stream_, recipe_.model, positions);
+  const LayerContext context{.stream = stream_,
+                             .store = store_,
+                             .comms = alone_,
+                             .dtype = recipe.compute_type(),
+                             .routing = routing_.get()};
+  stage_ = build_stage(context, recipe_, positions);
   store_.allocate_for_inference(device, recipe.compute_type());
 }
 
@@ -65,6 +74,7 @@ State LanguageModel::weights() const {
                              .tensor = store_.master(piece),
                              .shard = piece.shard,
                              .owner = true});
+  if (routing_) add_biases(*routing_, recipe_.model, true, state);
   return state;
 }
 

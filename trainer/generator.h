@@ -11,6 +11,7 @@
 #include "checkpoint/state.h"
 #include "data/packer.h"
 #include "trainer/model/build.h"
+#include "trainer/model/routing.h"
 #include "trainer/recipe.h"
 
 namespace tessera {
@@ -52,6 +53,7 @@ class LanguageModel {
   Communicators alone_;
   Stream stream_;
   ParameterStore store_;
+  std::unique_ptr<Routing> routing_;  // null: no experts
   std::unique_ptr<Stage> stage_;
 };
 

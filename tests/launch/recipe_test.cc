@@ -80,6 +80,24 @@ TEST(Recipe, TheResolvedFileTellsWhereEachValueCameFrom) {
   EXPECT_EQ(origin_of("  rope_theta: 10000"), "default");
 }
 
+TEST(Recipe, RopeScalingMayBeAMapOrNull) {
+  const std::string latent =
+      "recipe: 1\nname: a\nmodel: {architecture: deepseek_v2, vocab_size: 64, hidden_size: 8, "
+      "intermediate_size: 8, num_hidden_layers: 1, num_attention_heads: 2, kv_lora_rank: 4, "
+      "q_lora_rank: null, qk_nope_head_dim: 2, qk_rope_head_dim: 2, v_head_dim: 2, "
+      "moe_intermediate_size: 4, n_routed_experts: 4, num_experts_per_tok: 2, "
+      "norm_topk_prob: true, rope_scaling: {type: yarn, factor: 40, mscale_all_dim: 0.707}}\n"
+      "data: {train: corpus}\nrun: {steps: 1}\n";
+  const Recipe yarn = parse_recipe(latent, "a.yaml", {}, 0).recipe;
+  EXPECT_EQ(yarn.model.rope_scaling.type, "yarn");
+  EXPECT_EQ(yarn.model.rope_scaling.factor, 40);
+  EXPECT_EQ(yarn.model.rope_scaling.mscale_all_dim, 0.707);
+  EXPECT_EQ(yarn.model.norm_topk_prob, true);
+  const Recipe plain = parse_recipe(latent, "a.yaml", {"model.rope_scaling=null"}, 0).recipe;
+  EXPECT_EQ(plain.model.rope_scaling.type, "");
+  EXPECT_EQ(plain.model.rope_scaling.factor, 0);
+}
+
 TEST(Recipe, EveryDefaultReadsBackAsItself) {
   LoadedRecipe defaults;
   defaults.recipe.name = "defaults";

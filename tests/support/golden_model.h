@@ -58,7 +58,19 @@ struct GoldenModel {
       if (config.contains("norm_topk_prob"))
         model.norm_topk_prob = config["norm_topk_prob"].get<bool>();
     }
+    take("head_dim", model.head_dim);
     if (!model.latent_attention()) return model;
+    if (config.contains("rope_scaling") && !config["rope_scaling"].is_null()) {
+      const auto& scaling = config["rope_scaling"];
+      model.rope_scaling = {
+          .type = scaling["type"],
+          .factor = scaling["factor"],
+          .original_max_position_embeddings = scaling["original_max_position_embeddings"],
+          .beta_fast = scaling["beta_fast"],
+          .beta_slow = scaling["beta_slow"],
+          .mscale = scaling["mscale"],
+          .mscale_all_dim = scaling["mscale_all_dim"]};
+    }
     take("q_lora_rank", model.q_lora_rank);
     take("kv_lora_rank", model.kv_lora_rank);
     take("qk_nope_head_dim", model.qk_nope_head_dim);

@@ -125,6 +125,83 @@ TEST(Validate, NamesTheKeyOfEveryRuleThatIsBroken) {
   }
 }
 
+Recipe sound_deepseek() {
+  Recipe recipe = sound();
+  ModelOptions& model = recipe.model;
+  model.architecture = "deepseek_v3";
+  model.num_key_value_heads = 0;
+  model.q_lora_rank = 6;
+  model.kv_lora_rank = 8;
+  model.qk_nope_head_dim = 4;
+  model.qk_rope_head_dim = 2;
+  model.v_head_dim = 4;
+  model.first_k_dense_replace = 1;
+  model.moe_intermediate_size = 8;
+  model.n_routed_experts = 8;
+  model.num_experts_per_tok = 4;
+  model.n_shared_experts = 1;
+  model.n_group = 4;
+  model.topk_group = 2;
+  model.num_nextn_predict_layers = 1;
+  recipe.router.balance = "aux_free";
+  return recipe;
+}
+
+const std::vector<Rule> kDeepSeekRules = {
+    {"model.kv_lora_rank", [](Recipe& r) { r.model.kv_lora_rank = 0; }},
+    {"model.q_lora_rank", [](Recipe& r) { r.model.q_lora_rank = -1; }},
+    {"model.qk_nope_head_dim", [](Recipe& r) { r.model.qk_nope_head_dim = 0; }},
+    {"model.qk_rope_head_dim", [](Recipe& r) { r.model.qk_rope_head_dim = 3; }},
+    {"model.v_head_dim", [](Recipe& r) { r.model.v_head_dim = 0; }},
+    {"model.head_dim", [](Recipe& r) { r.model.head_dim = 4; }},
+    {"model.num_key_value_heads", [](Recipe& r) { r.model.num_key_value_heads = 2; }},
+    {"model.rope_scaling.type", [](Recipe& r) { r.model.rope_scaling.type = "linear"; },
+     ErrorKind::usage},
+    {"model.rope_scaling.factor", [](Recipe& r) { r.model.rope_scaling.type = "yarn"; }},
+    {"model.first_k_dense_replace", [](Recipe& r) { r.model.first_k_dense_replace = 9; }},
+    {"model.moe_intermediate_size", [](Recipe& r) { r.model.moe_intermediate_size = 0; }},
+    {"model.n_group", [](Recipe& r) { r.model.n_group = 3; }},
+    {"model.topk_group", [](Recipe& r) { r.model.topk_group = 5; }},
+    {"model.num_experts_per_tok", [](Recipe& r) { r.model.topk_group = 1; }},
+    {"model.scoring_func", [](Recipe& r) { r.model.scoring_func = "tanh"; }},
+    {"model.topk_method", [](Recipe& r) { r.model.topk_method = "best"; }},
+    {"router.balance", [](Recipe& r) { r.model.topk_method = "group_limited_greedy"; }},
+    {"router.expert_buffer", [](Recipe& r) { r.router.expert_buffer = 0.5; }},
+    {"model.routed_scaling_factor", [](Recipe& r) { r.model.routed_scaling_factor = 0; }},
+    {"model.num_nextn_predict_layers", [](Recipe& r) { r.model.num_nextn_predict_layers = 12; }},
+    {"mtp.loss_weight", [](Recipe& r) { r.mtp.loss_weight = -1; }},
+};
+
+TEST(Validate, NamesTheKeyOfEveryRuleOfDeepSeekThatIsBroken) {
+  EXPECT_TRUE(validate(sound_deepseek(), 2).empty());
+  for (const Rule& rule : kDeepSeekRules) {
+    Recipe recipe = sound_deepseek();
+    rule.break_it(recipe);
+    const std::vector<RecipeProblem> problems = validate(recipe, 2);
+    ASSERT_GE(problems.size(), 1u) << rule.key;
+    EXPECT_EQ(problems[0].key, rule.key) << problems[0].message;
+    EXPECT_EQ(problems[0].kind, rule.kind) << rule.key;
+  }
+}
+
+TEST(ModelOptions, LeaveWhatTheRecipeDoesNotSayToTheArchitecture) {
+  ModelOptions model;
+  model.architecture = "deepseek_v3";
+  EXPECT_EQ(model.scoring(), "sigmoid");
+  EXPECT_EQ(model.selection(), "noaux_tc");
+  EXPECT_TRUE(model.normalizes_topk());
+  model.norm_topk_prob = false;
+  model.scoring_func = "softmax";
+  EXPECT_FALSE(model.normalizes_topk());
+  EXPECT_EQ(model.scoring(), "softmax");
+  model = {};
+  model.architecture = "deepseek_v2";
+  EXPECT_EQ(model.selection(), "greedy");
+  EXPECT_FALSE(model.normalizes_topk());
+  model.n_group = 8;
+  EXPECT_EQ(model.selection(), "group_limited_greedy");
+}
+
 TEST(Validate, TellsEverythingAtOnceAndTheNearestLegalBatches) {
   Recipe recipe = sound();
   recipe.run.steps = 0;

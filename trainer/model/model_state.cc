@@ -39,6 +39,19 @@ State weights_of(const ParameterStore& store, const Communicators& comms) {
   return state;
 }
 
+void add_biases(const Routing& routing, const ModelOptions& model, bool owner, State& state) {
+  if (model.selection() != "noaux_tc") return;
+  for (int64_t i = 0; i < routing.num_layers(); ++i) {
+    const int64_t layer = routing.first_layer() + i;
+    state.entries.push_back(
+        {.name = "model.layers." + std::to_string(layer) + ".mlp.gate.e_score_correction_bias",
+         .role = "param",
+         .tensor = routing.bias(layer),
+         .shard = ShardSpec::whole({routing.num_experts()}),
+         .owner = owner});
+  }
+}
+
 State gradients_of(const ParameterStore& store, const Communicators& comms) {
   State state;
   add_entries(

@@ -6,6 +6,7 @@
 #include "checkpoint/state.h"
 #include "parallel/communicators.h"
 #include "trainer/model/parameter.h"
+#include "trainer/model/routing.h"
 
 namespace tessera {
 
@@ -13,7 +14,10 @@ namespace tessera {
 bool counts(const ParameterStore& store, const Communicators& comms, const Piece& piece);
 
 // One entry a piece, in the store's order, whose tensors are the store's own.
-State weights_of(const ParameterStore& store, const Communicators& comms);    // role "param"
+State weights_of(const ParameterStore& store, const Communicators& comms);  // role "param"
+// The selection biases of all layers that have some, as entries of role "param" under Hugging
+// Face's names; the tensors are views of the Routing's. owner: whether this rank saves them.
+void add_biases(const Routing& routing, const ModelOptions& model, bool owner, State& state);
 State gradients_of(const ParameterStore& store, const Communicators& comms);  // "grad"
 // "param", "exp_avg" and "exp_avg_sq": all tensors that continue a run.
 State tensors_of(const ParameterStore& store, const Communicators& comms);
