@@ -2,6 +2,7 @@
 #include "trainer/trainer.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -66,7 +67,14 @@ Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms
   const BatchOptions& batch = recipe.batch;
   const int shards = comms.grid().size(Axis::data);
   plan_ = training_plan(recipe.parallel, static_cast<int>(batch.global / (batch.micro * shards)));
-  const LayerContext context{stream_, store_, comms_, recipe.compute_type()};
+  if (recipe.model.has_experts())
+    routing_ = std::make_unique<Routing>(stream_, recipe.model,
+                                         batch.global * recipe.data.sequence_length);
+  const LayerContext context{.stream = stream_,
+                             .store = store_,
+                             .comms = comms_,
+                             .dtype = recipe.compute_type(),
+                             .routing = routing_.get()};
   const StagePlacement placement = placement_of(recipe, plan_, comms.along(Axis::pipeline).rank());
   stage_ = build_stage(context, recipe, placement, recipe.data.sequence_length);
   store_.allocate(device, recipe.compute_type(), zero_sharding(recipe, comms));
@@ -99,8 +107,12 @@ Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms
 
 std::vector<Micro> Trainer::microbatches(const Batch& batch, double dloss) {
   std::vector<Micro> micros;
+  const int64_t rows = recipe_.batch.micro * recipe_.data.sequence_length;
+  const Communicator& data = comms_.data();
   for (const MicroBatch& part : batch.micros) {
+    const auto number = static_cast<int64_t>(micros.size()) * data.size() + data.rank();
     micros.push_back(to_micro(stream_, part, recipe_.data.sequence_length));
+    micros.back().first_row = number * rows;
     micros.back().dloss = dloss;
     micros.back().mtp_loss_weight = mtp_loss_weight(recipe_.mtp, tokens_);
   }
@@ -114,6 +126,8 @@ Batch Trainer::next_batch() {
 
 struct Trainer::Measured {
   double loss_sum = 0;
+  double mtp_loss_sum = 0;
+  double aux_loss_sum = 0;
   double grad_norm = 0;  // of the scaled gradients
   bool finite = true;
   int64_t targets = 0;
@@ -128,28 +142,48 @@ Trainer::Measured Trainer::measure(int64_t targets, const StepWishes& wishes) {
     if (counts(store_, comms_, piece)) sum_of_squares(stream_, store_.grad(piece), norm_words);
   const bool speaks = comms_.along(Axis::tensor).rank() == 0;  // tensor ranks know the same
   if (!speaks) fill(stream_, 0, stage_->loss_words());
+  if (!speaks) fill(stream_, 0, stage_->mtp_loss_words());
   if (!speaks || comms_.along(Axis::pipeline).rank() > 0) targets = 0;
 
-  ExactSum loss = exact(stage_->loss_words()), norm = exact(norm_words);
+  std::array<ExactSum, 4> sums = {exact(stage_->loss_words()), exact(norm_words),
+                                  exact(stage_->mtp_loss_words()), ExactSum()};
+  if (routing_) sums[3] = exact(routing_->loss_words());
   constexpr int64_t kWords = ExactSum::kWords;
   const Tensor agreed(stream_.device(), DType::i64, {kStepStatistics});
   auto* words = agreed.as<int64_t>();
-  std::copy(loss.words().begin(), loss.words().end(), words);
-  std::copy(norm.words().begin(), norm.words().end(), words + kWords);
-  words[2 * kWords] = targets;
-  words[2 * kWords + 1] = wishes.save;
-  words[2 * kWords + 2] = wishes.stop;
+  for (size_t i = 0; i < sums.size(); ++i)
+    std::copy(sums[i].words().begin(), sums[i].words().end(),
+              words + static_cast<int64_t>(i) * kWords);
+  int64_t* const counts_of_step = words + static_cast<int64_t>(sums.size()) * kWords;
+  counts_of_step[0] = targets;
+  counts_of_step[1] = wishes.save;
+  counts_of_step[2] = wishes.stop;
   comms_.world().all_reduce(stream_, agreed, agreed, Reduce::sum, "step statistics");
 
+  for (size_t i = 0; i < sums.size(); ++i)
+    std::copy_n(words + static_cast<int64_t>(i) * kWords, kWords, sums[i].words().begin());
   Measured measured;
-  std::copy(words, words + kWords, loss.words().begin());
-  std::copy(words + kWords, words + 2 * kWords, norm.words().begin());
-  measured.loss_sum = loss.round();
-  measured.grad_norm = std::sqrt(norm.round());
-  measured.finite = loss.finite() && norm.finite();
-  measured.targets = words[2 * kWords];
-  measured.agreed = {words[2 * kWords + 1] > 0, words[2 * kWords + 2] > 0};
+  measured.loss_sum = sums[0].round();
+  measured.grad_norm = std::sqrt(sums[1].round());
+  measured.mtp_loss_sum = sums[2].round();
+  measured.aux_loss_sum = sums[3].round();
+  measured.finite = sums[0].finite() && sums[1].finite();
+  measured.targets = counts_of_step[0];
+  measured.agreed = {counts_of_step[1] > 0, counts_of_step[2] > 0};
   return measured;
+}
+
+// The loads of all experts are one small sum; every rank moves its copy of all biases alike.
+void Trainer::balance_experts(bool applied) {
+  if (!routing_) return;
+  const Tensor& mine = routing_->counts();
+  const Tensor loads(stream_.device(), DType::i64, {mine.rows(), mine.columns()});
+  copy(stream_, mine, loads);
+  comms_.world().all_reduce(stream_, loads, loads, Reduce::sum, "expert loads");
+  const RouterOptions& router = recipe_.router;
+  const bool ended = router.bias_update_tokens > 0 && tokens_ >= router.bias_update_tokens;
+  if (applied && router.balance == "aux_free" && !ended)
+    routing_->after_update(loads, router.bias_update_speed);
 }
 
 StepReport Trainer::step(const StepWishes& wishes) {
@@ -165,6 +199,7 @@ StepReport Trainer::step(const StepWishes& wishes) {
   for (const MicroBatch& micro : batch.micros) targets += micro.num_targets;
 
   gradients_->begin_step(scaler_.dynamic());
+  if (routing_) routing_->begin_step(step_ + 1);
   stage_->begin_step(microbatches(batch, scale / normalizer), *gradients_);
   run(plan_, comms_.along(Axis::pipeline).rank(), *stage_, stream_, comms_.along(Axis::pipeline));
   stage_->end_step();
@@ -192,13 +227,18 @@ StepReport Trainer::step(const StepWishes& wishes) {
                              .learning_rate = report.learning_rate,
                              .update = updates_ + 1});
   if (report.applied) store_.share_values(stream_, comms_);
+  balance_experts(report.applied);
   ++step_;
   updates_ += report.applied ? 1 : 0;
   tokens_ += measured.targets;
 
   report.step = step_;
   report.updates = updates_;
-  report.loss = measured.loss_sum / static_cast<double>(std::max<int64_t>(1, measured.targets));
+  const auto all_targets = static_cast<double>(std::max<int64_t>(1, measured.targets));
+  report.loss = measured.loss_sum / all_targets;
+  const int64_t depth = std::max<int64_t>(1, recipe_.model.num_nextn_predict_layers);
+  report.mtp_loss = measured.mtp_loss_sum / (all_targets * static_cast<double>(depth));
+  report.aux_loss = measured.aux_loss_sum / static_cast<double>(recipe_.batch.global);
   report.target_tokens = measured.targets;
   report.tokens = tokens_;
   report.agreed = measured.agreed;

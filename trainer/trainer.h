@@ -15,6 +15,7 @@
 #include "parallel/communicators.h"
 #include "trainer/model/build.h"
 #include "trainer/model/counts.h"
+#include "trainer/model/routing.h"
 #include "trainer/optim/loss_scaler.h"
 #include "trainer/optim/optimizer.h"
 #include "trainer/recipe.h"
@@ -28,13 +29,16 @@ struct StepWishes {
   bool stop = false;  // end the run after this step (preemption)
 };
 
-// Whole numbers that all ranks sum after each step: two exact sums (loss, norm), targets, wishes.
-inline constexpr int64_t kStepStatistics = 2 * ExactSum::kWords + 3;
+// Whole numbers that all ranks sum after each step: four exact sums (loss, norm, loss of
+// multi-token prediction, auxiliary losses), targets, wishes.
+inline constexpr int64_t kStepStatistics = 4 * ExactSum::kWords + 3;
 
 struct StepReport {
   int64_t step = 0;      // batches consumed, from 1
   int64_t updates = 0;   // updates applied so far
   double loss = 0;       // mean over all target tokens of the step, of all ranks
+  double mtp_loss = 0;   // mean of multi-token prediction over its depths, without its weight
+  double aux_loss = 0;   // the routers' losses with their factors, mean over sequences
   double grad_norm = 0;  // global, before clipping, unscaled
   double learning_rate = 0;
   double loss_scale = 1;
@@ -92,11 +96,13 @@ class Trainer {
   std::vector<Micro> microbatches(const Batch& batch, double dloss);
   Measured measure(int64_t targets, const StepWishes& wishes);
   std::string name_overflow();
+  void balance_experts(bool applied);
 
   Recipe recipe_;
   const Communicators& comms_;
   Stream stream_;
   ParameterStore store_;
+  std::unique_ptr<Routing> routing_;  // null: no experts
   std::unique_ptr<Stage> stage_;
   Plan plan_;
   std::unique_ptr<Gradients> gradients_;
