@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "data/tokenizer.h"
 #include "kernels/base/trace.h"
@@ -66,7 +67,11 @@ Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms
   const BatchOptions& batch = recipe.batch;
   const int shards = comms.grid().size(Axis::data);
   plan_ = training_plan(recipe.parallel, static_cast<int>(batch.global / (batch.micro * shards)));
-  const LayerContext context{stream_, store_, comms_, recipe.compute_type()};
+  if (recipe.model.has_experts())
+    routing_ = std::make_unique<Routing>(stream_, recipe.model,
+                                         batch.global * recipe.data.sequence_length);
+  LayerContext context{stream_, store_, comms_, recipe.compute_type()};
+  context.routing = routing_.get();
   const StagePlacement placement = placement_of(recipe, plan_, comms.along(Axis::pipeline).rank());
   stage_ = build_stage(context, recipe, placement, recipe.data.sequence_length);
   store_.allocate(device, recipe.compute_type(), zero_sharding(recipe, comms));
@@ -99,12 +104,54 @@ Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms
 
 std::vector<Micro> Trainer::microbatches(const Batch& batch, double dloss) {
   std::vector<Micro> micros;
+  // Microbatch j of data rank r is number j x ranks + r of the step (docs/numerics.md).
+  int64_t number = comms_.data().rank();
   for (const MicroBatch& part : batch.micros) {
     micros.push_back(to_micro(stream_, part, recipe_.data.sequence_length));
     micros.back().dloss = dloss;
+    micros.back().first_row = number * recipe_.batch.micro * recipe_.data.sequence_length;
+    number += comms_.data().size();
     micros.back().mtp_loss_weight = mtp_loss_weight(recipe_.mtp, tokens_);
   }
   return micros;
+}
+
+// Of the step's loss with respect to the balance losses of one sequence; 0 where there are none.
+double Trainer::sequence_gradient(int64_t targets, double dloss) {
+  const RouterOptions& router = recipe_.router;
+  const double factors = router.sequence_aux_loss + router.expert_aux_loss +
+                         router.device_aux_loss + router.communication_aux_loss;
+  if (!routing_ || factors == 0) return 0;
+  const int64_t all = comms_.data().all_reduce(targets, Reduce::sum, "target tokens");
+  return dloss * static_cast<double>(all) / static_cast<double>(recipe_.batch.global);
+}
+
+// After an update: every rank counted its own rows of its own layers.
+void Trainer::balance_experts(StepReport& report) {
+  if (!routing_) return;
+  const Tensor& counts = routing_->counts();
+  comms_.world().all_reduce(stream_, counts, counts, Reduce::sum, "expert loads");
+  comms_.world().all_reduce(stream_, routing_->loss_words(), routing_->loss_words(), Reduce::sum,
+                            "balance losses");
+  report.aux_loss =
+      exact(routing_->loss_words()).round() / static_cast<double>(recipe_.batch.global);
+  report.expert_load = 0;
+  for (int64_t layer = 0; layer < counts.rows(); ++layer) {
+    const int64_t *load = counts.row<int64_t>(layer), *end = load + counts.columns();
+    const auto sum =
+        static_cast<double>(std::max<int64_t>(1, std::accumulate(load, end, int64_t{0})));
+    report.expert_load += static_cast<double>(*std::max_element(load, end)) *
+                          static_cast<double>(counts.columns()) / sum /
+                          static_cast<double>(counts.rows());
+  }
+  const RouterOptions& router = recipe_.router;
+  const bool moves = router.bias_update_tokens == 0 || tokens_ < router.bias_update_tokens;
+  if (report.applied && router.balance == "aux_free" && moves)
+    routing_->after_update(counts, router.bias_update_speed);
+  if (router.rebalance_every == 0) return;
+  routing_->observe(counts);
+  if (report.step % router.rebalance_every == 0 && routing_->rebalance() > 0)
+    store_.publish(stream_, comms_);
 }
 
 Batch Trainer::next_batch() {
@@ -165,7 +212,11 @@ StepReport Trainer::step(const StepWishes& wishes) {
   for (const MicroBatch& micro : batch.micros) targets += micro.num_targets;
 
   gradients_->begin_step(scaler_.dynamic());
-  stage_->begin_step(microbatches(batch, scale / normalizer), *gradients_);
+  std::vector<Micro> micros = microbatches(batch, scale / normalizer);
+  const double dsequence = sequence_gradient(targets, scale / normalizer);
+  for (Micro& micro : micros) micro.dsequence = dsequence;
+  if (routing_) routing_->begin_step(step_ + 1);
+  stage_->begin_step(std::move(micros), *gradients_);
   run(plan_, comms_.along(Axis::pipeline).rank(), *stage_, stream_, comms_.along(Axis::pipeline));
   stage_->end_step();
   const auto comm_start = Clock::now();
@@ -204,6 +255,7 @@ StepReport Trainer::step(const StepWishes& wishes) {
   report.agreed = measured.agreed;
   report.data_seconds = data_seconds;
   report.comm_seconds = wait_seconds;
+  balance_experts(report);
   report.seconds = seconds_since(start);
   return report;
 }

@@ -23,7 +23,20 @@ int64_t integer(const State& state, const std::string& key) {
 }  // namespace
 
 State Trainer::weights() const {
-  return weights_of(store_, comms_);
+  State state = weights_of(store_, comms_);
+  add_biases(state);
+  return state;
+}
+
+// The routers' biases under Hugging Face's name (DeepSeek-V3 alone has them), equal on all ranks.
+void Trainer::add_biases(State& state) const {
+  if (!routing_ || recipe_.model.selection() != "noaux_tc") return;
+  for (int64_t i = 0; i < routing_->num_layers(); ++i) {
+    const int64_t layer = routing_->first_layer() + i;
+    state.entries.push_back(
+        {"model.layers." + std::to_string(layer) + ".mlp.gate.e_score_correction_bias", "param",
+         routing_->bias(layer), ShardSpec::whole({routing_->num_experts()}), comms_.rank() == 0});
+  }
 }
 
 State Trainer::gradients() const {
@@ -32,6 +45,7 @@ State Trainer::gradients() const {
 
 State Trainer::state() const {
   State state = tensors_of(store_, comms_);
+  add_biases(state);
   state.scalars["step"] = std::to_string(step_);
   state.scalars["updates"] = std::to_string(updates_);
   state.scalars["tokens"] = std::to_string(tokens_);
