@@ -73,8 +73,11 @@ PlayedRank DryJob::play(int rank) const {
   const Tensor statistics(kDry, DType::i64, {kStepStatistics});
   comms.world().all_reduce(stream, statistics, statistics, Reduce::sum, "step statistics");
   if (recipe_.model.has_experts()) {
-    const Tensor loads = Routing(stream, recipe_.model, 0).counts();
-    comms.world().all_reduce(stream, loads, loads, Reduce::sum, "expert loads");
+    const Routing routing(stream, recipe_.model, 0);
+    comms.world().all_reduce(stream, routing.counts(), routing.counts(), Reduce::sum,
+                             "expert loads");
+    comms.world().all_reduce(stream, routing.loss_words(), routing.loss_words(), Reduce::sum,
+                             "balance losses");
   }
   store.share_values(stream, comms);
   played.memory = memory_use(kDry);

@@ -29,22 +29,23 @@ struct StepWishes {
   bool stop = false;  // end the run after this step (preemption)
 };
 
-// Whole numbers that all ranks sum after each step: four exact sums (loss, norm, loss of
-// multi-token prediction, auxiliary losses), targets, wishes.
-inline constexpr int64_t kStepStatistics = 4 * ExactSum::kWords + 3;
+// Whole numbers that all ranks sum after each step: three exact sums (loss, norm, loss of
+// multi-token prediction), targets, wishes.
+inline constexpr int64_t kStepStatistics = 3 * ExactSum::kWords + 3;
 
 struct StepReport {
   int64_t step = 0;      // batches consumed, from 1
   int64_t updates = 0;   // updates applied so far
   double loss = 0;       // mean over all target tokens of the step, of all ranks
-  double mtp_loss = 0;   // mean of multi-token prediction over its depths, without its weight
-  double aux_loss = 0;   // the routers' losses with their factors, mean over sequences
   double grad_norm = 0;  // global, before clipping, unscaled
   double learning_rate = 0;
   double loss_scale = 1;
   double grad_unscale = 1;  // times a summed gradient: the gradient of the mean loss
   bool applied = true;
   std::string overflow;       // when not applied: the first bad tensor and on which ranks
+  double mtp_loss = 0;        // of multi-token prediction: mean over its depths, without weight
+  double aux_loss = 0;        // balance losses: mean over sequences of their sum over layers
+  double expert_load = 1;     // the largest load of an expert over the mean, mean over layers
   int64_t target_tokens = 0;  // of this step
   int64_t tokens = 0;         // running total
   double seconds = 0;         // of the step
@@ -89,20 +90,22 @@ class Trainer {
   const Recipe& recipe() const { return recipe_; }
   Stage& stage() { return *stage_; }
   Stream& stream() { return stream_; }
+  Routing* routing() { return routing_.get(); }
 
  private:
   struct Measured;  // agreed by all ranks
   Batch next_batch();
   std::vector<Micro> microbatches(const Batch& batch, double dloss);
+  double sequence_gradient(int64_t targets, double dloss);
+  void balance_experts(StepReport& report);
   Measured measure(int64_t targets, const StepWishes& wishes);
   std::string name_overflow();
-  void balance_experts(bool applied);
 
   Recipe recipe_;
   const Communicators& comms_;
   Stream stream_;
   ParameterStore store_;
-  std::unique_ptr<Routing> routing_;  // null: no experts
+  std::unique_ptr<Routing> routing_;  // null: the model has no experts
   std::unique_ptr<Stage> stage_;
   Plan plan_;
   std::unique_ptr<Gradients> gradients_;

@@ -228,7 +228,7 @@ TEST(ExpertBalance, MovesTheBiasesOfTheTrainerAndSavesThem) {
   recipe.model = tiny_deepseek();
   recipe.router.balance = "aux_free";
   recipe.router.bias_update_speed = 0.5;
-  recipe.router.bias_update_tokens = 2 * 8 * 12;  // two steps
+  recipe.router.bias_update_tokens = 2 * 8 * 12 + 1;  // two steps
   const Communicators alone;
   Trainer trainer(recipe, Device{}, alone);
   const auto biases = [&] {
