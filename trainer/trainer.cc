@@ -2,9 +2,11 @@
 #include "trainer/trainer.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "data/tokenizer.h"
 #include "kernels/base/trace.h"
@@ -66,7 +68,11 @@ Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms
   const BatchOptions& batch = recipe.batch;
   const int shards = comms.grid().size(Axis::data);
   plan_ = training_plan(recipe.parallel, static_cast<int>(batch.global / (batch.micro * shards)));
-  const LayerContext context{stream_, store_, comms_, recipe.compute_type()};
+  if (recipe.model.has_experts())
+    routing_ = std::make_unique<Routing>(stream_, recipe.model,
+                                         batch.global * recipe.data.sequence_length);
+  LayerContext context{stream_, store_, comms_, recipe.compute_type()};
+  context.routing = routing_.get();
   const StagePlacement placement = placement_of(recipe, plan_, comms.along(Axis::pipeline).rank());
   stage_ = build_stage(context, recipe, placement, recipe.data.sequence_length);
   store_.allocate(device, recipe.compute_type(), zero_sharding(recipe, comms));
@@ -99,12 +105,54 @@ Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms
 
 std::vector<Micro> Trainer::microbatches(const Batch& batch, double dloss) {
   std::vector<Micro> micros;
+  // Microbatch j of data rank r is number j x ranks + r of the step (docs/numerics.md).
+  int64_t number = comms_.data().rank();
   for (const MicroBatch& part : batch.micros) {
     micros.push_back(to_micro(stream_, part, recipe_.data.sequence_length));
     micros.back().dloss = dloss;
+    micros.back().first_row = number * recipe_.batch.micro * recipe_.data.sequence_length;
+    number += comms_.data().size();
     micros.back().mtp_loss_weight = mtp_loss_weight(recipe_.mtp, tokens_);
   }
   return micros;
+}
+
+// Of the step's loss with respect to the balance losses of one sequence; 0 where there are none.
+double Trainer::sequence_gradient(int64_t targets, double dloss) {
+  const RouterOptions& router = recipe_.router;
+  const double factors = router.sequence_aux_loss + router.expert_aux_loss +
+                         router.device_aux_loss + router.communication_aux_loss;
+  if (!routing_ || factors == 0) return 0;
+  const int64_t all = comms_.data().all_reduce(targets, Reduce::sum, "target tokens");
+  return dloss * static_cast<double>(all) / static_cast<double>(recipe_.batch.global);
+}
+
+// After an update: every rank counted its own rows of its own layers.
+void Trainer::balance_experts(StepReport& report) {
+  if (!routing_) return;
+  const Tensor& counts = routing_->counts();
+  comms_.world().all_reduce(stream_, counts, counts, Reduce::sum, "expert loads");
+  comms_.world().all_reduce(stream_, routing_->loss_words(), routing_->loss_words(), Reduce::sum,
+                            "balance losses");
+  report.aux_loss =
+      exact(routing_->loss_words()).round() / static_cast<double>(recipe_.batch.global);
+  report.expert_load = 0;
+  for (int64_t layer = 0; layer < counts.rows(); ++layer) {
+    const int64_t *load = counts.row<int64_t>(layer), *end = load + counts.columns();
+    const auto sum =
+        static_cast<double>(std::max<int64_t>(1, std::accumulate(load, end, int64_t{0})));
+    report.expert_load += static_cast<double>(*std::max_element(load, end)) *
+                          static_cast<double>(counts.columns()) / sum /
+                          static_cast<double>(counts.rows());
+  }
+  const RouterOptions& router = recipe_.router;
+  const bool moves = router.bias_update_tokens == 0 || tokens_ < router.bias_update_tokens;
+  if (report.applied && router.balance == "aux_free" && moves)
+    routing_->after_update(counts, router.bias_update_speed);
+  if (router.rebalance_every == 0) return;
+  routing_->observe(counts);
+  if (report.step % router.rebalance_every == 0 && routing_->rebalance() > 0)
+    store_.publish(stream_, comms_);
 }
 
 Batch Trainer::next_batch() {
@@ -114,6 +162,7 @@ Batch Trainer::next_batch() {
 
 struct Trainer::Measured {
   double loss_sum = 0;
+  double mtp_loss_sum = 0;
   double grad_norm = 0;  // of the scaled gradients
   bool finite = true;
   int64_t targets = 0;
@@ -128,27 +177,31 @@ Trainer::Measured Trainer::measure(int64_t targets, const StepWishes& wishes) {
     if (counts(store_, comms_, piece)) sum_of_squares(stream_, store_.grad(piece), norm_words);
   const bool speaks = comms_.along(Axis::tensor).rank() == 0;  // tensor ranks know the same
   if (!speaks) fill(stream_, 0, stage_->loss_words());
+  if (!speaks) fill(stream_, 0, stage_->mtp_loss_words());
   if (!speaks || comms_.along(Axis::pipeline).rank() > 0) targets = 0;
 
-  ExactSum loss = exact(stage_->loss_words()), norm = exact(norm_words);
-  constexpr int64_t kWords = ExactSum::kWords;
+  std::array<ExactSum, 3> sums = {exact(stage_->loss_words()), exact(norm_words),
+                                  exact(stage_->mtp_loss_words())};
   const Tensor agreed(stream_.device(), DType::i64, {kStepStatistics});
   auto* words = agreed.as<int64_t>();
-  std::copy(loss.words().begin(), loss.words().end(), words);
-  std::copy(norm.words().begin(), norm.words().end(), words + kWords);
-  words[2 * kWords] = targets;
-  words[2 * kWords + 1] = wishes.save;
-  words[2 * kWords + 2] = wishes.stop;
+  for (ExactSum& sum : sums) words = std::copy(sum.words().begin(), sum.words().end(), words);
+  words[0] = targets;
+  words[1] = wishes.save;
+  words[2] = wishes.stop;
   comms_.world().all_reduce(stream_, agreed, agreed, Reduce::sum, "step statistics");
 
+  const auto* from = agreed.as<int64_t>();
+  for (ExactSum& sum : sums) {
+    std::copy_n(from, ExactSum::kWords, sum.words().begin());
+    from += ExactSum::kWords;
+  }
   Measured measured;
-  std::copy(words, words + kWords, loss.words().begin());
-  std::copy(words + kWords, words + 2 * kWords, norm.words().begin());
-  measured.loss_sum = loss.round();
-  measured.grad_norm = std::sqrt(norm.round());
-  measured.finite = loss.finite() && norm.finite();
-  measured.targets = words[2 * kWords];
-  measured.agreed = {words[2 * kWords + 1] > 0, words[2 * kWords + 2] > 0};
+  measured.loss_sum = sums[0].round();
+  measured.grad_norm = std::sqrt(sums[1].round());
+  measured.mtp_loss_sum = sums[2].round();
+  measured.finite = sums[0].finite() && sums[1].finite();
+  measured.targets = from[0];
+  measured.agreed = {from[1] > 0, from[2] > 0};
   return measured;
 }
 
@@ -165,7 +218,11 @@ StepReport Trainer::step(const StepWishes& wishes) {
   for (const MicroBatch& micro : batch.micros) targets += micro.num_targets;
 
   gradients_->begin_step(scaler_.dynamic());
-  stage_->begin_step(microbatches(batch, scale / normalizer), *gradients_);
+  std::vector<Micro> micros = microbatches(batch, scale / normalizer);
+  const double dsequence = sequence_gradient(targets, scale / normalizer);
+  for (Micro& micro : micros) micro.dsequence = dsequence;
+  if (routing_) routing_->begin_step(step_ + 1);
+  stage_->begin_step(std::move(micros), *gradients_);
   run(plan_, comms_.along(Axis::pipeline).rank(), *stage_, stream_, comms_.along(Axis::pipeline));
   stage_->end_step();
   const auto comm_start = Clock::now();
@@ -198,12 +255,16 @@ StepReport Trainer::step(const StepWishes& wishes) {
 
   report.step = step_;
   report.updates = updates_;
-  report.loss = measured.loss_sum / static_cast<double>(std::max<int64_t>(1, measured.targets));
+  const auto all_targets = static_cast<double>(std::max<int64_t>(1, measured.targets));
+  const int64_t depth = std::max<int64_t>(1, recipe_.model.num_nextn_predict_layers);
+  report.loss = measured.loss_sum / all_targets;
+  report.mtp_loss = measured.mtp_loss_sum / (all_targets * static_cast<double>(depth));
   report.target_tokens = measured.targets;
   report.tokens = tokens_;
   report.agreed = measured.agreed;
   report.data_seconds = data_seconds;
   report.comm_seconds = wait_seconds;
+  balance_experts(report);
   report.seconds = seconds_since(start);
   return report;
 }

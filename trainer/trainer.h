@@ -15,6 +15,7 @@
 #include "parallel/communicators.h"
 #include "trainer/model/build.h"
 #include "trainer/model/counts.h"
+#include "trainer/model/routing.h"
 #include "trainer/optim/loss_scaler.h"
 #include "trainer/optim/optimizer.h"
 #include "trainer/recipe.h"
@@ -28,8 +29,9 @@ struct StepWishes {
   bool stop = false;  // end the run after this step (preemption)
 };
 
-// Whole numbers that all ranks sum after each step: two exact sums (loss, norm), targets, wishes.
-inline constexpr int64_t kStepStatistics = 2 * ExactSum::kWords + 3;
+// Whole numbers that all ranks sum after each step: three exact sums (loss, norm, loss of
+// multi-token prediction), targets, wishes.
+inline constexpr int64_t kStepStatistics = 3 * ExactSum::kWords + 3;
 
 struct StepReport {
   int64_t step = 0;      // batches consumed, from 1
@@ -41,6 +43,9 @@ struct StepReport {
   double grad_unscale = 1;  // times a summed gradient: the gradient of the mean loss
   bool applied = true;
   std::string overflow;       // when not applied: the first bad tensor and on which ranks
+  double mtp_loss = 0;        // of multi-token prediction: mean over its depths, without weight
+  double aux_loss = 0;        // balance losses: mean over sequences of their sum over layers
+  double expert_load = 1;     // the largest load of an expert over the mean, mean over layers
   int64_t target_tokens = 0;  // of this step
   int64_t tokens = 0;         // running total
   double seconds = 0;         // of the step
@@ -85,11 +90,14 @@ class Trainer {
   const Recipe& recipe() const { return recipe_; }
   Stage& stage() { return *stage_; }
   Stream& stream() { return stream_; }
+  Routing* routing() { return routing_.get(); }
 
  private:
   struct Measured;  // agreed by all ranks
   Batch next_batch();
   std::vector<Micro> microbatches(const Batch& batch, double dloss);
+  double sequence_gradient(int64_t targets, double dloss);
+  void balance_experts(StepReport& report);
   Measured measure(int64_t targets, const StepWishes& wishes);
   std::string name_overflow();
 
@@ -97,6 +105,7 @@ class Trainer {
   const Communicators& comms_;
   Stream stream_;
   ParameterStore store_;
+  std::unique_ptr<Routing> routing_;  // null: the model has no experts
   std::unique_ptr<Stage> stage_;
   Plan plan_;
   std::unique_ptr<Gradients> gradients_;

@@ -23,7 +23,9 @@ int64_t integer(const State& state, const std::string& key) {
 }  // namespace
 
 State Trainer::weights() const {
-  return weights_of(store_, comms_);
+  State state = weights_of(store_, comms_);
+  if (routing_) add_biases(*routing_, recipe_.model, comms_.rank() == 0, state);
+  return state;
 }
 
 State Trainer::gradients() const {
@@ -32,6 +34,7 @@ State Trainer::gradients() const {
 
 State Trainer::state() const {
   State state = tensors_of(store_, comms_);
+  if (routing_) add_biases(*routing_, recipe_.model, comms_.rank() == 0, state);
   state.scalars["step"] = std::to_string(step_);
   state.scalars["updates"] = std::to_string(updates_);
   state.scalars["tokens"] = std::to_string(tokens_);

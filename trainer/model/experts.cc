@@ -8,10 +8,9 @@
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 #include "kernels/permute.h"
-#include "parallel/expert_placement.h"
+#include "trainer/model/expert_moves.h"
 #include "trainer/model/init.h"
 #include "trainer/model/linear.h"
-#include "trainer/model/routing.h"
 
 namespace tessera {
 namespace {
@@ -42,30 +41,61 @@ Tensor as_column(const Tensor& x) {
 
 Experts::Experts(LayerContext context, const std::string& prefix, const Recipe& recipe)
     : context_(context),
+      prefix_(prefix + "experts."),
       parallel_(context.stream, context.comms.along(Axis::expert),
                 context.comms.along(Axis::expert_tensor)),
+      placement_(recipe.model.n_routed_experts, parallel_.expert_ranks()),
       buffer_(recipe.router.expert_buffer) {
   const ModelOptions& model = recipe.model;
   const TensorParallel cut(context.stream, parallel_.expert_tensor());
-  const ExpertPlacement placement(model.n_routed_experts, parallel_.expert_ranks());
   const int64_t width = model.moe_intermediate_size, hidden = model.hidden_size;
   width_ = even_part(width, cut.rank(), cut.size()).extent;
-  std::vector<Parameter> gate_up, down;
-  for (const int64_t expert : placement.experts_of(parallel_.expert_rank())) {
-    const std::string name = prefix + "experts." + std::to_string(expert) + ".";
-    for (const char* which : {"gate_proj.weight", "up_proj.weight"})
-      gate_up.push_back(
-          of_expert(cut_rows(matrix(name + which, width, hidden, model.initializer_range), cut)));
-    down.push_back(of_expert(cut_columns(
-        matrix(name + "down_proj.weight", hidden, width, residual_deviation(model)), cut)));
-  }
-  gate_up_ = context.store.add(std::move(gate_up));
-  down_ = context.store.add(std::move(down));
-  const auto& places = placement.place_of_expert();
   place_of_expert_ =
       Tensor(context.stream.device(), DType::i32, {model.n_routed_experts}, MemoryClass::other);
+  take_places(placement_);
+  std::vector<Parameter> gate_up, down;
+  for (const std::string& name : gate_up_names())
+    gate_up.push_back(
+        of_expert(cut_rows(matrix(name, width, hidden, model.initializer_range), cut)));
+  for (const std::string& name : down_names())
+    down.push_back(
+        of_expert(cut_columns(matrix(name, hidden, width, residual_deviation(model)), cut)));
+  gate_up_ = context.store.add(std::move(gate_up));
+  down_ = context.store.add(std::move(down));
+}
+
+std::vector<std::string> Experts::gate_up_names() const {
+  std::vector<std::string> names;
+  for (const int64_t expert : placement_.experts_of(parallel_.expert_rank()))
+    for (const char* which : {".gate_proj.weight", ".up_proj.weight"})
+      names.push_back(prefix_ + std::to_string(expert) + which);
+  return names;
+}
+
+std::vector<std::string> Experts::down_names() const {
+  std::vector<std::string> names;
+  for (const int64_t expert : placement_.experts_of(parallel_.expert_rank()))
+    names.push_back(prefix_ + std::to_string(expert) + ".down_proj.weight");
+  return names;
+}
+
+void Experts::take_places(const ExpertPlacement& placement) {
+  placement_ = placement;
+  const auto& places = placement.place_of_expert();
   if (place_of_expert_.device().is_host())
     std::memcpy(place_of_expert_.data(), places.data(), places.size() * sizeof(int32_t));
+}
+
+void Experts::place(const ExpertPlacement& placement) {
+  for (const Stack& stack : weights())
+    move_experts(context_.stream, context_.store, context_.comms, stack, placement_, placement);
+  take_places(placement);
+  const auto rename = [&](Stack stack, const std::vector<std::string>& names) {
+    for (size_t i = 0; i < names.size(); ++i)
+      context_.store.rename(stack.first + static_cast<int>(i), names[i]);
+  };
+  rename(gate_up_, gate_up_names());
+  rename(down_, down_names());
 }
 
 Tensor Experts::grouped(const Tensor& rows, Stack weight, const ExpertRound& round,

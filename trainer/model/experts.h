@@ -17,10 +17,11 @@
 #include "parallel/expert_parallel.h"
 #include "trainer/model/layer.h"
 #include "trainer/model/router_layer.h"
+#include "trainer/model/routing.h"
 
 namespace tessera {
 
-class Experts {
+class Experts : public MovableExperts {
  public:
   // What one round leaves at the experts; n rows.
   struct Round {
@@ -50,6 +51,8 @@ class Experts {
   InputGradient backward_input(const Tensor& x, const Tensor& dy, Saved& saved) const;
   void backward_weight(Saved& saved) const;
   std::vector<Stack> weights() const { return {gate_up_, down_}; }
+  const ExpertPlacement& placement() const override { return placement_; }
+  void place(const ExpertPlacement& placement) override;
 
  private:
   Tensor send(const Saved& saved, size_t round, const Tensor& x, int64_t divisor,
@@ -63,8 +66,14 @@ class Experts {
                      const Tensor& ddown) const;
   Tensor grouped(const Tensor& rows, Stack weight, const ExpertRound& round, bool transpose) const;
 
+  void take_places(const ExpertPlacement& placement);
+  std::vector<std::string> gate_up_names() const;
+  std::vector<std::string> down_names() const;
+
   LayerContext context_;
+  std::string prefix_;
   ExpertParallel parallel_;
+  ExpertPlacement placement_;
   double buffer_;
   int64_t width_;  // this rank's
   Tensor place_of_expert_;

@@ -45,7 +45,9 @@ struct MixtureOfExperts::Parts {
 
 MixtureOfExperts::MixtureOfExperts(LayerContext context, const std::string& prefix,
                                    const Recipe& recipe, int64_t layer)
-    : parts_(std::make_unique<Parts>(context, prefix, recipe, layer)) {}
+    : parts_(std::make_unique<Parts>(context, prefix, recipe, layer)) {
+  if (context.routing) context.routing->hold(layer, &parts_->experts);
+}
 
 MixtureOfExperts::~MixtureOfExperts() = default;
 

@@ -163,6 +163,10 @@ class ParameterStore {
   const ZeroSharding& zero() const { return zero_; }
   int count() const { return static_cast<int>(parameters_.size()); }
   const Parameter& at(int index) const { return parameters_.at(static_cast<size_t>(index)); }
+  // Of equal shape: an expert that comes to this rank in another's place (expert_moves.h).
+  void rename(int index, std::string name) {
+    parameters_.at(static_cast<size_t>(index)).name = std::move(name);
+  }
   const std::vector<Parameter>& all() const { return parameters_; }
   DType compute_type() const { return compute_; }
 

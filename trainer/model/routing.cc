@@ -68,6 +68,28 @@ void Routing::begin_step(int64_t step) {
   fill(stream_, 0, loss_words_);
 }
 
+void Routing::observe(const Tensor& loads) {
+  observed_.resize(static_cast<size_t>(loads.size()), 0.0);
+  for (size_t i = 0; i < observed_.size(); ++i)
+    observed_[i] += static_cast<double>(loads.as<int64_t>()[i]);
+}
+
+int64_t Routing::rebalance() {
+  int64_t changed = 0;
+  for (const auto& [row, experts] : movable_) {
+    if (observed_.empty()) break;
+    const auto first = observed_.begin() + row * num_experts_;
+    const std::vector<double> loads(first, first + num_experts_);
+    const ExpertPlacement& now = experts->placement();
+    const ExpertPlacement even = ExpertPlacement::balanced(loads, now.ranks());
+    if (even.imbalance(loads) >= now.imbalance(loads)) continue;
+    experts->place(even);
+    ++changed;
+  }
+  observed_.clear();
+  return changed;
+}
+
 bool Routing::first_visit(int64_t layer, const Micro& micro) {
   return micro.first_row >= 0 && seen_.emplace(layer, micro.first_row).second;
 }

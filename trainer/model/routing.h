@@ -18,6 +18,7 @@
 
 #include "kernels/base/stream.h"
 #include "kernels/base/tensor.h"
+#include "parallel/expert_placement.h"
 #include "trainer/model/micro.h"
 #include "trainer/recipe.h"
 
@@ -36,6 +37,16 @@ struct RoutingFlips {
   int64_t rows = 0;     // looked at
   int64_t flipped = 0;  // of them
   double margin = 0;    // the largest
+};
+
+// Experts of one layer, which may be dealt to the expert ranks anew.
+class MovableExperts {
+ public:
+  virtual ~MovableExperts() = default;
+  virtual const ExpertPlacement& placement() const = 0;
+  // Moves weights and optimizer state; collective, between steps. The store's values are stale
+  // until it publishes them.
+  virtual void place(const ExpertPlacement& placement) = 0;
 };
 
 class Routing {
@@ -61,6 +72,15 @@ class Routing {
   // words (kernels/reduce.h). Divided by the sequences of the global batch: the step's aux_loss.
   const Tensor& loss_words() const { return loss_words_; }
   int64_t extra_rounds() const { return extra_rounds_; }  // of expert buffers: RouterOptions
+
+  // --- Where experts lie (RouterOptions::rebalance_every). loads: counts() summed
+  // over all ranks, of one step.
+  void hold(int64_t layer, MovableExperts* experts) { movable_[row_of(layer)] = experts; }
+  void observe(const Tensor& loads);
+  // Deals the experts of each layer of this stage so that the loads observed since the last call
+  // are even over the expert ranks, where that is better than it is; returns how many layers
+  // changed. The caller publishes the store afterwards. Collective.
+  int64_t rebalance();
 
   // --- For the layers.
   // Whether `layer` sees this microbatch for the first time in this step.
@@ -90,6 +110,8 @@ class Routing {
   RoutingRecord* record_ = nullptr;
   const RoutingRecord* replay_ = nullptr;
   RoutingFlips flips_;
+  std::map<int64_t, MovableExperts*> movable_;  // by row of the layer
+  std::vector<double> observed_;                // (layers, E)
 };
 
 }  // namespace tessera

@@ -2,6 +2,7 @@
 // The mixture of experts over every expert grid of these ranks gives what one rank gives: outputs,
 // input gradients, and weight gradients box by box.
 #include "kernels/base/exact_sum.h"
+#include "kernels/elementwise.h"
 #include "tests/support/numeric.h"
 #include "tests/support/parameters.h"
 #include "tests/support/rank_world.h"
@@ -37,13 +38,21 @@ Tensor input(int64_t micro, uint64_t seed) {
 }
 
 struct Mixture {
-  Mixture(const Communicators& comms, const Recipe& recipe, int64_t micros, Device device)
+  Mixture(const Communicators& comms, const Recipe& recipe, int64_t micros, Device device,
+          int zero = 0)
       : dtype(device.kind == Device::Kind::reference ? DType::f64 : DType::f32),
         stream(device),
         routing(stream, recipe.model, micros * kRows),
         layer({stream, store, comms, dtype, false, &routing}, "mlp.", recipe, 0) {
-    store.allocate(device, dtype);
+    const Communicator &dense = comms.data(), &expert = comms.along(Axis::expert_data);
+    store.allocate(device, dtype,
+                   {.stage = zero,
+                    .rank = dense.rank(),
+                    .ranks = dense.size(),
+                    .expert_rank = expert.rank(),
+                    .expert_ranks = expert.size()});
     store.initialize(7);
+    store.share_values(stream, comms);
     store.zero_grads(stream);
     routing.begin_step(0);
     tensor_rank = comms.along(Axis::tensor).rank();
@@ -156,6 +165,51 @@ TEST(MixtureOfExpertsOnRanks, ComputesAsOnOneRankInEveryExpertGrid) {
   for (const GridSizes& sizes : grids)
     for (const double buffer : {2.0, 0.4})
       for (const Device device : {kReference, kCpu}) expect_as_one_rank(sizes, buffer, device);
+}
+
+// Masters and moments go with their expert, whatever rank trains which rows of it, and tokens get
+// what they got before.
+TEST(MixtureOfExpertsOnRanks, MovesExpertsWithTheirOptimizerState) {
+  const int n = world().size();
+  const std::vector<double> loads = {1, 2, 3, 4, 5, 60, 70, 80};
+  for (const int expert : {n, std::max(1, n / 2)})
+    for (const int zero : {0, 1}) {
+      SCOPED_TRACE("expert " + std::to_string(expert) + " zero " + std::to_string(zero));
+      const Communicators comms(world(), ProcessGrid(GridSizes{.data = n, .expert = expert})),
+          alone;
+      Mixture mine(comms, recipe_of(2), n, kCpu, zero), whole(alone, recipe_of(2), n, kCpu);
+      for (const Piece& piece : mine.store.pieces()) {
+        scale(mine.stream, mine.store.master(piece), 2, mine.store.first_moment(piece));
+        scale(mine.stream, mine.store.master(piece), 3, mine.store.second_moment(piece));
+      }
+      const auto [y, dx] = mine.run(comms.data().rank());
+      const Tensor observed(kCpu, DType::i64, {1, 8});
+      for (size_t i = 0; i < loads.size(); ++i)
+        observed.as<int64_t>()[i] = static_cast<int64_t>(loads[i]);
+      mine.routing.observe(observed);
+      EXPECT_EQ(mine.routing.rebalance(), expert > 1 ? 1 : 0);
+      EXPECT_EQ(mine.routing.rebalance(), 0) << "nothing was observed since";
+      mine.store.publish(mine.stream, comms);
+      for (const Piece& piece : mine.store.pieces()) {
+        const Parameter& parameter = mine.store.at(piece.parameter);
+        for (const Parameter& other : whole.store.all()) {
+          if (other.name != parameter.name) continue;
+          const Tensor truth = box_of(master(whole.store, other.index), piece.shard.box);
+          EXPECT_EQ(bits_of(mine.store.master(piece)), bits_of(truth)) << parameter.name;
+        }
+        const std::vector<double> weights = values_of(mine.store.master(piece));
+        const std::vector<double> first = values_of(mine.store.first_moment(piece));
+        const std::vector<double> second = values_of(mine.store.second_moment(piece));
+        for (size_t i = 0; i < weights.size(); ++i) {
+          EXPECT_EQ(first[i], static_cast<double>(static_cast<float>(2 * weights[i])));
+          EXPECT_EQ(second[i], static_cast<double>(static_cast<float>(3 * weights[i])));
+        }
+      }
+      mine.routing.begin_step(1);
+      const auto [again, dagain] = mine.run(comms.data().rank());
+      EXPECT_EQ(bits_of(y), bits_of(again));
+      EXPECT_EQ(bits_of(dx), bits_of(dagain));
+    }
 }
 
 }  // namespace
