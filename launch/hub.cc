@@ -20,6 +20,7 @@ using Json = nlohmann::ordered_json;
 // "5GB", "500MB", "1000000"
 int64_t bytes_of(std::string text) {
   if (text.ends_with("B")) text.pop_back();
+  if (text.ends_with("G")) text.back() = 'B';  // a recipe's word for 10^9
   try {
     const int64_t bytes = parse_integer(text);
     check(bytes > 0, ErrorKind::usage, "--max-shard: must be above 0");
