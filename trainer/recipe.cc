@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 
+#include "trainer/expert_rules.h"
 #include "trainer/model/build.h"
 #include "trainer/model_rules.h"
 #include "trainer/training_plan.h"
@@ -49,14 +50,23 @@ void check_pipeline(const Recipe& recipe, int64_t num_micro, Problems& problems)
   }
 }
 
+// "tensor 2 pipeline 2 data 4", and the sizes of the expert grid where there is one.
+std::string in_words(const ParallelOptions& layout, bool experts) {
+  std::string text = "tensor " + std::to_string(layout.tensor) + " pipeline " +
+                     std::to_string(layout.pipeline) + " data " + std::to_string(layout.data);
+  if (experts) text += " expert " + std::to_string(layout.expert);
+  if (experts && layout.expert_tensor > 1)
+    text += " expert_tensor " + std::to_string(layout.expert_tensor);
+  return text;
+}
+
 // "\n  legal with 16 ranks: tensor 2 pipeline 2 data 4 | ...", or nothing.
 std::string legal_alternatives(const Recipe& recipe, int num_ranks) {
   constexpr size_t kMost = 5;
   std::string text;
   for (const ParallelOptions& layout : legal_layouts(recipe, num_ranks, kMost))
     text += (text.empty() ? "\n  legal with " + std::to_string(num_ranks) + " ranks: " : " | ") +
-            "tensor " + std::to_string(layout.tensor) + " pipeline " +
-            std::to_string(layout.pipeline) + " data " + std::to_string(layout.data);
+            in_words(layout, recipe.model.has_experts());
   return text;
 }
 
@@ -68,9 +78,8 @@ void check_layout(const Recipe& recipe, int num_ranks, Problems& problems) {
   problems.positive(parallel.pipeline, "parallel.pipeline");
   problems.require(parallel.chunks >= 0, "parallel.chunks", "must not be negative");
   problems.only(parallel.context == 1, "parallel.context", "this version does not cut sequences");
-  problems.only(parallel.expert == 1, "parallel.expert", "this version has no experts");
-  problems.only(parallel.expert_tensor == 1, "parallel.expert_tensor",
-                "this version has no experts");
+  problems.positive(parallel.expert, "parallel.expert");
+  problems.positive(parallel.expert_tensor, "parallel.expert_tensor");
   problems.require(parallel.zero >= 0 && parallel.zero <= 3, "parallel.zero",
                    "must be 0, 1, 2 or 3, got " + std::to_string(parallel.zero));
   problems.one_of(parallel.recompute, "parallel.recompute", {"none", "selective", "full"});
@@ -78,18 +87,24 @@ void check_layout(const Recipe& recipe, int num_ranks, Problems& problems) {
   problems.positive(recipe.batch.micro, "batch.micro");
   if (problems.found.size() > before || recipe.model.num_attention_heads <= 0) return;
   if (parallel.tensor > 1) check_tensor(recipe, problems);
-  if (num_ranks == 0) return;
+  if (num_ranks == 0) {
+    check_expert_grid(recipe, 0, problems);
+    return;
+  }
   const int64_t per_pipeline = parallel.tensor * parallel.pipeline;
+  GridSizes dense = grid_sizes(parallel);
+  dense.expert = dense.expert_tensor = 1;
   int64_t data = 0;
   try {
-    data = ProcessGrid::filling(num_ranks, grid_sizes(parallel)).size(Axis::data);
+    data = ProcessGrid::filling(num_ranks, dense).size(Axis::data);
   } catch (const Error& error) {
     std::string message = error.what();
     if (message.starts_with("parallel: ")) message.erase(0, message.find(' ') + 1);
-    problems.require(false, "parallel", message + legal_alternatives(recipe, num_ranks),
-                     ErrorKind::capacity);
+    problems.require(false, "parallel", message, ErrorKind::capacity);
     return;
   }
+  check_expert_grid(recipe, data, problems);
+  if (problems.found.size() > before) return;
   problems.require(parallel.data == 0 || parallel.data == data, "parallel.data",
                    std::to_string(parallel.data * per_pipeline) +
                        " ranks were asked for, the job has " + std::to_string(num_ranks) +
@@ -174,6 +189,12 @@ std::vector<RecipeProblem> validate(const Recipe& recipe, int num_ranks) {
                        recipe.model.max_position_embeddings >= recipe.data.sequence_length,
                    "model.max_position_embeddings", "is below data.sequence_length");
   check_layout(recipe, num_ranks, problems);
+  for (RecipeProblem& problem : problems.found) {
+    if (num_ranks == 0) break;
+    if (problem.key != "parallel" && !problem.key.starts_with("parallel.expert")) continue;
+    problem.message += legal_alternatives(recipe, num_ranks);
+    break;
+  }
   check_precision(recipe, problems);
   check_optimizer(recipe, problems);
   problems.positive(recipe.run.steps, "run.steps");
@@ -203,6 +224,19 @@ std::vector<int64_t> divisors_of(int64_t number) {
   return divisors;
 }
 
+// The layout with every expert grid that its ranks can have.
+void add_expert_grids(const ModelOptions& model, ParallelOptions layout,
+                      std::vector<ParallelOptions>& candidates) {
+  const int64_t ranks = layout.data * layout.context * layout.tensor;
+  for (const int64_t expert : divisors_of(ranks))
+    for (const int64_t expert_tensor : divisors_of(ranks / expert)) {
+      if (!model.has_experts() && expert * expert_tensor > 1) return;
+      layout.expert = expert;
+      layout.expert_tensor = expert_tensor;
+      candidates.push_back(layout);
+    }
+}
+
 }  // namespace
 
 std::vector<ParallelOptions> legal_layouts(const Recipe& recipe, int num_ranks, size_t most) {
@@ -211,16 +245,19 @@ std::vector<ParallelOptions> legal_layouts(const Recipe& recipe, int num_ranks, 
   };
   const ParallelOptions& wanted = recipe.parallel;
   const auto distance = [&](const ParallelOptions& layout) {
-    return doublings(layout.tensor, wanted.tensor) + doublings(layout.pipeline, wanted.pipeline);
+    return doublings(layout.tensor, wanted.tensor) + doublings(layout.pipeline, wanted.pipeline) +
+           doublings(layout.expert, wanted.expert) +
+           doublings(layout.expert_tensor, wanted.expert_tensor);
   };
   std::vector<ParallelOptions> candidates;
   for (const int64_t tensor : divisors_of(num_ranks))
     for (const int64_t pipeline : divisors_of(num_ranks / tensor)) {
       if (pipeline > recipe.model.num_hidden_layers) break;
-      candidates.push_back(wanted);
-      candidates.back().tensor = tensor;
-      candidates.back().pipeline = pipeline;
-      candidates.back().data = num_ranks / (tensor * pipeline);
+      ParallelOptions layout = wanted;
+      layout.tensor = tensor;
+      layout.pipeline = pipeline;
+      layout.data = num_ranks / (tensor * pipeline);
+      add_expert_grids(recipe.model, layout, candidates);
     }
   std::stable_sort(candidates.begin(), candidates.end(),
                    [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
