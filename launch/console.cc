@@ -62,6 +62,7 @@ std::string Console::step_line(const StepReport& report) const {
   if (options_.bytes_per_token > 0)
     text += "  bpb " + fixed(report.loss / std::numbers::ln2 / options_.bytes_per_token, 2);
   text += "  lr " + scientific(report.learning_rate) + "  grad " + fixed(report.grad_norm, 2);
+  if (!report.expert_loads.empty()) text += "  load " + fixed(report.expert_load(), 2);
   if (report.loss_scale != 1) text += "  scale " + with_prefix(report.loss_scale);
   text += "  " + with_prefix(rate) + " tok/s";
   if (options_.peak_flops > 0)

@@ -48,9 +48,19 @@ void MetricsFile::on_step(const StepReport& report) {
                {"data_seconds", report.data_seconds},
                {"comm_seconds", report.comm_seconds}};
   if (report.mtp_loss > 0) line["mtp_loss"] = report.mtp_loss;
-  if (report.aux_loss > 0) line["aux_loss"] = report.aux_loss;
   if (peak_flops_ > 0) line["mfu"] = flops_per_token_ * rate / peak_flops_;
   if (!report.applied) line["overflow"] = report.overflow;
+  if (!report.expert_loads.empty()) {
+    line["aux_loss"] = report.aux_loss;
+    line["expert_rounds"] = report.extra_rounds;
+    line["expert_load"] = report.expert_load();
+    for (const ExpertLoad& load : report.expert_loads)
+      line["expert_loads"].push_back({{"layer", load.layer},
+                                      {"p50", load.p50},
+                                      {"p95", load.p95},
+                                      {"max", load.max},
+                                      {"dead", load.dead}});
+  }
   write_line(out_, line);
 }
 

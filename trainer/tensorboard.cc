@@ -84,6 +84,16 @@ void TensorBoardFile::on_step(const StepReport& report) {
   scalar(report.step, "train/loss_scale", report.loss_scale);
   scalar(report.step, "train/tokens_per_second",
          static_cast<double>(report.target_tokens) / report.seconds);
+  if (!report.expert_loads.empty()) {
+    scalar(report.step, "train/aux_loss", report.aux_loss);
+    scalar(report.step, "experts/load", report.expert_load());
+  }
+  for (const ExpertLoad& load : report.expert_loads) {
+    const std::string layer = "experts/layer_" + std::to_string(load.layer);
+    scalar(report.step, layer + "/max", load.max);
+    scalar(report.step, layer + "/p95", load.p95);
+    scalar(report.step, layer + "/dead", static_cast<double>(load.dead));
+  }
   out_.flush();
 }
 

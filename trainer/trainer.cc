@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <numeric>
 
 #include "data/tokenizer.h"
 #include "kernels/base/trace.h"
@@ -44,6 +43,12 @@ ExactSum exact(const Tensor& words) {
 }
 
 }  // namespace
+
+double StepReport::expert_load() const {
+  double sum = 0;
+  for (const ExpertLoad& layer : expert_loads) sum += layer.max;
+  return expert_loads.empty() ? 0 : sum / static_cast<double>(expert_loads.size());
+}
 
 double EvalReport::perplexity() const {
   return std::exp(loss);
@@ -136,15 +141,9 @@ void Trainer::balance_experts(StepReport& report) {
                             "balance losses");
   report.aux_loss =
       exact(routing_->loss_words()).round() / static_cast<double>(recipe_.batch.global);
-  report.expert_load = 0;
-  for (int64_t layer = 0; layer < counts.rows(); ++layer) {
-    const int64_t *load = counts.row<int64_t>(layer), *end = load + counts.columns();
-    const auto sum =
-        static_cast<double>(std::max<int64_t>(1, std::accumulate(load, end, int64_t{0})));
-    report.expert_load += static_cast<double>(*std::max_element(load, end)) *
-                          static_cast<double>(counts.columns()) / sum /
-                          static_cast<double>(counts.rows());
-  }
+  report.expert_loads = routing_->loads();
+  report.extra_rounds =
+      comms_.world().all_reduce(routing_->extra_rounds(), Reduce::sum, "extra rounds");
   const RouterOptions& router = recipe_.router;
   const bool moves = router.bias_update_tokens == 0 || tokens_ < router.bias_update_tokens;
   if (report.applied && router.balance == "aux_free" && moves)

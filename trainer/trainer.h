@@ -42,16 +42,19 @@ struct StepReport {
   double loss_scale = 1;
   double grad_unscale = 1;  // times a summed gradient: the gradient of the mean loss
   bool applied = true;
-  std::string overflow;       // when not applied: the first bad tensor and on which ranks
-  double mtp_loss = 0;        // of multi-token prediction: mean over its depths, without weight
-  double aux_loss = 0;        // balance losses: mean over sequences of their sum over layers
-  double expert_load = 1;     // the largest load of an expert over the mean, mean over layers
-  int64_t target_tokens = 0;  // of this step
-  int64_t tokens = 0;         // running total
-  double seconds = 0;         // of the step
-  double data_seconds = 0;    // of it, waiting for the next batch
-  double comm_seconds = 0;    // of it, waiting for other ranks
+  std::string overflow;  // when not applied: the first bad tensor and on which ranks
+  double mtp_loss = 0;   // of multi-token prediction: mean over its depths, without its weight
+  double aux_loss = 0;   // balance losses: mean over sequences of their sum over layers
+  std::vector<ExpertLoad> expert_loads{};  // of each layer with experts
+  int64_t extra_rounds = 0;                // of expert buffers, over all ranks and microbatches
+  int64_t target_tokens = 0;               // of this step
+  int64_t tokens = 0;                      // running total
+  double seconds = 0;                      // of the step
+  double data_seconds = 0;                 // of it, waiting for the next batch
+  double comm_seconds = 0;                 // of it, waiting for other ranks
   StepWishes agreed;
+
+  double expert_load() const;  // the largest of an expert over the mean; mean over layers
 };
 
 struct EvalReport {

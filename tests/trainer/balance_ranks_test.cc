@@ -49,7 +49,7 @@ struct Balance : testing::Test {
     for (int64_t step = 0; step < recipe.run.steps; ++step) {
       const StepReport report = trainer.step({});
       result.losses.push_back(report.loss);
-      if (step + 20 >= recipe.run.steps) result.late_load += report.expert_load / 20;
+      if (step + 20 >= recipe.run.steps) result.late_load += report.expert_load() / 20;
       result.aux_loss = report.aux_loss;
     }
     return result;

@@ -2,6 +2,8 @@
 #include "trainer/model/routing.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 
 #include "kernels/base/exact_sum.h"
 #include "kernels/copy.h"
@@ -66,6 +68,28 @@ void Routing::begin_step(int64_t step) {
   extra_rounds_ = 0;
   fill(stream_, 0, counts_);
   fill(stream_, 0, loss_words_);
+}
+
+std::vector<ExpertLoad> Routing::loads() const {
+  std::vector<ExpertLoad> all;
+  for (int64_t row = 0; row < num_layers_; ++row) {
+    const int64_t* count = counts_.row<int64_t>(row);
+    std::vector<int64_t> sorted(count, count + num_experts_);
+    std::sort(sorted.begin(), sorted.end());
+    const double mean = static_cast<double>(std::max<int64_t>(
+                            1, std::accumulate(sorted.begin(), sorted.end(), int64_t{0}))) /
+                        static_cast<double>(num_experts_);
+    const auto quantile = [&](double part) {  // the nearest rank
+      const auto at = static_cast<size_t>(std::ceil(part * static_cast<double>(sorted.size())));
+      return static_cast<double>(sorted[std::max<size_t>(1, at) - 1]) / mean;
+    };
+    all.push_back({.layer = first_layer_ + row,
+                   .p50 = quantile(0.5),
+                   .p95 = quantile(0.95),
+                   .max = quantile(1),
+                   .dead = std::count(sorted.begin(), sorted.end(), int64_t{0})});
+  }
+  return all;
 }
 
 void Routing::observe(const Tensor& loads) {

@@ -49,6 +49,15 @@ class MovableExperts {
   virtual void place(const ExpertPlacement& placement) = 0;
 };
 
+// How evenly the tokens of a step went to the experts of one layer; all but `dead` over the mean.
+struct ExpertLoad {
+  int64_t layer = 0;
+  double p50 = 0;
+  double p95 = 0;
+  double max = 0;
+  int64_t dead = 0;  // experts that nobody chose
+};
+
 class Routing {
  public:
   // rows: of a step's global batch, over all ranks (for the record).
@@ -71,6 +80,8 @@ class Routing {
   // Sum over sequences and layers of the auxiliary losses, already times their factors: ExactSum
   // words (kernels/reduce.h). Divided by the sequences of the global batch: the step's aux_loss.
   const Tensor& loss_words() const { return loss_words_; }
+  // Of each layer, from counts() summed over all ranks.
+  std::vector<ExpertLoad> loads() const;
   int64_t extra_rounds() const { return extra_rounds_; }  // of expert buffers: RouterOptions
 
   // --- Where experts lie (RouterOptions::rebalance_every). loads: counts() summed
