@@ -34,7 +34,8 @@ void add_train_options(CLI::App& verb, TrainCommand& command) {
   verb.add_option("overrides", command.overrides, "key=value ...");
   verb.add_option("--resume", command.resume, "auto | none | PATH of a checkpoint")
       ->capture_default_str();
-  verb.add_option("--init-from", command.init_from, "weights of this checkpoint, fresh optimizer");
+  verb.add_option("--init-from", command.init_from,
+                  "weights of this checkpoint or Hugging Face directory, fresh optimizer");
   verb.add_option("--run-dir", command.run_dir, "where the run's files go (runs/NAME)");
   verb.add_option("--steps", command.stop_after,
                   "end after this step; the schedule stays that of run.steps");
@@ -171,6 +172,28 @@ void add_reshard(CLI::App& checkpoint, VerbAction& action) {
       [command, &action] { action = [command] { return checkpoint_reshard_verb(*command); }; });
 }
 
+void add_hub(CLI::App& checkpoint, VerbAction& action) {
+  auto* out = checkpoint.add_subcommand("export", "write the weights as Hugging Face keeps them");
+  auto from = std::make_shared<ExportCommand>();
+  out->add_option("path", from->checkpoint, "run directory, checkpoints directory or step")
+      ->required();
+  out->add_option("-o,--output", from->output, "directory to make")->required();
+  out->add_option("--to", from->to, "form")->check(CLI::IsMember({"hf"}))->capture_default_str();
+  out->add_option("--dtype", from->dtype, "of the weights")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+      ->capture_default_str();
+  out->add_option("--max-shard", from->max_shard, "bytes of a file, e.g. 500MB")
+      ->capture_default_str();
+  out->add_flag("--json", from->json, "machine-readable");
+  out->callback([from, &action] { action = [from] { return checkpoint_export_verb(*from); }; });
+  auto* in = checkpoint.add_subcommand("import", "a checkpoint of a Hugging Face model's weights");
+  auto into = std::make_shared<ImportCommand>();
+  in->add_option("directory", into->directory, "with config.json and safetensors")->required();
+  in->add_option("-o,--output", into->output, "directory of steps to write into")->required();
+  in->add_flag("--json", into->json, "machine-readable");
+  in->callback([into, &action] { action = [into] { return checkpoint_import_verb(*into); }; });
+}
+
 void add_checkpoint(CLI::App& app, VerbAction& action) {
   auto* checkpoint = app.add_subcommand("checkpoint", "look at, verify and compare checkpoints");
   checkpoint->alias("ckpt");
@@ -191,6 +214,7 @@ void add_checkpoint(CLI::App& app, VerbAction& action) {
       ->add_option("other", command->other, "the second one")
       ->required();
   add_reshard(*checkpoint, action);
+  add_hub(*checkpoint, action);
   add("prune-old", "delete what --keep does not name", checkpoint_prune_verb)
       ->add_option("--keep", command->keep, "last:N,every:M")
       ->required();
@@ -238,7 +262,7 @@ void add_models(CLI::App& app, VerbAction& action) {
 
   auto* eval = app.add_subcommand("eval", "loss of a checkpoint on data or on token ids");
   auto evaluate = std::make_shared<EvalCommand>();
-  eval->add_option("checkpoint", evaluate->checkpoint, "run, checkpoints or step directory")
+  eval->add_option("checkpoint", evaluate->checkpoint, "run, step or Hugging Face directory")
       ->required();
   eval->add_option("overrides", evaluate->overrides, "key=value ...");
   eval->add_option("--data", evaluate->data, "PREFIX (default: the recipe's validation)");
@@ -250,7 +274,7 @@ void add_models(CLI::App& app, VerbAction& action) {
 
   auto* generate = app.add_subcommand("generate", "new text from a checkpoint");
   auto make = std::make_shared<GenerateCommand>();
-  generate->add_option("checkpoint", make->checkpoint, "run, checkpoints or step directory")
+  generate->add_option("checkpoint", make->checkpoint, "run, step or Hugging Face directory")
       ->required();
   generate->add_option("-p,--prompt", make->prompt, "the beginning of the text");
   generate->add_option("--max-tokens", make->max_tokens, "new tokens")->capture_default_str();

@@ -25,11 +25,35 @@ std::string resolve_checkpoint(Storage& storage, const std::string& path) {
   fail(ErrorKind::checkpoint, path + " holds no complete checkpoint (step-NNNNNNNN with COMMIT)");
 }
 
+LoadedRecipe recipe_of_hub(const HubModel& hub, const std::vector<std::string>& overrides) {
+  constexpr int64_t kLongestSample = 4096;
+  namespace fs = std::filesystem;
+  const fs::path directory = fs::path(hub.directory() + "/").parent_path();
+  LoadedRecipe loaded;
+  Recipe& recipe = loaded.recipe;
+  recipe.name = directory.filename().string();
+  recipe.model = hub.model();
+  recipe.data.train = directory.string();
+  if (fs::exists(directory / "tokenizer.json"))
+    recipe.data.tokenizer = (directory / "tokenizer.json").string();
+  if (recipe.model.max_position_embeddings > 0)
+    recipe.data.sequence_length = std::min(kLongestSample, recipe.model.max_position_embeddings);
+  recipe.precision.compute = "f32";
+  recipe.run.steps = 1;
+  const std::string text = resolved_yaml(loaded, {"from " + directory.string()});
+  return parse_recipe(text, directory.string() + "/config.json (as a recipe)", overrides, 0);
+}
+
 OpenModel open_model(Storage& storage, const std::string& path,
                      const std::vector<std::string>& overrides) {
   OpenModel open;
-  open.directory = resolve_checkpoint(storage, path);
-  {
+  std::optional<HubModel> hub;
+  if (is_hub_model(storage, path)) {
+    hub = HubModel::open(storage, path);
+    open.directory = path;
+    open.recipe = recipe_of_hub(*hub, overrides);
+  } else {
+    open.directory = resolve_checkpoint(storage, path);
     const CheckpointReader reader = CheckpointReader::open(storage, open.directory);
     open.recipe =
         parse_recipe(reader.recipe(), open.directory + "/manifest.json (recipe)", overrides, 0);
@@ -42,9 +66,17 @@ OpenModel open_model(Storage& storage, const std::string& path,
       std::max(recipe.data.sequence_length, recipe.model.max_position_embeddings);
   open.model = std::make_unique<LanguageModel>(recipe, device, positions);
   State weights = open.model->weights();
-  const auto self = self_communicator("world");
-  load_checkpoint(storage, *self, open.directory, weights,
-                  {.allow_missing = false, .allow_unexpected = false, .roles = {"param"}});
+  if (hub) {
+    hub->parameters();  // all there, none left over
+    hub->load(weights);
+  } else {
+    const auto self = self_communicator("world");
+    load_checkpoint(storage, *self, open.directory, weights,
+                    {.allow_missing = false,
+                     // the layers of multi-token prediction, which no one asks here
+                     .allow_unexpected = recipe.model.num_nextn_predict_layers > 0,
+                     .roles = {"param"}});
+  }
   open.model->publish();
   if (!recipe.data.tokenizer.empty() && std::filesystem::exists(recipe.data.tokenizer))
     open.tokenizer = Tokenizer::load(recipe.data.tokenizer);

@@ -11,12 +11,16 @@
 #include "data/tokenizer.h"
 #include "launch/recipe_reader.h"
 #include "trainer/generator.h"
+#include "trainer/hugging_face.h"
 
 namespace tessera {
 
 // The step directory that `path` means: itself, or the newest valid step in it or in
 // path/checkpoints. Throws Error{checkpoint} with the reasons when there is none.
 std::string resolve_checkpoint(Storage& storage, const std::string& path);
+
+// A Hugging Face directory as a recipe that has its model, computes in f32 and trains on nothing.
+LoadedRecipe recipe_of_hub(const HubModel& hub, const std::vector<std::string>& overrides);
 
 struct OpenModel {
   LoadedRecipe recipe;
@@ -26,7 +30,8 @@ struct OpenModel {
   std::optional<Tokenizer> tokenizer;  // of data.tokenizer, when the file is still there
 };
 
-// Loads the weights on the CPU (or the reference device when the recipe says so).
+// path: a checkpoint or a Hugging Face directory. Loads the weights on the CPU (or the reference
+// device when the recipe says so).
 OpenModel open_model(Storage& storage, const std::string& path,
                      const std::vector<std::string>& overrides);
 

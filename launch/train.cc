@@ -79,6 +79,11 @@ class TrainRun {
       for (const auto& [wish, path] : {std::pair{&command_.resume, &resume_from_},
                                        std::pair{&command_.init_from, &init_from_}}) {
         if (wish->empty() || *wish == "auto" || *wish == "none") continue;
+        if (path == &init_from_ && is_hub_model(storage_, *wish)) {
+          *path = *wish;
+          HubModel::open(storage_, *path).parameters();
+          continue;
+        }
         *path = resolve_checkpoint(storage_, *wish);
         CheckpointReader::open(storage_, *path);
       }
@@ -131,7 +136,10 @@ class TrainRun {
     if (!init_from_.empty()) {
       State weights = trainer.weights();
       in_agreement(world_, "init", [&] {
-        load_checkpoint(storage_, world_.all(), init_from_, weights, {.roles = {"param"}});
+        if (is_hub_model(storage_, init_from_))
+          HubModel::open(storage_, init_from_).load(weights);
+        else
+          load_checkpoint(storage_, world_.all(), init_from_, weights, {.roles = {"param"}});
       });
       trainer.publish_weights();
       if (world_.rank() == 0)

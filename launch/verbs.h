@@ -108,6 +108,23 @@ struct ReshardCommand {
 };
 int checkpoint_reshard_verb(const ReshardCommand& command);
 
+struct ExportCommand {
+  std::string checkpoint;
+  std::string output;     // directory to make
+  std::string to = "hf";  // the only form
+  std::string dtype = "bf16";
+  std::string max_shard = "5GB";
+  bool json = false;
+};
+int checkpoint_export_verb(const ExportCommand& command);
+
+struct ImportCommand {
+  std::string directory;  // with config.json
+  std::string output;     // directory of steps to write into
+  bool json = false;
+};
+int checkpoint_import_verb(const ImportCommand& command);
+
 struct RecipeCommand {
   std::string path;
   std::vector<std::string> overrides;

@@ -53,8 +53,6 @@ int32_t sample(const std::vector<double>& scores, const SamplingOptions& options
 
 LanguageModel::LanguageModel(const Recipe& recipe, Device device, int64_t positions)
     : recipe_(recipe), positions_(positions), stream_(device) {
-  // A prediction layer has no biases here, for it is never asked.
-  recipe_.model.num_nextn_predict_layers = 0;
   if (recipe_.model.has_experts())
     routing_ = std::make_unique<Routing>(stream_, recipe_.model, positions);
   const LayerContext context{.stream = stream_,

@@ -7,6 +7,7 @@
 
 #include "trainer/model/build.h"
 #include "trainer/model/counts.h"
+#include "trainer/model/routing.h"
 #include "trainer/trainer.h"
 #include "trainer/training_plan.h"
 
@@ -71,6 +72,13 @@ PlayedRank DryJob::play(int rank) const {
   gradients.finish();
   const Tensor statistics(kDry, DType::i64, {kStepStatistics});
   comms.world().all_reduce(stream, statistics, statistics, Reduce::sum, "step statistics");
+  if (recipe_.model.has_experts()) {
+    const Routing routing(stream, recipe_.model, 0);
+    comms.world().all_reduce(stream, routing.counts(), routing.counts(), Reduce::sum,
+                             "expert loads");
+    comms.world().all_reduce(stream, routing.loss_words(), routing.loss_words(), Reduce::sum,
+                             "balance losses");
+  }
   store.share_values(stream, comms);
   played.memory = memory_use(kDry);
   played.calls = std::move(*calls);

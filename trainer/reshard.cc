@@ -58,7 +58,10 @@ class Resharding {
         build_stage({stream, store, comms, recipe_.compute_type()}, recipe_,
                     placement_of(recipe_, plan, comms.along(Axis::pipeline).rank()), kNoPositions);
     store.lay_out(recipe_.compute_type(), zero_sharding(recipe_, comms));
-    return new_tensors_of(store, comms);
+    State state = new_tensors_of(store, comms);
+    if (recipe_.model.has_experts() && rank == 0)
+      add_biases(Routing(stream, recipe_.model, 0), recipe_.model, true, state);
+    return state;
   }
 
   void write(int rank) {

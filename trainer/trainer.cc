@@ -2,6 +2,7 @@
 #include "trainer/trainer.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -160,6 +161,7 @@ Batch Trainer::next_batch() {
 
 struct Trainer::Measured {
   double loss_sum = 0;
+  double mtp_loss_sum = 0;
   double grad_norm = 0;  // of the scaled gradients
   bool finite = true;
   int64_t targets = 0;
@@ -174,27 +176,31 @@ Trainer::Measured Trainer::measure(int64_t targets, const StepWishes& wishes) {
     if (counts(store_, comms_, piece)) sum_of_squares(stream_, store_.grad(piece), norm_words);
   const bool speaks = comms_.along(Axis::tensor).rank() == 0;  // tensor ranks know the same
   if (!speaks) fill(stream_, 0, stage_->loss_words());
+  if (!speaks) fill(stream_, 0, stage_->mtp_loss_words());
   if (!speaks || comms_.along(Axis::pipeline).rank() > 0) targets = 0;
 
-  ExactSum loss = exact(stage_->loss_words()), norm = exact(norm_words);
-  constexpr int64_t kWords = ExactSum::kWords;
+  std::array<ExactSum, 3> sums = {exact(stage_->loss_words()), exact(norm_words),
+                                  exact(stage_->mtp_loss_words())};
   const Tensor agreed(stream_.device(), DType::i64, {kStepStatistics});
   auto* words = agreed.as<int64_t>();
-  std::copy(loss.words().begin(), loss.words().end(), words);
-  std::copy(norm.words().begin(), norm.words().end(), words + kWords);
-  words[2 * kWords] = targets;
-  words[2 * kWords + 1] = wishes.save;
-  words[2 * kWords + 2] = wishes.stop;
+  for (ExactSum& sum : sums) words = std::copy(sum.words().begin(), sum.words().end(), words);
+  words[0] = targets;
+  words[1] = wishes.save;
+  words[2] = wishes.stop;
   comms_.world().all_reduce(stream_, agreed, agreed, Reduce::sum, "step statistics");
 
+  const auto* from = agreed.as<int64_t>();
+  for (ExactSum& sum : sums) {
+    std::copy_n(from, ExactSum::kWords, sum.words().begin());
+    from += ExactSum::kWords;
+  }
   Measured measured;
-  std::copy(words, words + kWords, loss.words().begin());
-  std::copy(words + kWords, words + 2 * kWords, norm.words().begin());
-  measured.loss_sum = loss.round();
-  measured.grad_norm = std::sqrt(norm.round());
-  measured.finite = loss.finite() && norm.finite();
-  measured.targets = words[2 * kWords];
-  measured.agreed = {words[2 * kWords + 1] > 0, words[2 * kWords + 2] > 0};
+  measured.loss_sum = sums[0].round();
+  measured.grad_norm = std::sqrt(sums[1].round());
+  measured.mtp_loss_sum = sums[2].round();
+  measured.finite = sums[0].finite() && sums[1].finite();
+  measured.targets = from[0];
+  measured.agreed = {from[1] > 0, from[2] > 0};
   return measured;
 }
 
@@ -248,7 +254,10 @@ StepReport Trainer::step(const StepWishes& wishes) {
 
   report.step = step_;
   report.updates = updates_;
-  report.loss = measured.loss_sum / static_cast<double>(std::max<int64_t>(1, measured.targets));
+  const auto all_targets = static_cast<double>(std::max<int64_t>(1, measured.targets));
+  const int64_t depth = std::max<int64_t>(1, recipe_.model.num_nextn_predict_layers);
+  report.loss = measured.loss_sum / all_targets;
+  report.mtp_loss = measured.mtp_loss_sum / (all_targets * static_cast<double>(depth));
   report.target_tokens = measured.targets;
   report.tokens = tokens_;
   report.agreed = measured.agreed;

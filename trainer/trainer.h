@@ -29,8 +29,9 @@ struct StepWishes {
   bool stop = false;  // end the run after this step (preemption)
 };
 
-// Whole numbers that all ranks sum after each step: two exact sums (loss, norm), targets, wishes.
-inline constexpr int64_t kStepStatistics = 2 * ExactSum::kWords + 3;
+// Whole numbers that all ranks sum after each step: three exact sums (loss, norm, loss of
+// multi-token prediction), targets, wishes.
+inline constexpr int64_t kStepStatistics = 3 * ExactSum::kWords + 3;
 
 struct StepReport {
   int64_t step = 0;      // batches consumed, from 1
@@ -42,6 +43,7 @@ struct StepReport {
   double grad_unscale = 1;  // times a summed gradient: the gradient of the mean loss
   bool applied = true;
   std::string overflow;  // when not applied: the first bad tensor and on which ranks
+  double mtp_loss = 0;   // of multi-token prediction: mean over its depths, without weight
   double aux_loss = 0;   // balance losses: mean over sequences of their sum over layers
   std::vector<ExpertLoad> expert_loads{};  // of each layer with experts
   int64_t extra_rounds = 0;                // of expert buffers, over all ranks and microbatches
@@ -99,7 +101,6 @@ class Trainer {
   std::vector<Micro> microbatches(const Batch& batch, double dloss);
   double sequence_gradient(int64_t targets, double dloss);
   void balance_experts(StepReport& report);
-  void add_biases(State& state) const;
   Measured measure(int64_t targets, const StepWishes& wishes);
   std::string name_overflow();
 

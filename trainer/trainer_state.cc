@@ -24,19 +24,8 @@ int64_t integer(const State& state, const std::string& key) {
 
 State Trainer::weights() const {
   State state = weights_of(store_, comms_);
-  add_biases(state);
+  if (routing_) add_biases(*routing_, recipe_.model, comms_.rank() == 0, state);
   return state;
-}
-
-// The routers' biases under Hugging Face's name (DeepSeek-V3 alone has them), equal on all ranks.
-void Trainer::add_biases(State& state) const {
-  if (!routing_ || recipe_.model.selection() != "noaux_tc") return;
-  for (int64_t i = 0; i < routing_->num_layers(); ++i) {
-    const int64_t layer = routing_->first_layer() + i;
-    state.entries.push_back(
-        {"model.layers." + std::to_string(layer) + ".mlp.gate.e_score_correction_bias", "param",
-         routing_->bias(layer), ShardSpec::whole({routing_->num_experts()}), comms_.rank() == 0});
-  }
 }
 
 State Trainer::gradients() const {
@@ -45,7 +34,7 @@ State Trainer::gradients() const {
 
 State Trainer::state() const {
   State state = tensors_of(store_, comms_);
-  add_biases(state);
+  if (routing_) add_biases(*routing_, recipe_.model, comms_.rank() == 0, state);
   state.scalars["step"] = std::to_string(step_);
   state.scalars["updates"] = std::to_string(updates_);
   state.scalars["tokens"] = std::to_string(tokens_);

@@ -78,9 +78,16 @@ std::vector<int64_t> deal_layers(const Recipe& recipe, int num_stages) {
           "numbers that add up to num_hidden_layers", layers);
     return listed;
   }
+  // Blocks of multi-token prediction are the last stage's, beside its share of the others.
+  const int64_t depth = recipe.model.num_nextn_predict_layers;
+  const int last = num_stages - 1;
+  const int64_t of_last =
+      last == 0 ? layers
+                : std::max<int64_t>(0, even_part(layers + depth, last, num_stages).extent - depth);
   std::vector<int64_t> dealt;
-  for (int stage = 0; stage < num_stages; ++stage)
-    dealt.push_back(even_part(layers, stage, num_stages).extent);
+  for (int stage = 0; stage < last; ++stage)
+    dealt.push_back(even_part(layers - of_last, stage, last).extent);
+  dealt.push_back(of_last);
   return dealt;
 }
 

@@ -24,7 +24,8 @@ Plan training_plan(const ParallelOptions& parallel, int num_micro);
 Plan evaluation_plan(const ParallelOptions& parallel, const Plan& training, int num_micro);
 
 // The blocks of each stage: the recipe's list, or as even as can be, the earlier stages having one
-// more (the last one has the head). Throws Error{capacity} when a list does not add up.
+// more (the last one has the head); those of multi-token prediction count as the last stage's.
+// Throws Error{capacity} when a list does not add up.
 std::vector<int64_t> deal_layers(const Recipe& recipe, int num_stages);
 // Which stages of the model the pipeline coordinate's chunks are.
 StagePlacement placement_of(const Recipe& recipe, const Plan& plan, int coordinate);

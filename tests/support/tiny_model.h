@@ -25,6 +25,26 @@ inline ModelOptions tiny_model() {
   return model;
 }
 
+// The same size in DeepSeek-V3's architecture.
+inline ModelOptions tiny_deepseek() {
+  ModelOptions model = tiny_model();
+  model.architecture = "deepseek_v3";
+  model.num_hidden_layers = 4;
+  model.num_key_value_heads = 0;
+  model.q_lora_rank = 8;
+  model.kv_lora_rank = 10;
+  model.qk_nope_head_dim = 6;
+  model.qk_rope_head_dim = 2;
+  model.v_head_dim = 4;
+  model.first_k_dense_replace = 1;
+  model.moe_intermediate_size = 8;
+  model.n_routed_experts = 8;
+  model.num_experts_per_tok = 2;
+  model.n_shared_experts = 1;
+  model.num_nextn_predict_layers = 1;
+  return model;
+}
+
 // Documents in which each token but a few follows from the one before.
 inline void write_tiny_tokens(const std::string& prefix) {
   TokenFileWriter writer(prefix, 29);

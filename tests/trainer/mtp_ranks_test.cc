@@ -41,7 +41,7 @@ std::vector<double> train(const Recipe& recipe, const Communicators& comms) {
   std::vector<double> numbers;
   for (int step = 0; step < 3; ++step) {
     const StepReport report = trainer.step({});
-    numbers.insert(numbers.end(), {report.loss, report.grad_norm});
+    numbers.insert(numbers.end(), {report.loss, report.grad_norm, report.mtp_loss});
   }
   return numbers;
 }
@@ -55,11 +55,15 @@ TEST(MultiTokenPredictionOnRanks, LearnsAsOnOneRank) {
     write_tiny_tokens(directory + "/tokens");
   }
   directory = world().all().broadcast(directory, 0, "directory");
-  for (const bool tied : {false, true}) {
+  ModelOptions llama = tiny_model();
+  llama.num_hidden_layers = 4;
+  llama.num_nextn_predict_layers = 2;
+  ModelOptions tied_llama = llama;
+  tied_llama.tie_word_embeddings = true;
+  for (const ModelOptions& model : {llama, tied_llama, tiny_deepseek()}) {
     Recipe recipe = tiny_recipe(directory + "/tokens");
-    recipe.model.num_hidden_layers = 4;
-    recipe.model.num_nextn_predict_layers = 2;
-    recipe.model.tie_word_embeddings = tied;
+    recipe.model = model;
+    if (model.has_experts()) recipe.router.balance = "aux_free";
     recipe.batch = {.global = 8, .micro = 1};
     const Communicators one;
     const std::vector<double> alone = train(recipe, one);
@@ -76,10 +80,10 @@ TEST(MultiTokenPredictionOnRanks, LearnsAsOnOneRank) {
       if (!comms.member()) continue;
       const std::vector<double> numbers = train(changed, comms);
       for (size_t i = 0; i < alone.size(); ++i) {
-        const std::string what = std::string(layout.schedule) + " dp" +
-                                 std::to_string(layout.data) + " tp" +
-                                 std::to_string(layout.tensor) + " pp" +
-                                 std::to_string(layout.pipeline) + (tied ? " tied" : "");
+        const std::string what =
+            std::string(layout.schedule) + " dp" + std::to_string(layout.data) + " tp" +
+            std::to_string(layout.tensor) + " pp" + std::to_string(layout.pipeline) + " " +
+            model.architecture + (model.tie_word_embeddings ? " tied" : "");
         if (layout.same_bits)
           EXPECT_EQ(numbers[i], alone[i]) << what << ", number " << i;
         else

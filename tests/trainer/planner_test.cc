@@ -12,6 +12,7 @@
 #include "tests/support/tiny_model.h"
 #include "trainer/model/build.h"
 #include "trainer/model/counts.h"
+#include "trainer/training_plan.h"
 
 namespace tessera::test {
 namespace {
@@ -227,6 +228,20 @@ TEST(Planner, StageTimesAddUpToTheFlopsOfATokenAndRecomputeAdds) {
   recipe.parallel.recompute = "full";
   EXPECT_GT(sum_of(recipe), 1.3 * plain);
   EXPECT_LT(sum_of(recipe), 4.0 / 3 * plain);
+}
+
+TEST(Planner, DealsBlocksEvenlyAndCountsThoseOfPrediction) {
+  Recipe recipe = llama_70b();
+  recipe.parallel.layers_per_stage.clear();
+  const auto dealt = [&](int64_t layers, int64_t depth, int stages) {
+    recipe.model.num_hidden_layers = layers;
+    recipe.model.num_nextn_predict_layers = depth;
+    return deal_layers(recipe, stages);
+  };
+  EXPECT_EQ(dealt(7, 0, 3), (std::vector<int64_t>{3, 2, 2}));
+  EXPECT_EQ(dealt(7, 1, 3), (std::vector<int64_t>{3, 3, 1}));
+  EXPECT_EQ(dealt(7, 1, 1), (std::vector<int64_t>{7}));
+  EXPECT_EQ(dealt(4, 2, 4), (std::vector<int64_t>{2, 1, 1, 0}));
 }
 
 TEST(Planner, FindsTheCheapestChangeThatFits) {

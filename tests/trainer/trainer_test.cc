@@ -221,5 +221,35 @@ TEST_F(Training, EvaluatesTheSameWhateverTheMicrobatch) {
   EXPECT_LT(trainer.evaluate().loss, 0.8 * before.loss);
 }
 
+TEST(ExpertBalance, MovesTheBiasesOfTheTrainerAndSavesThem) {
+  const TemporaryDirectory directory;
+  write_tiny_tokens(directory / "tokens");
+  Recipe recipe = tiny_recipe(directory / "tokens");
+  recipe.model = tiny_deepseek();
+  recipe.router.balance = "aux_free";
+  recipe.router.bias_update_speed = 0.5;
+  recipe.router.bias_update_tokens = 2 * 8 * 12 + 1;  // two steps
+  const Communicators alone;
+  Trainer trainer(recipe, Device{}, alone);
+  const auto biases = [&] {
+    std::vector<double> all;
+    for (const StateEntry& entry : trainer.state().entries)
+      if (entry.name.ends_with("e_score_correction_bias"))
+        for (const double bias : values_of(entry.tensor)) all.push_back(bias);
+    return all;
+  };
+  EXPECT_EQ(biases(), std::vector<double>(4 * 8, 0)) << "three blocks and a prediction's";
+  const StepReport report = trainer.step({});
+  EXPECT_GT(report.mtp_loss, 0);
+  const std::vector<double> once = biases();
+  for (const double bias : once) EXPECT_TRUE(std::abs(bias) == 0.5 || bias == 0) << bias;
+  EXPECT_NE(once, std::vector<double>(4 * 8, 0));
+  trainer.step({});
+  const std::vector<double> twice = biases();
+  EXPECT_NE(twice, once);
+  trainer.step({});
+  EXPECT_EQ(biases(), twice) << "bias_update_tokens are over";
+}
+
 }  // namespace
 }  // namespace tessera::test
