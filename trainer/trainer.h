@@ -43,7 +43,7 @@ struct StepReport {
   double grad_unscale = 1;  // times a summed gradient: the gradient of the mean loss
   bool applied = true;
   std::string overflow;  // when not applied: the first bad tensor and on which ranks
-  double mtp_loss = 0;   // of multi-token prediction: mean over its depths, without weight
+  double mtp_loss = 0;   // of multi-token prediction: mean over its depths, without its weight
   double aux_loss = 0;   // balance losses: mean over sequences of their sum over layers
   std::vector<ExpertLoad> expert_loads{};  // of each layer with experts
   int64_t extra_rounds = 0;                // of expert buffers, over all ranks and microbatches
