@@ -48,7 +48,6 @@ void MetricsFile::on_step(const StepReport& report) {
                {"data_seconds", report.data_seconds},
                {"comm_seconds", report.comm_seconds}};
   if (report.mtp_loss > 0) line["mtp_loss"] = report.mtp_loss;
-  if (report.aux_loss > 0) line["aux_loss"] = report.aux_loss;
   if (peak_flops_ > 0) line["mfu"] = flops_per_token_ * rate / peak_flops_;
   if (!report.applied) line["overflow"] = report.overflow;
   if (!report.expert_loads.empty()) {

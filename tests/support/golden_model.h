@@ -4,16 +4,36 @@
 #pragma once
 
 #include <cmath>
+#include <fstream>
 #include <functional>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
+#include "checkpoint/safetensors.h"
 #include "checkpoint/state.h"
 #include "data/token_file.h"
-#include "tests/support/safetensors_file.h"
 #include "trainer/recipe.h"
 
 namespace tessera::test {
+
+struct StoredTensor {
+  std::vector<int64_t> shape;
+  std::vector<float> elements;
+};
+
+inline std::map<std::string, StoredTensor> stored_tensors(const std::string& path) {
+  PosixStorage storage;
+  SafetensorsFile file = SafetensorsFile::open(storage, path);
+  std::map<std::string, StoredTensor> tensors;
+  for (const auto& [name, entry] : file.entries()) {
+    const ShardSpec whole = ShardSpec::whole(entry.shape);
+    const Tensor out(Device{}, DType::f32, {1, whole.box.size()});
+    file.read(name, whole.box, out);
+    tensors[name] = {entry.shape, {out.as<float>(), out.as<float>() + out.size()}};
+  }
+  return tensors;
+}
 
 struct GoldenModel {
   explicit GoldenModel(const std::string& name)
