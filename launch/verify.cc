@@ -55,11 +55,18 @@ class Table {
         layout.to_string().c_str(), run.losses.back(), verdict.worst_error, verdict.worst_bound,
         errors.grad_norm, errors.optimizer, errors.weights,
         (verdict.kind == Verdict::Kind::bit_equal ? "equal" + same : word(verdict.kind)).c_str(),
-        verdict.reason.empty() ? verdict.worst_gradient.c_str() : verdict.reason.c_str());
+        (flips(run) + (verdict.reason.empty() ? verdict.worst_gradient : verdict.reason)).c_str());
     std::fflush(stdout);
   }
 
  private:
+  // "3 of 512 choices flip, "
+  static std::string flips(const Captured& run) {
+    if (run.flips.flipped == 0) return "";
+    return std::to_string(run.flips.flipped) + " of " + std::to_string(run.flips.rows) +
+           " choices of experts flip (margin " + scientific(run.flips.margin) + "), ";
+  }
+
   int layout_width_ = 6;
 };
 
@@ -84,7 +91,6 @@ class Verification {
                 " layouts on up to " + std::to_string(world_.size()) + " ranks, " +
                 std::to_string(command_.steps) +
                 " steps each; errors are relative to double precision on one rank");
-      reference_ = capture(in_layout(recipe_, one_rank("reference"), command_.steps), alone_);
       if (!command_.json) table.heading();
     }
     for (const Layout& layout : layouts_) verify(layout, table);
@@ -113,6 +119,7 @@ class Verification {
   }
 
   void verify(const Layout& layout, const Table& table) {
+    const Base& base = base_of(layout.compute);
     const Recipe recipe = in_layout(recipe_, layout, command_.steps);
     const Transport transport = layout.transport == "mpi" ? Transport::mpi : Transport::best;
     GridSizes sizes = grid_sizes(recipe.parallel);
@@ -122,31 +129,49 @@ class Verification {
     Captured run;
     if (comms.member()) {
       set_cpu_threads(layout.threads > 0 ? layout.threads : threads_);
-      run = capture(recipe, comms);
+      run = capture(recipe, comms, {.replay = &base.routing});
       set_cpu_threads(threads_);
     }
     if (speaks()) judge_row(layout, std::move(run), table);
     world_.all().barrier("verify: next layout");
   }
 
-  const Bound& bound(const std::string& compute) {
-    Bound& known = bounds_[compute];
-    if (!known.one_rank.gradients.empty()) return known;
-    const Layout base = one_rank("cpu", compute);
-    const Captured run = capture(in_layout(recipe_, base, command_.steps), alone_);
-    known.one_rank = errors_against(*reference_, run);
-    const auto depth = static_cast<double>(recipe_.batch.global * recipe_.data.sequence_length);
-    known.slack = kSlack * unit_roundoff(compute) * std::sqrt(depth);
-    return known;
+  // What layouts of a compute type are held against: one rank of that type, whose choices of
+  // experts all others repeat, the double-precision reference with the same choices, and the bound.
+  struct Base {
+    RoutingRecord routing;
+    Captured reference;
+    Bound bound;
+  };
+
+  // Collective: rank 0 runs, the others learn the routing.
+  const Base& base_of(const std::string& compute) {
+    const auto known = bases_.find(compute);
+    if (known != bases_.end()) return known->second;
+    Base& base = bases_[compute];
+    if (speaks()) {
+      const Captured run = capture(in_layout(recipe_, one_rank("cpu", compute), command_.steps),
+                                   alone_, {.record = &base.routing});
+      base.reference = capture(in_layout(recipe_, one_rank("reference"), command_.steps), alone_,
+                               {.replay = &base.routing});
+      base.bound.one_rank = errors_against(base.reference, run);
+      const auto depth = static_cast<double>(recipe_.batch.global * recipe_.data.sequence_length);
+      base.bound.slack = kSlack * unit_roundoff(compute) * std::sqrt(depth);
+      base.bound.flip_margin = kFlipRoundoffs * unit_roundoff(compute);
+    }
+    base.routing =
+        routing_record(world_.all().broadcast(speaks() ? to_text(base.routing) : "", 0, "routing"));
+    return base;
   }
 
   void judge_row(const Layout& layout, Captured run, const Table& table) {
+    const Base& base = bases_.at(layout.compute);
     const int number = static_cast<int>(rows_.size()) + 1;
     const std::string group = class_of(layout, recipe_);
     const auto twin = firsts_.find(group);
     const bool has_twin = twin != firsts_.end();
     const Verdict verdict =
-        judge(*reference_, run, bound(layout.compute), has_twin ? &twin->second.second : nullptr);
+        judge(base.reference, run, base.bound, has_twin ? &twin->second.second : nullptr);
     ++counts_[verdict.kind];
     if (!command_.json) table.row(number, layout, run, verdict, has_twin ? twin->second.first : 0);
     rows_.push_back({{"layout", layout.to_string()},
@@ -159,6 +184,8 @@ class Verification {
                      {"grad_norm_error", verdict.errors.grad_norm},
                      {"optimizer_error", verdict.errors.optimizer},
                      {"weights_error", verdict.errors.weights},
+                     {"flips", run.flips.flipped},
+                     {"flip_margin", run.flips.margin},
                      {"verdict", word(verdict.kind)},
                      {"reason", verdict.reason}});
     if (!has_twin) firsts_.emplace(group, std::pair{number, std::move(run)});
@@ -168,7 +195,8 @@ class Verification {
     const int64_t different =
         world_.all().all_reduce(int64_t{counts_[Verdict::Kind::differs]}, Reduce::max, "verdicts");
     if (speaks() && command_.json)
-      std::printf("%s\n", nlohmann::ordered_json{{"reference_loss", reference_->losses.back()},
+      std::printf("%s\n", nlohmann::ordered_json{{"reference_loss",
+                                                  bases_.begin()->second.reference.losses.back()},
                                                  {"layouts", rows_}}
                               .dump(2)
                               .c_str());
@@ -186,8 +214,7 @@ class Verification {
   int threads_;
   Communicators alone_;
   std::vector<Layout> layouts_;
-  std::optional<Captured> reference_;
-  std::map<std::string, Bound> bounds_;                     // by compute type
+  std::map<std::string, Base> bases_;                       // by compute type
   std::map<std::string, std::pair<int, Captured>> firsts_;  // of each class: row, run
   std::map<Verdict::Kind, int> counts_;
   nlohmann::ordered_json rows_ = nlohmann::ordered_json::array();

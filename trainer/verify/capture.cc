@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/verify/capture.h"
 
+#include <bit>
 #include <cstring>
 
 #include <nlohmann/json.hpp>
@@ -88,16 +89,49 @@ std::map<std::string, TensorMap> gather_tensors(Stream& stream, Communicator& gr
   return std::move(puzzle.found);
 }
 
-Captured capture(const Recipe& recipe, const Communicators& comms) {
+std::string to_text(const RoutingRecord& record) {
+  Json list = Json::array();
+  for (const auto& [key, chosen] : record.chosen) list.push_back({key.first, key.second, chosen});
+  return list.dump();
+}
+
+RoutingRecord routing_record(const std::string& text) {
+  RoutingRecord record;
+  for (const Json& entry : Json::parse(text))
+    record.chosen[{entry[0].get<int64_t>(), entry[1].get<int64_t>()}] =
+        entry[2].get<std::vector<int32_t>>();
+  return record;
+}
+
+namespace {
+
+RoutingFlips of_all_ranks(const RoutingFlips& mine, Communicator& world) {
+  // Bits of positive doubles are ordered as the doubles are.
+  const int64_t margin =
+      world.all_reduce(std::bit_cast<int64_t>(mine.margin), Reduce::max, "routing");
+  return {.rows = world.all_reduce(mine.rows, Reduce::sum, "routing"),
+          .flipped = world.all_reduce(mine.flipped, Reduce::sum, "routing"),
+          .margin = std::bit_cast<double>(margin)};
+}
+
+}  // namespace
+
+Captured capture(const Recipe& recipe, const Communicators& comms, const RoutingTape& tape) {
   const Device device{recipe.run.device == "reference" ? Device::Kind::reference
                                                        : Device::Kind::cpu};
   Trainer trainer(recipe, device, comms);
+  if (Routing* routing = trainer.routing()) {
+    routing->record(tape.record);
+    routing->replay(tape.replay);
+  }
   Captured captured;
   for (int64_t step = 0; step < recipe.run.steps; ++step) {
     const StepReport report = trainer.step({});
     captured.losses.push_back(report.loss);
     captured.grad_norms.push_back(report.grad_norm);
     if (step > 0) continue;
+    if (Routing* routing = trainer.routing())
+      captured.flips.margin = of_all_ranks(routing->flips(), comms.world()).margin;
     captured.gradients =
         gather_tensors(trainer.stream(), comms.world(), trainer.gradients())["grad"];
     for (auto& [name, values] : captured.gradients)
@@ -107,6 +141,11 @@ Captured capture(const Recipe& recipe, const Communicators& comms) {
   captured.weights = std::move(state["param"]);
   captured.exp_avg = std::move(state["exp_avg"]);
   captured.exp_avg_sq = std::move(state["exp_avg_sq"]);
+  if (Routing* routing = trainer.routing()) {
+    const RoutingFlips all = of_all_ranks(routing->flips(), comms.world());
+    captured.flips.rows = all.rows;
+    captured.flips.flipped = all.flipped;
+  }
   return captured;
 }
 

@@ -9,6 +9,7 @@
 
 #include "checkpoint/state.h"
 #include "parallel/communicators.h"
+#include "trainer/model/routing.h"
 #include "trainer/recipe.h"
 
 namespace tessera {
@@ -21,6 +22,13 @@ struct Captured {
   std::vector<double> grad_norms;          // of each step
   TensorMap gradients;                     // of step 1, unscaled, before clipping
   TensorMap weights, exp_avg, exp_avg_sq;  // after the last step
+  RoutingFlips flips;                      // of all ranks; margin: of step 1, from equal weights
+};
+
+// Of a model with experts: where to write down who chose what, or what to choose instead.
+struct RoutingTape {
+  RoutingRecord* record = nullptr;
+  const RoutingRecord* replay = nullptr;
 };
 
 // Every owned box of every rank, put together on rank 0 of `group` and nowhere else, by role.
@@ -30,6 +38,10 @@ std::map<std::string, TensorMap> gather_tensors(Stream& stream, Communicator& gr
 
 // Trains the recipe for run.steps steps. Collective over comms.world(); the tensors are there on
 // its rank 0 alone.
-Captured capture(const Recipe& recipe, const Communicators& comms);
+Captured capture(const Recipe& recipe, const Communicators& comms, const RoutingTape& tape = {});
+
+// A record as text and back, to send it to other ranks.
+std::string to_text(const RoutingRecord& record);
+RoutingRecord routing_record(const std::string& text);
 
 }  // namespace tessera

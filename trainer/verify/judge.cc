@@ -155,6 +155,9 @@ Verdict judge(const Captured& reference, const Captured& run, const Bound& bound
     if (!(error <= limit))
       differs(in_words(what, error, limit) + ", most in " +
               furthest(reference.weights, run.weights));
+  if (!(run.flips.margin <= bound.flip_margin))
+    differs(in_words("a token chose other experts than in the base run, beyond rounding",
+                     run.flips.margin, bound.flip_margin));
   if (twin == nullptr) return verdict;
   if (const auto difference = first_difference(*twin, run))
     differs("not bit-equal: " + *difference);

@@ -32,9 +32,13 @@ double unit_roundoff(const std::string& compute);
 // The bound: e(layout) <= 2 e(one rank) + kSlack * unit_roundoff * sqrt(depth), with depth the
 // number of tokens that a gradient is summed over.
 inline constexpr double kSlack = 0.25;
+// Experts are chosen as in the base run; where a layout would have chosen otherwise at step 1, the
+// scores it chose between lie within so many unit roundoffs of the compute type of each other.
+inline constexpr double kFlipRoundoffs = 16;
 struct Bound {
   Errors one_rank;  // of the same compute type
   double slack = 0;
+  double flip_margin = 0;  // of a choice of experts that rounding alone may turn
   double of(double one_rank_error) const { return 2 * one_rank_error + slack; }
 };
 

@@ -53,6 +53,8 @@ void set(Layout& layout, const std::string& word) {
   const std::map<std::string, int64_t*> numbers = {{"data", &parallel.data},
                                                    {"tensor", &parallel.tensor},
                                                    {"pipeline", &parallel.pipeline},
+                                                   {"expert", &parallel.expert},
+                                                   {"expert_tensor", &parallel.expert_tensor},
                                                    {"zero", &parallel.zero},
                                                    {"chunks", &parallel.chunks}};
   const std::map<std::string, std::string*> words = {{"schedule", &parallel.schedule},
@@ -67,9 +69,10 @@ void set(Layout& layout, const std::string& word) {
   else if (key == "threads")
     layout.threads = static_cast<int>(whole_number(word, value));
   else
-    fail(ErrorKind::usage, "--layouts: unknown key '" + key +
-                               "'; keys: data, tensor, pipeline, zero, schedule, chunks, "
-                               "recompute, compute, device, threads, transport");
+    fail(ErrorKind::usage,
+         "--layouts: unknown key '" + key +
+             "'; keys: data, tensor, pipeline, expert, expert_tensor, "
+             "zero, schedule, chunks, recompute, compute, device, threads, transport");
 }
 
 // --- The covering array: one value index per factor.
@@ -82,16 +85,22 @@ using Row = std::vector<size_t>;
 std::vector<Factor> factors(const Recipe& recipe, bool all_compute) {
   std::vector<std::string> schedules;
   for (const ScheduleKind& kind : schedule_kinds()) schedules.emplace_back(kind.name);
-  return {{"data", {"1", "2", "4"}},
-          {"tensor", {"1", "2", "4"}},
-          {"pipeline", {"1", "2", "4"}},
-          {"zero", {"0", "1", "2", "3"}},
-          {"schedule", schedules},
-          {"recompute", {"none", "selective", "full"}},
-          {"compute", all_compute ? std::vector<std::string>{"f32", "bf16", "f16"}
-                                  : std::vector<std::string>{recipe.precision.compute}},
-          {"threads", {"1", "2", "3"}},
-          {"transport", {"", "mpi"}}};
+  std::vector<Factor> all = {
+      {"data", {"1", "2", "4"}},
+      {"tensor", {"1", "2", "4"}},
+      {"pipeline", {"1", "2", "4"}},
+      {"zero", {"0", "1", "2", "3"}},
+      {"schedule", schedules},
+      {"recompute", {"none", "selective", "full"}},
+      {"compute", all_compute ? std::vector<std::string>{"f32", "bf16", "f16"}
+                              : std::vector<std::string>{recipe.precision.compute}},
+      {"threads", {"1", "2", "3"}},
+      {"transport", {"", "mpi"}}};
+  if (recipe.model.has_experts()) {
+    all.push_back({"expert", {"1", "2", "4"}});
+    all.push_back({"expert_tensor", {"1", "2"}});
+  }
+  return all;
 }
 
 class Coverer {
@@ -177,9 +186,12 @@ int Layout::num_ranks() const {
 }
 
 std::string Layout::to_string() const {
-  std::string text = "dp" + std::to_string(parallel.data) + " tp" +
-                     std::to_string(parallel.tensor) + " pp" + std::to_string(parallel.pipeline) +
-                     " zero" + std::to_string(parallel.zero) + " " + parallel.schedule;
+  std::string text =
+      "dp" + std::to_string(parallel.data) + " tp" + std::to_string(parallel.tensor) + " pp" +
+      std::to_string(parallel.pipeline) +
+      (parallel.expert > 1 ? " ep" + std::to_string(parallel.expert) : "") +
+      (parallel.expert_tensor > 1 ? " etp" + std::to_string(parallel.expert_tensor) : "") +
+      " zero" + std::to_string(parallel.zero) + " " + parallel.schedule;
   if (parallel.chunks > 0) text += " chunks" + std::to_string(parallel.chunks);
   if (parallel.recompute != "none") text += " " + parallel.recompute;
   text += " " + (device == "cpu" ? compute : device);
@@ -203,7 +215,8 @@ std::vector<Layout> parse_layouts(const std::string& text, const Recipe& recipe)
 std::string class_of(const Layout& layout, const Recipe& recipe) {
   const ParallelOptions& parallel = layout.parallel;
   const std::string numbers =
-      "tp" + std::to_string(parallel.tensor) + " " + layout.compute + " " + layout.device;
+      "tp" + std::to_string(parallel.tensor) + " ep" + std::to_string(parallel.expert) + " etp" +
+      std::to_string(parallel.expert_tensor) + " " + layout.compute + " " + layout.device;
   if (recipe.run.determinism == "layout_free") return numbers;
   const bool one_micro = recipe.batch.global == recipe.batch.micro * parallel.data;
   const bool reduced_first = parallel.zero >= 2 && !one_micro;
@@ -233,6 +246,8 @@ std::vector<Layout> covering_layouts(const Recipe& recipe, int max_ranks, bool a
       Layout plain = one_rank(recipe);
       plain.parallel.data = layout.parallel.data;
       plain.parallel.tensor = layout.parallel.tensor;
+      plain.parallel.expert = layout.parallel.expert;
+      plain.parallel.expert_tensor = layout.parallel.expert_tensor;
       plain.parallel.zero = layout.parallel.zero / 2 * 2;  // 0 for 0 and 1, 2 for 2 and 3
       plain.compute = layout.compute;
       all.push_back(plain);

@@ -36,6 +36,7 @@ Recipe in_layout(const Recipe& recipe, const Layout& layout, int64_t steps);
 // Layouts of at most max_ranks ranks, legal for the recipe, such that every pair of values of
 //   data {1,2,4} tensor {1,2,4} pipeline {1,2,4} zero {0..3} schedule {all} recompute {3}
 //   compute {f32,bf16,f16} threads {1,2,3} transport {shared memory, mpi}
+//   and of a recipe with experts expert {1,2,4} expert_tensor {1,2}
 // that any legal layout has is in one of them: a covering array of strength two. Where a layout is
 // the only one of its class (class_of), the plainest of the class goes before it, so that every
 // promise of equal bits is put to the test. The same for the same recipe and ranks. With
