@@ -80,6 +80,12 @@ void Console::on_step(const StepReport& report) {
   tokens_ += report.target_tokens;
   total_tokens_ += report.target_tokens;
   ++steps_;
+  if (!report.expert_loads.empty()) {
+    int64_t dead = 0;
+    for (const ExpertLoad& layer : report.expert_loads) dead += layer.dead;
+    experts_ = "   experts: load max/mean " + fixed(report.expert_load(), 2) + ", dead " +
+               std::to_string(dead);
+  }
   if (!report.applied)
     on_warning("W020", "step " + std::to_string(report.step) +
                            " skipped: gradient not finite, first in " + report.overflow +
@@ -111,7 +117,7 @@ void Console::on_eval(const EvalReport& report) {
   }
   text += "  ppl " + fixed(report.perplexity(), 1) + "  " +
           with_prefix(static_cast<double>(report.tokens)) + " tokens in " +
-          as_duration(report.seconds);
+          as_duration(report.seconds) + experts_;
   line(text);
 }
 

@@ -44,6 +44,7 @@ class Console : public Observer {
   double seconds_ = 0, data_seconds_ = 0, comm_seconds_ = 0;
   int64_t tokens_ = 0, steps_ = 0;
   int64_t total_tokens_ = 0;
+  std::string experts_;  // the loads of the last step, for the eval line; empty: no experts
   EvalReport best_;
   bool drawn_ = false;
 };

@@ -148,6 +148,9 @@ Recipe sound_deepseek() {
 }
 
 const std::vector<Rule> kDeepSeekRules = {
+    {"parallel.expert", [](Recipe& r) { r.parallel.expert = 3; }, ErrorKind::capacity},
+    {"parallel.expert_tensor", [](Recipe& r) { r.parallel.expert = r.parallel.expert_tensor = 8; },
+     ErrorKind::capacity},
     {"router.device_aux_loss",
      [](Recipe& r) {
        r.model.n_group = r.model.topk_group = 1;
