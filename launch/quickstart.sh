@@ -30,7 +30,7 @@ run $tessera data prepare --input corpora/kjv.txt --tokenizer train:4096 -o corp
 if [ "$(id -u)" -eq 0 ]; then
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
-run mpirun --oversubscribe -n 2 $tessera train recipes/quickstart.yaml --resume none
-run $tessera checkpoint verify runs/quickstart
-run $tessera eval runs/quickstart
-run $tessera generate runs/quickstart -p "In the beginning" --max-tokens 120
+run mpirun --oversubscribe -n 2 $tessera train recipes/deepseek_tiny.yaml --resume none
+run $tessera checkpoint verify runs/deepseek_tiny
+run $tessera eval runs/deepseek_tiny
+run $tessera generate runs/deepseek_tiny -p "In the beginning" --max-tokens 120

@@ -26,11 +26,11 @@ std::vector<RecipeField> router_fields() {
       "factor of DeepSeek-V2's loss over experts; 0: off"));
   add(number_row(
       "router.device_aux_loss", [](R & r) -> auto& { return r.router.device_aux_loss; },
-      "factor of DeepSeek-V2's loss over expert ranks; 0: off"));
+      "factor of DeepSeek-V2's loss over the n_group groups; 0: off"));
   add(number_row(
       "router.communication_aux_loss",
       [](R & r) -> auto& { return r.router.communication_aux_loss; },
-      "factor of DeepSeek-V2's loss over rows that each expert rank receives; 0: off"));
+      "factor of DeepSeek-V2's loss over rows that each group receives; 0: off"));
   add(number_row(
       "router.expert_buffer", [](R & r) -> auto& { return r.router.expert_buffer; },
       "rows that an expert rank receives at once, times the mean; more: in rounds"));

@@ -31,7 +31,8 @@ bool is_router_bias(const std::string& name) {
 std::vector<Item> items_of(const CheckpointReader& from, const ModelOptions& model, DType dtype) {
   std::vector<Item> items;
   const auto add = [&](const std::string& name, const GlobalTensor& tensor) {
-    items.push_back({{name, is_router_bias(name) ? DType::f32 : dtype, tensor.global_shape}, &tensor});
+    items.push_back(
+        {{name, is_router_bias(name) ? DType::f32 : dtype, tensor.global_shape}, &tensor});
   };
   for (const GlobalTensor& tensor : from.tensors())
     if (tensor.role == "param") add(tensor.name, tensor);

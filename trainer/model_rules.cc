@@ -151,6 +151,11 @@ void check_experts(const Recipe& recipe, Problems& problems) {
   problems.require(router.device_aux_loss >= 0, "router.device_aux_loss", "must not be negative");
   problems.require(router.communication_aux_loss >= 0, "router.communication_aux_loss",
                    "must not be negative");
+  for (const auto& [factor, key] :
+       {std::pair{router.device_aux_loss, "router.device_aux_loss"},
+        std::pair{router.communication_aux_loss, "router.communication_aux_loss"}})
+    problems.require(factor <= 0 || model.n_group > 1, key,
+                     "balances groups of experts: set model.n_group above 1");
   problems.require(router.expert_buffer >= 1, "router.expert_buffer", "must be at least 1");
   problems.require(router.rebalance_every >= 0, "router.rebalance_every", "must not be negative");
 }

@@ -56,6 +56,30 @@ TEST(Verify, FindsDataRanksEqualWhereTheyAreFree) {
   for (size_t i = 1; i < 4; ++i) EXPECT_EQ(table["layouts"][i]["verdict"], "bit-equal");
 }
 
+// The same for a mixture of experts with multi-token prediction, along one routing.
+TEST(Verify, FindsEveryGridOfExpertsAsPromised) {
+  const ProgramResult run = verify(
+      4,
+      {"model.architecture=deepseek_v3", "model.num_key_value_heads=null", "model.kv_lora_rank=16",
+       "model.qk_nope_head_dim=8", "model.qk_rope_head_dim=4", "model.v_head_dim=8",
+       "model.moe_intermediate_size=16", "model.first_k_dense_replace=1",
+       "model.n_routed_experts=8", "model.num_experts_per_tok=2", "model.n_shared_experts=1",
+       "model.num_nextn_predict_layers=1", "router.balance=aux_free", "--steps", "2", "--layouts",
+       "data=2; data=2,expert=2; data=2,expert=2,zero=1,transport=mpi; "
+       "data=2,expert=2,zero=3,recompute=full; data=2,tensor=2,expert=4; "
+       "tensor=2,expert_tensor=2,pipeline=2,schedule=zb_h1; "
+       "data=2,expert=2,pipeline=2,schedule=dualpipe_v,threads=2; "
+       "data=2,tensor=2,expert=2,compute=bf16,recompute=selective"});
+  ASSERT_EQ(run.exit_code, 0) << run.out << run.err;
+  const Json table = Json::parse(run.out);
+  const std::vector<std::string> expected = {"within bound", "within bound", "bit-equal",
+                                             "within bound", "within bound", "within bound",
+                                             "bit-equal",    "within bound"};
+  ASSERT_EQ(table["layouts"].size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i)
+    EXPECT_EQ(table["layouts"][i]["verdict"], expected[i]) << table["layouts"][i].dump();
+}
+
 TEST(Verify, RefusesALayoutThatCannotBe) {
   const ProgramResult more = verify(2, {"--layouts", "tensor=4"});
   EXPECT_EQ(more.exit_code, 5);

@@ -148,6 +148,11 @@ Recipe sound_deepseek() {
 }
 
 const std::vector<Rule> kDeepSeekRules = {
+    {"router.device_aux_loss",
+     [](Recipe& r) {
+       r.model.n_group = r.model.topk_group = 1;
+       r.router.device_aux_loss = 0.1;
+     }},
     {"model.kv_lora_rank", [](Recipe& r) { r.model.kv_lora_rank = 0; }},
     {"model.q_lora_rank", [](Recipe& r) { r.model.q_lora_rank = -1; }},
     {"model.qk_nope_head_dim", [](Recipe& r) { r.model.qk_nope_head_dim = 0; }},

@@ -93,7 +93,7 @@ void norm_of_own_group(Communicator& group, Stream& stream, const Tensor& in, co
   with_own_words(group, stream, in, out, ExactSum::kWords, ExactSum::kWords);
 }
 void own_token_count(Communicator& group, Stream& stream, const Tensor& in, const Tensor& out) {
-  with_own_words(group, stream, in, out, 2 * ExactSum::kWords, 1);
+  with_own_words(group, stream, in, out, 3 * ExactSum::kWords, 1);
 }
 
 // The data group of the communicators at hand, for a call that goes to the wrong one.
