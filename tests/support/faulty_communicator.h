@@ -21,6 +21,9 @@ struct Plant {
       reduce_scatter{};
   std::function<void(Communicator&, Stream&, const Tensor& in, const Cut&, const Tensor& out)>
       all_gather{};
+  std::function<void(Communicator&, Stream&, const Tensor& in, const Cut& in_cut, const Tensor& out,
+                     const Cut& out_cut)>
+      all_to_all{};
   std::function<int(int channel)> channel{};  // of a send
 };
 
