@@ -98,8 +98,8 @@ StagePlacement placement_of(const Recipe& recipe, const Plan& plan, int coordina
 }
 
 ZeroSharding zero_sharding(const Recipe& recipe, const Communicators& comms) {
-  const Communicator& dense = data_ranks(comms, ParameterGroup::dense);
-  const Communicator& expert = data_ranks(comms, ParameterGroup::expert);
+  const Communicator& dense = comms.data();
+  const Communicator& expert = comms.along(Axis::expert_data);
   return {.stage = static_cast<int>(recipe.parallel.zero),
           .rank = dense.rank(),
           .ranks = dense.size(),
