@@ -25,6 +25,7 @@ COMMON = [
 LAYOUTS = {
     "one rank": (1, ["batch.global=4"]),
     "data=2": (2, ["batch.global=8"]),
+    "data=2,zero=1": (2, ["batch.global=8", "parallel.zero=1"]),
     "tensor=2": (2, ["batch.global=4", "parallel.tensor=2"]),
 }
 # The head costs about five and a half blocks: nine blocks before the cut, three behind it.
@@ -105,7 +106,7 @@ def main():
     one = statistics.median(rates["one rank"])
     for name, values in rates.items():
         pairs = sorted(v / o for v, o in zip(values, rates["one rank"]))
-        print(f"{name:10s} {statistics.median(values):7.1f} tokens/s   "
+        print(f"{name:13s} {statistics.median(values):7.1f} tokens/s   "
               f"{statistics.median(values) / one:5.2f} x one rank   "
               f"pairs [{pairs[0]:.2f} .. {pairs[-1]:.2f}]")
     ratios.sort()
