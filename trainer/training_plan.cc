@@ -9,6 +9,7 @@
 #include "parallel/pipeline/communicate.h"
 #include "parallel/pipeline/generators.h"
 #include "parallel/shard.h"
+#include "trainer/timeline.h"
 
 namespace tessera {
 namespace {
@@ -53,12 +54,31 @@ Plan compute_plan(const ParallelOptions& parallel, int num_micro) {
                    static_cast<int>(parallel.chunks), num_micro);
 }
 
-Plan training_plan(const ParallelOptions& parallel, int num_micro) {
-  Plan plan = compute_plan(parallel, num_micro);
-  if (parallel.zero == 3) plan = with_weight_gathers(plan);
+ParallelOptions layout_of_step(const Recipe& recipe, int num_micro) {
+  ParallelOptions layout = recipe.parallel;
+  const std::string& other = recipe.batch.ramp.schedule;
+  const bool listed = layout.schedule.starts_with(kFile);
+  if (!other.empty() && !listed &&
+      !allows(layout.schedule, static_cast<int>(layout.pipeline), num_micro))
+    layout.schedule = other;
+  return layout;
+}
+
+Plan training_plan(const Recipe& recipe, int num_micro) {
+  Plan plan = compute_plan(layout_of_step(recipe, num_micro), num_micro);
+  if (recipe.parallel.zero == 3) plan = with_weight_gathers(plan);
   plan = with_messages(plan);
   check_plan(plan);
   return plan;
+}
+
+std::map<int, Plan> training_plans(const Recipe& recipe, int data_ranks) {
+  std::map<int, Plan> plans;
+  for (const int64_t sequences : Timeline(recipe).batch_sizes()) {
+    const int num_micro = static_cast<int>(sequences / (recipe.batch.micro * data_ranks));
+    plans.emplace(num_micro, training_plan(recipe, num_micro));
+  }
+  return plans;
 }
 
 Plan evaluation_plan(const ParallelOptions& parallel, const Plan& training, int num_micro) {

@@ -85,6 +85,24 @@ TEST(Planner, PlaysAnyRankOf4096) {
   EXPECT_EQ(num_parameters(llama_70b().model), 70553706496) << "published: 70.6 B";
 }
 
+TEST(Planner, PlaysTheFirstAndTheLargestStepOfARamp) {
+  Recipe recipe = llama_70b();
+  EXPECT_EQ(dry_jobs(recipe, kRanks).size(), 1u);
+  recipe.parallel.chunks = 0;
+  recipe.parallel.schedule = "gpipe";  // remembers every microbatch
+  recipe.batch.ramp = {.from = 128, .increment = 128, .tokens = 1 << 30};
+  ASSERT_THAT(validate(recipe, kRanks), IsEmpty());
+  const std::vector<DryJob> jobs = dry_jobs(recipe, kRanks);
+  ASSERT_EQ(jobs.size(), 2u);
+  EXPECT_EQ(jobs[0].sequences(), 128);
+  EXPECT_EQ(jobs[0].plan().num_micro, 4);
+  EXPECT_EQ(jobs[1].sequences(), 1024);
+  EXPECT_EQ(jobs[1].plan().num_micro, 32);
+  EXPECT_GT(jobs[0].simulate().bubble(), jobs[1].simulate().bubble());
+  EXPECT_LT(bytes_of(jobs[0].play(0), MemoryClass::activations),
+            bytes_of(jobs[1].play(0), MemoryClass::activations));
+}
+
 TEST(Planner, EverySendMeetsItsReceive) {
   const DryJob job(llama_70b(), kRanks);
   const int last = kRanks - 1;  // the last tensor and data rank of the last stage
