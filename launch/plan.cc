@@ -60,8 +60,8 @@ std::string size(int64_t bytes) {
   return as_binary_bytes(static_cast<double>(bytes));
 }
 
-// A run's first step, where later ones are larger.
-struct First {
+// A step before the batch has grown.
+struct Earlier {
   int64_t sequences = 0;
   int num_micro = 0;
   std::string schedule;
@@ -69,7 +69,7 @@ struct First {
   Need need;
 };
 
-First first_of(const DryJob& job) {
+Earlier earlier_of(const DryJob& job) {
   const int num_micro = job.plan().num_micro;
   return {.sequences = job.sequences(),
           .num_micro = num_micro,
@@ -86,14 +86,16 @@ struct Report {
   Capacity capacity;
   std::vector<PlayedRank> ranks{};  // by pipeline coordinate
   size_t largest = 0;               // that needs the most memory
-  std::optional<First> first{};     // of a ramp
+  std::vector<Earlier> earlier{};   // of a ramp: the first, and the last of another schedule
   std::optional<Change> change{};   // where one of them does not fit
 
-  int64_t needs() const {
-    const int64_t of_largest = ranks[largest].memory.system_bytes;
-    return std::max(of_largest, first ? first->need.memory.system_bytes : 0);
+  Need need() const {  // the most of all steps
+    Need most{ranks[largest].rank, ranks[largest].memory};
+    for (const Earlier& step : earlier)
+      if (step.need.memory.system_bytes > most.memory.system_bytes) most = step.need;
+    return most;
   }
-  bool fits() const { return needs() <= capacity.bytes; }
+  bool fits() const { return need().memory.system_bytes <= capacity.bytes; }
   int num_ranks() const { return job.grid().num_ranks(); }
 };
 
@@ -110,7 +112,7 @@ Report report_of(const LoadedRecipe& loaded, const std::vector<DryJob>& jobs,
     const size_t last = report.ranks.size() - 1;
     if (total(last) > total(report.largest)) report.largest = last;
   }
-  if (jobs.size() > 1) report.first = first_of(jobs.front());
+  for (size_t i = 0; i + 1 < jobs.size(); ++i) report.earlier.push_back(earlier_of(jobs[i]));
   if (!report.fits())
     report.change = cheapest_change(loaded.recipe, report.num_ranks(), report.capacity.bytes);
   return report;
@@ -162,14 +164,17 @@ std::string traffic_table(const PlayedRank& rank) {
          " in a step (bytes: of whole tensors; sent: by this rank, over a ring)\n" + table(rows);
 }
 
-// What the first step of a ramp has instead.
-std::string first_line(const Report& report) {
-  if (!report.first) return "";
-  const First& first = *report.first;
-  return "at first   " + (report.job.plan().num_ranks() > 1 ? first.schedule : "one stage") + "  " +
-         std::to_string(first.num_micro) + " microbatch" + (first.num_micro > 1 ? "es" : "") +
-         " a step  bubble " + fixed(100 * first.bubble, 1) + "%  largest rank " +
-         size(first.need.memory.system_bytes) + "\n";
+// What steps of a ramp have instead.
+std::string earlier_lines(const Report& report) {
+  std::string text;
+  for (const Earlier& step : report.earlier)
+    text += (text.empty() ? "at first   " : "later      ") +
+            (report.job.plan().num_ranks() > 1 ? step.schedule : "one stage") + "  " +
+            std::to_string(step.sequences) + " sequences  " + std::to_string(step.num_micro) +
+            " microbatch" + (step.num_micro > 1 ? "es" : "") + " a step  bubble " +
+            fixed(100 * step.bubble, 1) + "%  largest rank " + size(step.need.memory.system_bytes) +
+            "\n";
+  return text;
 }
 
 std::string schedule_line(const Report& report) {
@@ -179,7 +184,7 @@ std::string schedule_line(const Report& report) {
          std::to_string(plan.num_stages()) + " stage" + (plan.num_stages() > 1 ? "s" : "") + "  " +
          std::to_string(plan.num_micro) + " microbatch" + (plan.num_micro > 1 ? "es" : "") +
          " a step  bubble " + fixed(100 * report.simulation.bubble(), 1) + "%  recompute " +
-         parallel.recompute + "\n" + first_line(report);
+         parallel.recompute + "\n" + earlier_lines(report);
 }
 
 void print_text(const Report& report) {
@@ -201,8 +206,8 @@ void print_text(const Report& report) {
   text += "memory of a rank at its peak in a step, by pipeline coordinate\n";
   text += ranks_table(report) + "\n" + traffic_table(report.ranks[report.largest]);
   if (report.fits())
-    text += "\nfits       rank " + std::to_string(report.ranks[report.largest].rank) +
-            " needs the most: " + size(report.ranks[report.largest].memory.system_bytes) + " of " +
+    text += "\nfits       rank " + std::to_string(report.need().rank) +
+            " needs the most: " + size(report.need().memory.system_bytes) + " of " +
             size(report.capacity.bytes) + " (" + report.capacity.words + ")\n";
   std::fputs(text.c_str(), stdout);
 }
@@ -232,20 +237,21 @@ Json json_of(const Report& report, const PlayedRank& rank) {
           {"communication", communication}};
 }
 
-Json json_of(const First& first) {
-  return {{"sequences", first.sequences},
-          {"microbatches", first.num_micro},
-          {"schedule", first.schedule},
-          {"bubble", first.bubble},
-          {"needs", first.need.memory.system_bytes}};
+Json json_of(const Earlier& step) {
+  return {{"sequences", step.sequences},
+          {"microbatches", step.num_micro},
+          {"schedule", step.schedule},
+          {"bubble", step.bubble},
+          {"needs", step.need.memory.system_bytes}};
 }
 
 void print_json(const Report& report) {
   const Recipe& recipe = report.loaded.recipe;
   const Timeline timeline(recipe);
   const ProcessGrid& grid = report.job.grid();
-  Json ranks = Json::array();
+  Json ranks = Json::array(), earlier = Json::array();
   for (const PlayedRank& rank : report.ranks) ranks.push_back(json_of(report, rank));
+  for (const Earlier& step : report.earlier) earlier.push_back(json_of(step));
   const Json json = {
       {"recipe", recipe.name},
       {"ranks", report.num_ranks()},
@@ -262,10 +268,10 @@ void print_json(const Report& report) {
       {"bubble", report.simulation.bubble()},
       {"steps", timeline.in_steps(recipe.run.length())},
       {"tokens", timeline.in_tokens(recipe.run.length())},
-      {"first_step", report.first ? json_of(*report.first) : Json()},
+      {"earlier_steps", earlier},
       {"checkpoint_bytes", checkpoint_bytes(recipe)},
       {"device", {{"name", report.capacity.device}, {"bytes", report.capacity.bytes}}},
-      {"needs", report.needs()},
+      {"needs", report.need().memory.system_bytes},
       {"fits", report.fits()},
       {"cheapest_change", report.change ? Json(report.change->keys) : Json()},
       {"by_pipeline_coordinate", ranks}};
@@ -284,9 +290,7 @@ void draw(const Report& report, const std::string& path) {
 }
 
 [[noreturn]] void refuse(const Report& report) {
-  const Need largest{report.ranks[report.largest].rank, report.ranks[report.largest].memory};
-  const bool at_first = largest.memory.system_bytes < report.needs();
-  const Need& rank = at_first ? report.first->need : largest;
+  const Need rank = report.need();
   const auto class_of = [&](MemoryClass c) { return size(peak(rank.memory, c)); };
   std::string text =
       "rank " + std::to_string(rank.rank) + " would need " + size(rank.memory.system_bytes) +

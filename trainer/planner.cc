@@ -155,10 +155,16 @@ int64_t checkpoint_bytes(const Recipe& recipe) {
 }
 
 std::vector<DryJob> dry_jobs(const Recipe& recipe, int num_ranks) {
+  const std::vector<int64_t> sizes = Timeline(recipe).batch_sizes();
+  const ProcessGrid grid = ProcessGrid::filling(num_ranks, grid_sizes(recipe.parallel));
+  const int64_t round = recipe.batch.micro * grid.size(Axis::data);
+  const auto schedule_of = [&](size_t i) {
+    return layout_of_step(recipe, static_cast<int>(sizes[i] / round)).schedule;
+  };
   std::vector<DryJob> jobs;
-  const int64_t first = Timeline(recipe).batches().at(0);
-  if (first < recipe.batch.global) jobs.emplace_back(recipe, num_ranks, first);
-  jobs.emplace_back(recipe, num_ranks);
+  for (size_t i = 0; i < sizes.size(); ++i)
+    if (i == 0 || i + 1 == sizes.size() || schedule_of(i) != schedule_of(i + 1))
+      jobs.emplace_back(recipe, num_ranks, sizes[i]);
   return jobs;
 }
 

@@ -76,7 +76,8 @@ std::vector<Traffic> traffic(const DryCalls& calls);
 // Bytes of the tensors of a checkpoint: masters and moments.
 int64_t checkpoint_bytes(const Recipe& recipe);
 
-// The jobs of a run's first and of its largest step; of one job where they are alike.
+// The steps of a run that can need the most, from the first to the largest: those two, and the
+// largest of each schedule that a ramp passes through. One where all steps are alike.
 std::vector<DryJob> dry_jobs(const Recipe& recipe, int num_ranks);
 
 // The peak of the rank that needs the most, of those that are typical.

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/schedule_rules.h"
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "trainer/timeline.h"
 
 namespace tessera {
@@ -88,6 +91,7 @@ std::string divisors_around(int64_t whole, int64_t near) {
       if (whole % d == 0) return text(d);
     return "";
   };
+  near = std::min(near, whole);
   const std::string below = nearest(-1), above = nearest(1);
   return below + (below.empty() || above.empty() ? "" : " or ") + above;
 }

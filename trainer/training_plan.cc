@@ -16,13 +16,24 @@ namespace {
 
 constexpr std::string_view kFile = "file:";
 
-Plan read_plan(const ParallelOptions& parallel, int num_micro) {
-  const std::string path = parallel.schedule.substr(kFile.size());
+Plan parse_file(const std::string& path) {
   std::ifstream file(path);
   check(file.good(), ErrorKind::usage, "parallel.schedule: cannot read", path);
   std::ostringstream text;
   text << file.rdbuf();
-  Plan plan = parse_plan(text.str());
+  return parse_plan(text.str());
+}
+
+// Whether a plan can have so many microbatches; that of a file has its own number.
+bool can_have(const ParallelOptions& parallel, int num_micro) {
+  if (parallel.schedule.starts_with(kFile))
+    return parse_file(parallel.schedule.substr(kFile.size())).num_micro == num_micro;
+  return allows(parallel.schedule, static_cast<int>(parallel.pipeline), num_micro);
+}
+
+Plan read_plan(const ParallelOptions& parallel, int num_micro) {
+  const std::string path = parallel.schedule.substr(kFile.size());
+  Plan plan = parse_file(path);
   check(plan.num_ranks() == parallel.pipeline && plan.num_micro == num_micro, ErrorKind::usage,
         path, "is a plan for", plan.num_ranks(), "ranks and", plan.num_micro,
         "microbatches; the recipe has", parallel.pipeline, "and", num_micro);
@@ -57,10 +68,7 @@ Plan compute_plan(const ParallelOptions& parallel, int num_micro) {
 ParallelOptions layout_of_step(const Recipe& recipe, int num_micro) {
   ParallelOptions layout = recipe.parallel;
   const std::string& other = recipe.batch.ramp.schedule;
-  const bool listed = layout.schedule.starts_with(kFile);
-  if (!other.empty() && !listed &&
-      !allows(layout.schedule, static_cast<int>(layout.pipeline), num_micro))
-    layout.schedule = other;
+  if (!other.empty() && !can_have(layout, num_micro)) layout.schedule = other;
   return layout;
 }
 

@@ -21,7 +21,7 @@ int ranks_of(const ParallelOptions& parallel);
 // microbatches or chunks are allowed; a schedule `file:PATH` is read and checked.
 Plan compute_plan(const ParallelOptions& parallel, int num_micro);
 // The layout with the schedule that a step of so many microbatches runs: parallel.schedule, or
-// batch.ramp.schedule where they are too few for it.
+// batch.ramp.schedule where it cannot be made of so many.
 ParallelOptions layout_of_step(const Recipe& recipe, int num_micro);
 // The same with messages and, for ZeRO-3, gathers: what every rank of a pipeline runs.
 Plan training_plan(const Recipe& recipe, int num_micro);

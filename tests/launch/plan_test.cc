@@ -67,10 +67,12 @@ TEST(PlanVerb, PlansTheSchedulesOfDeepSeekV3) {
   const auto json = planned(recipe, {"--device", "h200-141g"});
   EXPECT_EQ(json["tokens"], 14'800'000'000'000);
   EXPECT_EQ(json["microbatches"], 120);
-  EXPECT_EQ(json["first_step"]["sequences"], 3072);
-  EXPECT_EQ(json["first_step"]["microbatches"], 24);
-  EXPECT_EQ(json["first_step"]["schedule"], "zb_v");
-  EXPECT_GE(json["needs"], json["first_step"]["needs"]);
+  ASSERT_EQ(json["earlier_steps"].size(), 1u);
+  const auto& first = json["earlier_steps"][0];
+  EXPECT_EQ(first["sequences"], 3072);
+  EXPECT_EQ(first["microbatches"], 24);
+  EXPECT_EQ(first["schedule"], "zb_v");
+  EXPECT_GE(json["needs"], first["needs"]);
   const std::string text = plan(recipe, {"--device", "h200-141g"}).out;
   EXPECT_THAT(text, HasSubstr("run        14.8T tokens = " + json["steps"].dump() + " steps\n"));
   EXPECT_THAT(text, HasSubstr("ramp       3072 to 15360 sequences a step over 469B tokens ("));

@@ -103,6 +103,23 @@ TEST(Planner, PlaysTheFirstAndTheLargestStepOfARamp) {
             bytes_of(jobs[1].play(0), MemoryClass::activations));
 }
 
+// 2, 3, 4, 5, 6 microbatches over two ranks, of which dualpipe_v has plans for the last three.
+TEST(Planner, PlaysTheLastStepOfEachScheduleOfARamp) {
+  Recipe recipe = tiny_recipe("corpus");
+  recipe.model.num_hidden_layers = 4;
+  recipe.parallel.pipeline = 2;
+  recipe.parallel.schedule = "dualpipe_v";
+  recipe.batch.global = 12;
+  recipe.batch.ramp = {.from = 4, .increment = 2, .tokens = 100, .schedule = "zb_v"};
+  ASSERT_THAT(validate(recipe, 2), IsEmpty());
+  std::vector<int> micros;
+  for (const DryJob& job : dry_jobs(recipe, 2)) {
+    EXPECT_GT(job.play(0).memory.system_bytes, 0);
+    micros.push_back(job.plan().num_micro);
+  }
+  EXPECT_EQ(micros, (std::vector<int>{2, 3, 6}));
+}
+
 TEST(Planner, EverySendMeetsItsReceive) {
   const DryJob job(llama_70b(), kRanks);
   const int last = kRanks - 1;  // the last tensor and data rank of the last stage

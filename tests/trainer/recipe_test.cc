@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/recipe.h"
 
+#include <fstream>
 #include <functional>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "parallel/pipeline/generators.h"
+#include "tests/support/temporary.h"
 #include "tests/support/tiny_model.h"
+#include "trainer/training_plan.h"
 
 namespace tessera::test {
 namespace {
@@ -279,6 +283,25 @@ TEST(Validate, LooksAtTheMicrobatchesOfEverySizeOfARamp) {
   ASSERT_EQ(elsewhere.size(), 1u);
   EXPECT_EQ(elsewhere[0].key, "batch.ramp.schedule");
   EXPECT_THAT(elsewhere[0].message, HasSubstr("deals the layers to other ranks than dualpipe_v"));
+}
+
+// A plan in a file is for one number of microbatches; a ramp needs another schedule for the rest.
+TEST(Validate, LetsARampLeadUpToAPlanFromAFile) {
+  const TemporaryDirectory directory;
+  std::ofstream(directory / "plan") << to_string(one_f_one_b(2, 4));
+  Recipe recipe = sound();
+  recipe.parallel.pipeline = 2;
+  recipe.parallel.schedule = "file:" + (directory / "plan");
+  EXPECT_TRUE(validate(recipe, 2).empty());
+  recipe.batch.ramp = {.from = 4, .increment = 2, .tokens = 100};
+  const std::vector<RecipeProblem> problems = validate(recipe, 2);
+  ASSERT_EQ(problems.size(), 1u);
+  EXPECT_EQ(problems[0].key, "batch.ramp.from");
+  EXPECT_THAT(problems[0].message, HasSubstr("is a plan for 2 ranks and 4 microbatches"));
+  recipe.batch.ramp.schedule = "gpipe";
+  EXPECT_TRUE(validate(recipe, 2).empty());
+  EXPECT_EQ(layout_of_step(recipe, 2).schedule, "gpipe");
+  EXPECT_EQ(layout_of_step(recipe, 4).schedule, recipe.parallel.schedule);
 }
 
 TEST(Validate, TellsEverythingAtOnceAndTheNearestLegalBatches) {

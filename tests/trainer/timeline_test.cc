@@ -51,12 +51,12 @@ TEST(Timeline, RaisesTheBatchAtTheExactToken) {
 // DeepSeek-V3 (arXiv:2412.19437, 4.2): 3072 to 15360 sequences over 469B tokens, 14.8T in all.
 TEST(Timeline, CountsTheStepsOfDeepSeekV3OneByOne) {
   constexpr int64_t kRamp = 469'000'000'000, kWhole = 14'800'000'000'000;
-  const Timeline timeline(ramped(4096, 15360, {.from = 3072, .increment = 768, .tokens = kRamp}));
+  const Timeline timeline(ramped(4096, 15360, {.from = 3072, .increment = 1024, .tokens = kRamp}));
   int64_t token = 0, steps = 0, steps_of_ramp = 0;
   for (; token < kWhole; ++steps) {
     if (token < kRamp) ++steps_of_ramp;
-    // Its share in the largest integers there are: 16 increments.
-    const int64_t sequences = token < kRamp ? 3072 + token * 16 / kRamp * 768 : 15360;
+    // 12 increments.
+    const int64_t sequences = token < kRamp ? 3072 + token * 12 / kRamp * 1024 : 15360;
     ASSERT_EQ(timeline.tokens_after(steps), token) << steps;
     token += 4096 * sequences;
   }
