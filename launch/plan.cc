@@ -187,6 +187,14 @@ std::string schedule_line(const Report& report) {
          parallel.recompute + "\n" + earlier_lines(report);
 }
 
+// "6.84M parameters", of a mixture of experts "6.84M parameters (3.13M active)".
+std::string parameter_words(const ModelOptions& model) {
+  std::string words = with_prefix(static_cast<double>(num_parameters(model))) + " parameters";
+  if (model.has_experts())
+    words += " (" + with_prefix(static_cast<double>(num_active_parameters(model))) + " active)";
+  return words;
+}
+
 void print_text(const Report& report) {
   const Recipe& recipe = report.loaded.recipe;
   const int data = report.job.grid().size(Axis::data);
@@ -196,7 +204,7 @@ void print_text(const Report& report) {
           std::to_string(recipe.parallel.zero) + "   batch " + batch_words(recipe, data) + "\n";
   text += "model      " + recipe.model.architecture + "  " +
           std::to_string(recipe.model.num_hidden_layers) + " layers  " +
-          with_prefix(static_cast<double>(num_parameters(recipe.model))) + " parameters  " +
+          parameter_words(recipe.model) + "  " +
           with_prefix(training_flops_per_token(recipe.model, recipe.data.sequence_length)) +
           "FLOP/token  " + name(recipe.compute_type()) + "\n";
   text += schedule_line(report);
@@ -262,6 +270,7 @@ void print_json(const Report& report) {
         {"zero", recipe.parallel.zero},
         {"schedule", recipe.parallel.schedule}}},
       {"parameters", num_parameters(recipe.model)},
+      {"active_parameters", num_active_parameters(recipe.model)},
       {"flops_per_token", training_flops_per_token(recipe.model, recipe.data.sequence_length)},
       {"stages", report.job.plan().num_stages()},
       {"microbatches", report.job.plan().num_micro},

@@ -6,6 +6,7 @@
 namespace tessera {
 
 Tensor ResidualBranch::forward(const Tensor& x, const Micro& micro, Tape* tape) {
+  const trace::Range traced = range();
   const Tensor branch = inner_->forward(norm_->forward(x, micro, tape), micro, tape);
   if (tape && context_.selective_recompute) inner_->drop_input(*tape);
   add(context_.stream, x, branch, branch);
@@ -13,6 +14,7 @@ Tensor ResidualBranch::forward(const Tensor& x, const Micro& micro, Tape* tape) 
 }
 
 Tensor ResidualBranch::backward_input(const Tensor& dy, Tape& tape) {
+  const trace::Range traced = range();
   // Here and not with the weights' half: ZeRO-3 has the norm's weight at hand now.
   if (context_.selective_recompute) inner_->restore_input(tape, norm_->output(tape));
   const Tensor dx = norm_->backward_input(inner_->backward_input(dy, tape), tape);
@@ -21,6 +23,7 @@ Tensor ResidualBranch::backward_input(const Tensor& dy, Tape& tape) {
 }
 
 void ResidualBranch::backward_weight(Tape& tape) {
+  const trace::Range traced = range();
   inner_->backward_weight(tape);
   norm_->backward_weight(tape);
 }

@@ -168,10 +168,10 @@ class Builder {
     const std::string prefix = layer_prefix(layer);
     std::vector<std::unique_ptr<Layer>> block;
     auto attention_norm = norm(prefix + "input_layernorm.weight");
-    block.push_back(std::make_unique<ResidualBranch>(context_, std::move(attention_norm),
-                                                     attention_layer(prefix + "self_attn.")));
+    block.push_back(std::make_unique<ResidualBranch>(
+        context_, "attention", std::move(attention_norm), attention_layer(prefix + "self_attn.")));
     auto mlp_norm = norm(prefix + "post_attention_layernorm.weight");
-    block.push_back(std::make_unique<ResidualBranch>(context_, std::move(mlp_norm),
+    block.push_back(std::make_unique<ResidualBranch>(context_, "feed-forward", std::move(mlp_norm),
                                                      mlp(prefix + "mlp.", layer)));
     if (recipe_.parallel.recompute == "full") {
       layers.push_back(std::make_unique<Recompute>(std::move(block)));

@@ -228,7 +228,7 @@ TEST_F(Layers, SwiGluHasItsGradients) {
 
 TEST_F(Layers, ResidualBranchHasItsGradients) {
   auto norm = std::make_unique<RmsNorm>(context, "norm", 6, 1e-5);
-  ResidualBranch branch(context, std::move(norm), attention());
+  ResidualBranch branch(context, "attention", std::move(norm), attention());
   allocate();
   expect_gradients(branch, 6);
 }
