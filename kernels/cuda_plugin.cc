@@ -98,6 +98,14 @@ const CudaPlugin& cuda_plugin() {
   return plugin;
 }
 
+bool gpu_in_sight() {
+  if (const char* asked = std::getenv("TESSERA_CUDA_PLUGIN"); asked != nullptr && *asked != '\0')
+    return true;
+  std::error_code ignored;
+  // Linux; Windows' subsystem for it.
+  return fs::exists("/dev/nvidiactl", ignored) || fs::exists("/dev/dxg", ignored);
+}
+
 Accelerator& cuda_accelerator() {
   const CudaPlugin& plugin = cuda_plugin();
   if (!plugin.problem.empty()) fail(ErrorKind::usage, plugin.problem);

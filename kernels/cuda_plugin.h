@@ -29,6 +29,10 @@ struct CudaPlugin {
 // The first call opens it. Throws nothing.
 const CudaPlugin& cuda_plugin();
 
+// Whether it is worth while to open it when nobody insists on a GPU: there is a driver's device
+// file, or $TESSERA_CUDA_PLUGIN is set. Costs nothing, opens nothing.
+bool gpu_in_sight();
+
 // The accelerator behind Device::Kind::cuda. Throws Error{usage} with cuda_plugin().problem.
 Accelerator& cuda_accelerator();
 

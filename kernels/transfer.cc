@@ -62,7 +62,9 @@ void queue_copy(Stream& stream, CopyDirection direction, const Tensor& in, const
 }  // namespace
 
 Tensor staging_like(Stream& stream, const Tensor& x) {
-  return Tensor(Buffer::staging(stream.device(), x.bytes()), x.dtype(), 0, {x.rows(), x.columns()});
+  std::vector<int64_t> extents;
+  for (int dim = 0; dim < x.dims(); ++dim) extents.push_back(x.extent(dim));
+  return Tensor(Buffer::staging(stream.device(), x.bytes()), x.dtype(), 0, std::move(extents));
 }
 
 void start_download(Stream& stream, const Tensor& in, const Tensor& out) {

@@ -29,9 +29,19 @@ Tensor on_device(Stream& stream, const Tensor& in, MemoryClass memory_class);
 
 // The same without waiting, through memory of staging_like(): complete once the stream is
 // synchronised or an Event recorded behind it is reached. hand_over() keeps its input until then.
-Tensor staging_like(Stream& stream, const Tensor& x);  // of the host, dense
+Tensor staging_like(Stream& stream, const Tensor& x);  // of the host, dense, with x's extents
 void start_download(Stream& stream, const Tensor& in, const Tensor& out);
 void hand_over(Stream& stream, Tensor in, const Tensor& out);
+
+// write(host) fills a tensor in the host's memory with what becomes out's elements: out itself
+// where the host can write it.
+template <typename Write>
+void write_from_host(Stream& stream, const Tensor& out, Write write) {
+  if (out.device().is_host()) return write(out);
+  const Tensor host = staging_like(stream, out);
+  write(host);
+  hand_over(stream, host, out);
+}
 
 // Plain values; the tensor is contiguous and of their number and type.
 void upload_values(Stream& stream, const void* values, int64_t count, DType dtype,

@@ -290,7 +290,10 @@ void add_tools(CLI::App& app, VerbAction& action) {
   auto* doctor = app.add_subcommand("doctor", "what this machine has and lacks");
   auto json = std::make_shared<bool>(false);
   doctor->add_flag("--json", *json, "machine-readable");
-  doctor->callback([json, &action] { action = [json] { return doctor_verb(*json); }; });
+  auto gpu = std::make_shared<bool>(false);
+  doctor->add_flag("--gpu", *gpu, "open the CUDA plugin and look at each GPU");
+  doctor->callback(
+      [json, gpu, &action] { action = [json, gpu] { return doctor_verb(*json, *gpu); }; });
 
   auto* bench =
       app.add_subcommand("bench", "speed of this machine beside what it could do at best");

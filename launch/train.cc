@@ -12,6 +12,7 @@
 #include "kernels/cpu_path.h"
 #include "kernels/peak.h"
 #include "launch/console.h"
+#include "launch/device_choice.h"
 #include "launch/format.h"
 #include "launch/in_world.h"
 #include "launch/open_checkpoint.h"
@@ -45,7 +46,9 @@ class TrainRun {
         recipe_(loaded_.recipe),
         device_(preflight()),
         comms_(world, grid(), recipe_.model.kv_replicas(recipe_.parallel.tensor)),
-        run_(prepare_directory()) {}
+        run_(prepare_directory()) {
+    fit_to_device(comms_, device_);
+  }
 
   int operator()() {
     resolved_ = resolved_yaml(loaded_, header());
@@ -90,7 +93,7 @@ class TrainRun {
     });
     resume_from_ = world_.all().broadcast(resume_from_, 0, "resume from");
     init_from_ = world_.all().broadcast(init_from_, 0, "init from");
-    return device;
+    return settle_device(world_, recipe_.run.device, device);
   }
 
   // Rank 0 makes the directory; its failure is everybody's.
@@ -108,7 +111,8 @@ class TrainRun {
   std::vector<std::string> header() const {
     return {version_string() + ", recipe " + loaded_.path,
             "ranks " + std::to_string(world_.size()) + " = " + comms_.grid().to_string(),
-            describe_cpu() + ", " + world_.library() + ", " + build_description()};
+            describe_cpu() + ", " + (device_.is_host() ? "" : describe(device_) + ", ") +
+                world_.library() + ", " + build_description()};
   }
 
   // Loads weights or the whole state, as asked. Returns the words for the "start" line.
@@ -197,12 +201,9 @@ class TrainRun {
     if (summary_.xz_bits_per_byte > 0)
       data += "  xz -9e on validation: " + fixed(summary_.xz_bits_per_byte, 2) + " bits/byte";
     log::info(data);
-    log::info("device   " +
-              (device_.kind == Device::Kind::reference ? std::string("reference (double precision)")
-                                                       : describe_cpu()) +
-              "   comm " +
+    log::info("device   " + describe(device_) + "   comm " +
               (world_.size() > 1
-                   ? std::string(world_.all().transport()) + " (" + world_.library() + ")"
+                   ? std::string(comms_.world().transport()) + " (" + world_.library() + ")"
                    : "self"));
   }
 
@@ -257,7 +258,7 @@ class TrainRun {
       case Outcome::stopped: console.finish("stopped at step " + step + " (--steps)", ""); break;
       case Outcome::preempted: console.finish("preempted at step " + step, "resume"); break;
     }
-    const MemoryUse use = memory_use();
+    const MemoryUse use = memory_use(device_);
     std::string peaks;
     for (int c = 0; c < kNumMemoryClasses; ++c)
       peaks += std::string(c ? "  " : "") + name(static_cast<MemoryClass>(c)) + " " +
@@ -267,9 +268,10 @@ class TrainRun {
   }
 
   // What the CPUs of all ranks could do together, measured by all at the same time: what MFU is a
-  // share of. 0 on the reference device, whose speed is of no interest.
+  // share of. 0 on the reference device, whose speed is of no interest, and on GPUs, of which no
+  // peak is measured.
   double measured_peak() const {
-    if (device_.kind == Device::Kind::reference) return 0;
+    if (device_.kind != Device::Kind::cpu) return 0;
     const double mine = measure_peak_flops(recipe_.compute_type(), cpu_threads());
     return static_cast<double>(
         world_.all().all_reduce(static_cast<int64_t>(mine), Reduce::sum, "peak"));

@@ -167,7 +167,7 @@ struct BenchCommand {
 };
 int bench_verb(const BenchCommand& command);
 
-int doctor_verb(bool json);
+int doctor_verb(bool json, bool look_at_gpus);
 int version_verb();
 
 // version.cc: "tessera 0.1.0", and what this build is made of.

@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "kernels/copy.h"
+#include "kernels/transfer.h"
 #include "trainer/trainer.h"
 
 namespace tessera {
@@ -82,7 +82,7 @@ std::map<std::string, TensorMap> gather_tensors(Stream& stream, Communicator& gr
                         {extent.size() < 2 ? 1 : extent[0], extent.back()});
         group.start_recv(stream, tensor, rank, kChannel, "tensors")->wait();
       }
-      puzzle.add(box, tensor);
+      puzzle.add(box, on_host(stream, tensor));
     }
   }
   puzzle.check_complete();
