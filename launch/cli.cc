@@ -253,6 +253,9 @@ void add_models(CLI::App& app, VerbAction& action) {
   verify->add_option("--layouts", proof->layouts,
                      "'tensor=2; pipeline=2,schedule=zb_h1; data=2,zero=3' (default: layouts for "
                      "the ranks at hand that hold every legal pair of choices)");
+  verify->add_option("--devices", proof->devices, "each layout on each of them")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"cpu", "cuda", "cpu,cuda"}));
   verify->add_option("--steps", proof->steps, "training steps in each layout")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);

@@ -117,8 +117,13 @@ RoutingFlips of_all_ranks(const RoutingFlips& mine, Communicator& world) {
 }  // namespace
 
 Captured capture(const Recipe& recipe, const Communicators& comms, const RoutingTape& tape) {
-  const Device device{recipe.run.device == "reference" ? Device::Kind::reference
-                                                       : Device::Kind::cpu};
+  const bool reference = recipe.run.device == "reference";
+  return capture(recipe, Device{reference ? Device::Kind::reference : Device::Kind::cpu}, comms,
+                 tape);
+}
+
+Captured capture(const Recipe& recipe, Device device, const Communicators& comms,
+                 const RoutingTape& tape) {
   Trainer trainer(recipe, device, comms);
   if (Routing* routing = trainer.routing()) {
     routing->record(tape.record);
