@@ -71,4 +71,8 @@ const Backend& reference_backend();  // double precision, plain loops: the truth
 const Backend& cpu_backend();        // f32, bf16, f16 on the best instruction set of this machine
 const Backend& dry_backend();        // every kernel does nothing
 
+// Streams that are made from now on, on devices of this kind, compute with `table`, which stays
+// where it is; null: with their own again. Tests plant faults in kernels with it.
+void replace_backend(Device::Kind kind, const Backend* table);
+
 }  // namespace tessera

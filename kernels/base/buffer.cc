@@ -98,6 +98,7 @@ class HostPool : public Pool {
     if (segments_.size() >= kMostFiles) return nullptr;
     try {
       SharedSegment segment = SharedSegment::create(size);
+      segment.use_huge_pages();
       std::byte* block = segment.data();
       segments_.emplace(block, std::move(segment));
       ++use_.system_allocations;

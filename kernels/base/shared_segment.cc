@@ -2,6 +2,7 @@
 #include "kernels/base/shared_segment.h"
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <utility>
 
@@ -18,6 +19,29 @@ namespace {
 [[noreturn]] void no_room(const char* what, int file, int64_t bytes, int error) {
   if (file >= 0) ::close(file);
   fail(ErrorKind::capacity, "shared memory:", what, "of", bytes, "bytes:", std::strerror(error));
+}
+
+constexpr int64_t kHugePage = int64_t{2} << 20;
+constexpr int kCollapse = 25;  // MADV_COLLAPSE of Linux 6.1, which older headers do not know
+
+// A mapping that begins where a huge page may.
+void* map_aligned(int file, int64_t bytes) {
+  const auto size = static_cast<size_t>(bytes), room = size + kHugePage;
+  void* reserved =
+      mmap(nullptr, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (reserved == MAP_FAILED) return MAP_FAILED;
+  auto* first = static_cast<std::byte*>(reserved);
+  const size_t skip = -reinterpret_cast<uintptr_t>(first) % kHugePage;
+  const int64_t page = sysconf(_SC_PAGESIZE);
+  const size_t end = skip + (size + page - 1) / page * page;
+  void* data = mmap(first + skip, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0);
+  if (data == MAP_FAILED) {
+    munmap(first, room);
+    return MAP_FAILED;
+  }
+  if (skip > 0) munmap(first, skip);
+  if (end < room) munmap(first + end, room - end);
+  return data;
 }
 
 // Beyond this limit the kernel would not refuse but send SIGXFSZ.
@@ -47,8 +71,7 @@ SharedSegment SharedSegment::open(const std::string& path, int64_t bytes) {
 }
 
 SharedSegment::SharedSegment(int file, int64_t bytes) : file_(file), bytes_(bytes) {
-  void* data =
-      mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  void* data = map_aligned(file, bytes);
   if (data == MAP_FAILED) no_room("mapping", file, bytes, errno);
   data_ = static_cast<std::byte*>(data);
 }
@@ -61,6 +84,11 @@ SharedSegment::SharedSegment(SharedSegment&& other) noexcept
 SharedSegment::~SharedSegment() {
   close_path();
   if (data_ != nullptr) munmap(data_, static_cast<size_t>(bytes_));
+}
+
+void SharedSegment::use_huge_pages() {
+  if (bytes_ >= kHugePage)
+    madvise(data_, static_cast<size_t>(bytes_ / kHugePage * kHugePage), kCollapse);
 }
 
 std::string SharedSegment::path() const {

@@ -34,10 +34,16 @@ void cast(Stream& stream, const Tensor& in, const Tensor& out) {
 void fill(Stream&, double value, const Tensor& out) {
   visit(out.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
-    const T element = reference::from_double<T>(value);
+    const T element = reference::from_double<T>(value), zero{};
+    // Gradients are cleared every step: the C library does that at the memory's pace.
+    const bool clear = std::memcmp(&element, &zero, sizeof element) == 0;
     for_chunks(out.rows(), out.columns(), out.contiguous(),
                [&](int64_t row, int64_t first, int64_t count) {
-                 std::fill_n(reinterpret_cast<T*>(at(out, row, first)), count, element);
+                 auto* to = reinterpret_cast<T*>(at(out, row, first));
+                 if (clear)
+                   std::memset(to, 0, static_cast<size_t>(count) * sizeof element);
+                 else
+                   std::fill_n(to, count, element);
                });
   });
 }

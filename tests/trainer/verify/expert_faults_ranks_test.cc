@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "kernels/backend.h"
 #include "kernels/copy.h"
 #include "kernels/elementwise.h"
 #include "tests/support/faulty_communicator.h"
@@ -24,6 +25,23 @@ struct Case {
   Plant plant;
   std::string named;                                     // what the verdict must name
   std::function<void(Recipe&, RoutingRecord&)> alter{};  // what the layers are given
+  std::function<void(Backend&)> kernels{};               // what computes
+};
+
+// The CPU's kernels with a fault among them, while it lives.
+class FaultyKernels {
+ public:
+  explicit FaultyKernels(const Case* planted) {
+    if (planted == nullptr || !planted->kernels) return;
+    planted->kernels(table_);
+    replace_backend(Device::Kind::cpu, &table_);
+  }
+  ~FaultyKernels() { replace_backend(Device::Kind::cpu, nullptr); }
+  FaultyKernels(const FaultyKernels&) = delete;
+  FaultyKernels& operator=(const FaultyKernels&) = delete;
+
+ private:
+  Backend table_ = cpu_backend();
 };
 
 // --- What goes wrong.
@@ -88,6 +106,29 @@ void forget_the_factor(Recipe& recipe, RoutingRecord&) {
   recipe.model.routed_scaling_factor = 1;
 }
 
+void combine_without_weights(Backend& table) {
+  table.combine_rows = [](Stream& stream, const Tensor& y, const Tensor& position, const Tensor&,
+                          const Tensor& out) {
+    cpu_backend().combine_rows(stream, y, position, {}, out);
+  };
+}
+// DeepSeek-V3's biases are for the choice alone (eq 16).
+void weigh_with_biases(Backend& table) {
+  static Tensor biases;
+  table.router_choose = [](Stream& stream, const Tensor& scores, const Tensor& bias,
+                           const ExpertGroups& groups, const Tensor& index) {
+    biases = bias;
+    cpu_backend().router_choose(stream, scores, bias, groups, index);
+  };
+  table.router_weights = [](Stream& stream, const Tensor& scores, const Tensor& index,
+                            const RouterWeights& rule, const Tensor& weights) {
+    const Tensor biased(scores.device(), scores.dtype(), {scores.rows(), scores.columns()});
+    for (int64_t row = 0; row < scores.rows(); ++row)
+      add(stream, scores.row_slice(row, 1), biases, biased.row_slice(row, 1));
+    cpu_backend().router_weights(stream, biased, index, rule, weights);
+  };
+}
+
 std::vector<Case> cases() {
   const auto exchange = [](const char* tag, auto&& what) {
     Plant plant{.label = "expert", .tag = tag};
@@ -109,6 +150,13 @@ std::vector<Case> cases() {
       {"two experts' counts are swapped", two, counts, experts},
       {"loads are not summed for the biases", two, loads, "e_score_correction_bias"},
       {"the routed scaling factor is not applied", two, {}, experts, forget_the_factor},
+      {"outputs are combined without the router's weights",
+       two,
+       {},
+       experts,
+       {},
+       combine_without_weights},
+      {"biases are used as weights", two, {}, experts, {}, weigh_with_biases},
       {"the experts' gradients lack the router's weight", two,
        exchange("expert weights", weigh_all_alike), experts},
       {"outputs come back in the wrong order", two, exchange("expert outputs", exchange_two_rows),
@@ -184,6 +232,7 @@ struct ExpertFaults : testing::Test {
       comms.replace([&](Communicator& group) {
         return group.label() == planted->plant.label ? faulty(group, planted->plant) : nullptr;
       });
+    const FaultyKernels kernels(planted);
     Captured run;
     if (comms.member()) run = capture(shaped, comms, {.replay = &replay});
     if (world().rank() > 0) return {};
