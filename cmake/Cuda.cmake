@@ -14,6 +14,9 @@ if(wish STREQUAL "OFF")
   return()
 endif()
 if(TESSERA_SANITIZE)
+  if(wish STREQUAL "ON")
+    message(FATAL_ERROR "TESSERA_CUDA=ON with TESSERA_SANITIZE: it watches the host's memory only")
+  endif()
   message(STATUS "CUDA plugin: not built (a sanitizer watches the host's memory only)")
   return()
 endif()
@@ -30,7 +33,7 @@ endfunction()
 
 message(STATUS "CUDA plugin (none of this is needed for the CPU build):")
 set(repository "apt-get install from NVIDIA's repository (developer.nvidia.com/cuda-downloads):")
-set(oldest_cuda 12.4)  # C++20 in device code with gcc 12
+set(oldest_cuda 12.0)  # C++20 in device code
 include(CheckLanguage)
 # Before the language is enabled: `native` would need a GPU.
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)

@@ -81,7 +81,7 @@ Finding gpu() {
 // What run.device=cuda would find: the plugin, the libraries under it, each GPU.
 std::vector<Finding> gpus() {
   const CudaPlugin& plugin = cuda_plugin();
-  if (!plugin.problem.empty()) return {{"FAIL", "gpu", plugin.problem, "run.device=cpu"}};
+  if (!plugin.problem.empty()) return {{"FAIL", "gpu", "cannot be used", plugin.problem}};
   const Accelerator& accelerator = *plugin.accelerator;
   std::vector<Finding> findings = {
       {"OK", "gpu plugin", plugin.path + " (" + accelerator.libraries() + ")", ""}};

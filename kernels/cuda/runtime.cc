@@ -15,9 +15,12 @@
 namespace tessera::cuda {
 namespace {
 
-// The oldest driver that runs this CUDA: the 13.x family needs the 580 series
-// (https://docs.nvidia.com/cuda/cuda-toolkit-release-notes, table of minor-version compatibility).
-constexpr const char* kOldestDriver = "580";
+// The oldest driver series that runs this major version of CUDA (CUDA Toolkit release notes, table
+// of minor-version compatibility).
+const char* oldest_driver() {
+  constexpr int kCuda13 = 13000;
+  return CUDART_VERSION >= kCuda13 ? "580" : "525";
+}
 
 cudaStream_t stream_of(Accelerator::Queue* queue) {
   return reinterpret_cast<cudaStream_t>(queue);
@@ -48,7 +51,7 @@ class Runtime : public Accelerator {
     const std::string name = std::string(" (") + cudaGetErrorName(result_) + ").";
     if (result_ == cudaErrorInsufficientDriver || result_ == cudaErrorStubLibrary)
       return "the driver is missing or too old" + name +
-             " Needs NVIDIA driver >= " + kOldestDriver + ".";
+             " Needs NVIDIA driver >= " + oldest_driver() + ".";
     if (result_ == cudaErrorNoDevice || (result_ == cudaSuccess && count_ == 0))
       return "there is no GPU that this process may use (cudaErrorNoDevice). See nvidia-smi and "
              "CUDA_VISIBLE_DEVICES.";

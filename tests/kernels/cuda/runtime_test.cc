@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The CUDA runtime itself, on a GPU: memory, copies, events. Skipped, and counted as such, where
 // there is none.
-#include <cstdio>
-
 #include <gtest/gtest.h>
 
 #include "kernels/cuda_plugin.h"
@@ -15,10 +13,7 @@ constexpr Device kGpu{Device::Kind::cuda};
 
 struct CudaRuntime : testing::Test {
   void SetUp() override {
-    const std::string& problem = cuda_plugin().problem;
-    if (problem.empty()) return;
-    std::printf("SKIPPED: no GPU: %s\n", problem.c_str());
-    GTEST_SKIP() << problem;
+    if (!cuda_plugin().problem.empty()) GTEST_SKIP() << cuda_plugin().problem;
   }
 };
 
