@@ -153,7 +153,7 @@ class TrainRun {
     return "fresh";
   }
 
-  // The instruction-set path stands in the recipe that the checkpoint carries.
+  // The instruction-set path and the GPU stand in the recipe that the checkpoint carries: header().
   void warn_of_other_path(const std::string& directory) {
     if (world_.rank() != 0) return;
     const std::string text = CheckpointReader::open(storage_, directory).recipe();
@@ -161,6 +161,11 @@ class TrainRun {
       log::warn("W012 saved under another instruction-set path than x86-64-" +
                 std::string(name(cpu_path())) +
                 ": bits may differ from the run that was interrupted");
+    const bool was_gpu = text.find(", cuda:") != std::string::npos;
+    if (was_gpu != (device_.kind == Device::Kind::cuda))
+      log::warn(std::string("W015 saved on a ") +
+                (was_gpu ? "GPU, resumed on the CPU" : "CPU, resumed on a GPU") +
+                ": the rest agrees with the run that was interrupted within rounding only");
   }
 
   void announce(const Trainer& trainer) {

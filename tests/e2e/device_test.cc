@@ -108,6 +108,8 @@ TEST(WithTheStandIn, ACheckpointGoesFromTheCpuToTheGpuAndBack) {
     const ProgramResult run =
         train(1, "recipe.yaml", "moved", {"--steps", steps, std::string("run.device=") + device});
     ASSERT_EQ(run.exit_code, 0) << run.err;
+    const bool moved = std::string(steps) != "6";
+    EXPECT_EQ(run.err.find("W015 saved on a ") != std::string::npos, moved) << run.err;
   }
   EXPECT_EQ(workshop().difference_of_losses("straight", "moved"), "");
   EXPECT_EQ(workshop().difference("straight", "moved"), "");
