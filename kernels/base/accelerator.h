@@ -2,7 +2,7 @@
 // What a plug-in gives to the program so that it can use the devices of one kind: memory, queues
 // of work and its table of kernels, in plain types. libtessera_cuda.so implements it over the CUDA
 // runtime (kernels/cuda/runtime.cc); kernels/cuda_plugin.h finds and opens it. Buffer, Stream and
-// Event are built on it, and nobody else calls it.
+// Event are built on it; others ask it for facts, no more.
 //
 // Devices are numbered 0 .. count()-1. Handles are opaque, belong to a device and to the
 // Accelerator that made them. Everything throws Error: kind peer where a device failed, capacity
