@@ -6,7 +6,7 @@
 
 namespace tessera::cuda {
 
-// Every entry can be called: a kernel that is not written yet throws Error{usage} with its name.
+// Every entry is there.
 const Backend& backend();
 
 }  // namespace tessera::cuda
