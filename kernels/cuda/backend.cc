@@ -2,6 +2,8 @@
 // The CUDA backend: f32, bf16 and f16 on NVIDIA GPUs from sm_80 on.
 #include "kernels/cuda/backend.h"
 
+#include "kernels/kernel_list.h"
+
 namespace tessera::cuda {
 
 decltype(tessera::copy) copy;
@@ -47,7 +49,7 @@ decltype(tessera::weigh_rows) weigh_rows;
 decltype(tessera::adamw_update) adamw_update;
 
 const Backend& backend() {
-  static constexpr Backend kBackend = {
+  static const Backend kBackend = without_nulls({
       .name = "cuda",
       .copy = copy,
       .cast = cast,
@@ -90,7 +92,7 @@ const Backend& backend() {
       .combine_rows = combine_rows,
       .weigh_rows = weigh_rows,
       .adamw_update = adamw_update,
-  };
+  });
   return kBackend;
 }
 
