@@ -7,6 +7,7 @@
 #include "checkpoint/json.h"
 #include "checkpoint/together.h"
 #include "kernels/base/check.h"
+#include "kernels/transfer.h"
 
 namespace tessera {
 namespace {
@@ -87,8 +88,12 @@ LoadReport report_of(const CheckpointReader& reader) {
 }
 
 void read(CheckpointReader& reader, const std::vector<const StateEntry*>& entries) {
-  for (const StateEntry* entry : entries)
-    reader.read(entry->name, entry->role, entry->shard.box, entry->tensor);
+  for (const StateEntry* entry : entries) {
+    Stream stream(entry->tensor.device());
+    write_from_host(stream, entry->tensor, [&](const Tensor& out) {
+      reader.read(entry->name, entry->role, entry->shard.box, out);
+    });
+  }
 }
 
 void finish(const CheckpointReader& reader, const LoadOptions& options, State& state,

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "checkpoint/checksum.h"
+#include "checkpoint/host_copies.h"
 #include "checkpoint/layout.h"
 #include "kernels/base/check.h"
 
@@ -67,7 +68,10 @@ ShardWriter::ShardWriter(Storage& storage, std::string directory, const SaveInfo
 }
 
 WriterLine ShardWriter::write() {
-  for (size_t i = 0; i < entries_.size(); ++i) write_box(index_.boxes[i], *entries_[i]);
+  std::vector<Tensor> tensors;
+  for (const StateEntry* entry : entries_) tensors.push_back(entry->tensor);
+  HostCopies copies(std::move(tensors));
+  for (StoredBox& stored : index_.boxes) write_box(stored, copies.next());
   write_skeleton();
   file_->sync();
   file_->close();
@@ -81,8 +85,8 @@ WriterLine ShardWriter::write() {
           static_cast<int64_t>(index_.boxes.size())};
 }
 
-void ShardWriter::write_box(StoredBox& stored, const StateEntry& entry) {
-  const auto* data = static_cast<const std::byte*>(entry.tensor.data());
+void ShardWriter::write_box(StoredBox& stored, const Tensor& tensor) {
+  const auto* data = static_cast<const std::byte*>(tensor.data());
   for (int64_t at = 0; at < stored.bytes; at += kBlockBytes) {
     const int64_t bytes = std::min(kBlockBytes, stored.bytes - at);
     // Summed before it is written, from the caller's memory: what the disk path spoils is found.

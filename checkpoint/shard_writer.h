@@ -30,7 +30,7 @@ class ShardWriter {
   WriterLine write();
 
  private:
-  void write_box(StoredBox& stored, const StateEntry& entry);
+  void write_box(StoredBox& stored, const Tensor& tensor);  // of the host
   void write_skeleton();
 
   Storage& storage_;

@@ -49,8 +49,8 @@ void validate(const StateEntry& entry) {
               box.offset[dim] <= entry.shard.global_shape[dim] - box.extent[dim],
           "checkpoint: box", to_string(box), "leaves tensor", entry.name);
   if (box.empty()) return;
-  check(!entry.tensor.empty() && entry.tensor.device().is_host() && entry.tensor.contiguous(),
-        "checkpoint: tensor", entry.name, "must be contiguous and in host memory");
+  check(!entry.tensor.empty() && entry.tensor.contiguous(), "checkpoint: tensor", entry.name,
+        "must be contiguous");
   check(entry.tensor.size() == box.size(), "checkpoint: tensor", entry.name, "holds",
         entry.tensor.size(), "elements but its box", to_string(box), "has", box.size());
 }

@@ -19,7 +19,7 @@ namespace tessera {
 struct StateEntry {
   std::string name;   // "model.layers.0.mlp.up_proj.weight"; see is_valid_tensor_name
   std::string role;   // "param", "master", "exp_avg", "exp_avg_sq", ...; see is_valid_role
-  Tensor tensor;      // host memory, contiguous, shard.box.size() elements in row-major order
+  Tensor tensor;      // contiguous, shard.box.size() elements in row-major order
   ShardSpec shard;    // the box of the global tensor that `tensor` holds
   bool owner = true;  // this rank writes the box (of replicas exactly one is owner); loading fills
                       // the entry on every rank

@@ -3,7 +3,7 @@
 
 #include "kernels/arguments.h"
 #include "kernels/backend.h"
-#include "kernels/base/exact_sum.h"
+#include "kernels/transfer.h"
 
 namespace tessera {
 namespace {
@@ -23,6 +23,19 @@ void sum_of_squares(Stream& stream, const Tensor& x, const Tensor& words) {
 void exact_sum(Stream& stream, const Tensor& x, const Tensor& words) {
   check_words(Arguments(stream, "exact_sum:"), x, words);
   stream.backend().exact_sum(stream, x, words);
+}
+
+ExactSum read_sum(Stream& stream, const Tensor& words) {
+  ExactSum sum;
+  check(words.size() == ExactSum::kWords, "read_sum: words are", words.shape());
+  download_values(stream, words, DType::i64, sum.words().data());
+  sum.normalize();
+  return sum;
+}
+
+void write_sum(Stream& stream, const ExactSum& sum, const Tensor& words) {
+  ExactSum copy = sum;
+  upload_values(stream, copy.words().data(), ExactSum::kWords, DType::i64, words);
 }
 
 void count_non_finite(Stream& stream, const Tensor& x, const Tensor& count) {

@@ -4,6 +4,7 @@
 // the stream's device, zero at first; summed over ranks as plain integers.
 #pragma once
 
+#include "kernels/base/exact_sum.h"
 #include "kernels/base/stream.h"
 #include "kernels/base/tensor.h"
 
@@ -15,6 +16,10 @@ void sum_of_squares(Stream& stream, const Tensor& x, const Tensor& words);
 
 // words += every element of x, exactly.
 void exact_sum(Stream& stream, const Tensor& x, const Tensor& words);
+
+// Words as the sum that they are, normalized, and back. read_sum() waits for the stream.
+ExactSum read_sum(Stream& stream, const Tensor& words);
+void write_sum(Stream& stream, const ExactSum& sum, const Tensor& words);
 
 // count (1) i64 += number of elements of x that are infinite or NaN.
 void count_non_finite(Stream& stream, const Tensor& x, const Tensor& count);

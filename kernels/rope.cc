@@ -7,6 +7,7 @@
 
 #include "kernels/arguments.h"
 #include "kernels/backend.h"
+#include "kernels/transfer.h"
 
 namespace tessera {
 
@@ -59,18 +60,16 @@ double yarn_attention_factor(double factor, double mscale) {
 
 Tensor rope_table(Device device, DType dtype, const std::vector<double>& inverse_frequencies,
                   int64_t max_positions, double amplitude) {
-  const bool dry = device.kind == Device::Kind::dry;
-  check(dry || device.is_host(), "rope_table: make the table on the host, not on", name(device));
   check(dtype == DType::f64 || dtype == DType::f32, "rope_table: wants f64 or f32, got",
         name(dtype));
   const auto pairs = static_cast<int64_t>(inverse_frequencies.size());
   Tensor table(device, dtype, {max_positions, 2 * pairs}, MemoryClass::weights);
-  if (dry) return table;
-  visit(dtype, [&](auto tag) {
+  if (device.kind == Device::Kind::dry) return table;
+  const auto write = [&](const Tensor& host, auto tag) {
     using T = typename decltype(tag)::type;
     if constexpr (std::is_floating_point_v<T>) {
       for (int64_t position = 0; position < max_positions; ++position) {
-        T* row = table.row<T>(position);
+        T* row = host.row<T>(position);
         for (int64_t pair = 0; pair < pairs; ++pair) {
           const double angle =
               static_cast<double>(position) * inverse_frequencies[static_cast<size_t>(pair)];
@@ -79,7 +78,10 @@ Tensor rope_table(Device device, DType dtype, const std::vector<double>& inverse
         }
       }
     }
-  });
+  };
+  Stream stream(device);
+  write_from_host(stream, table,
+                  [&](const Tensor& host) { visit(dtype, [&](auto tag) { write(host, tag); }); });
   return table;
 }
 

@@ -48,7 +48,7 @@ std::vector<double> yarn_inverse_frequencies(int rotary_dim, double theta, const
 double yarn_attention_factor(double factor, double mscale);
 
 // The table for positions 0 .. max_positions-1; cosines and sines multiplied by `amplitude`
-// (YaRN's attention factor; 1 without). On the dry device the shape alone.
+// (YaRN's attention factor; 1 without). Made on the host; on the dry device the shape alone.
 Tensor rope_table(Device device, DType dtype, const std::vector<double>& inverse_frequencies,
                   int64_t max_positions, double amplitude = 1.0);
 

@@ -253,6 +253,9 @@ void add_models(CLI::App& app, VerbAction& action) {
   verify->add_option("--layouts", proof->layouts,
                      "'tensor=2; pipeline=2,schedule=zb_h1; data=2,zero=3' (default: layouts for "
                      "the ranks at hand that hold every legal pair of choices)");
+  verify->add_option("--devices", proof->devices, "each layout on each of them")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"cpu", "cuda", "cpu,cuda"}));
   verify->add_option("--steps", proof->steps, "training steps in each layout")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
@@ -290,7 +293,10 @@ void add_tools(CLI::App& app, VerbAction& action) {
   auto* doctor = app.add_subcommand("doctor", "what this machine has and lacks");
   auto json = std::make_shared<bool>(false);
   doctor->add_flag("--json", *json, "machine-readable");
-  doctor->callback([json, &action] { action = [json] { return doctor_verb(*json); }; });
+  auto gpu = std::make_shared<bool>(false);
+  doctor->add_flag("--gpu", *gpu, "open the CUDA plugin and look at each GPU");
+  doctor->callback(
+      [json, gpu, &action] { action = [json, gpu] { return doctor_verb(*json, *gpu); }; });
 
   auto* bench =
       app.add_subcommand("bench", "speed of this machine beside what it could do at best");

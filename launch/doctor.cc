@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <vector>
 
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
 #include <sched.h>
@@ -15,6 +14,8 @@
 #include <unistd.h>
 
 #include "kernels/cpu_path.h"
+#include "kernels/cuda_plugin.h"
+#include "launch/device_choice.h"
 #include "launch/format.h"
 #include "launch/preflight.h"
 #include "launch/verbs.h"
@@ -71,12 +72,28 @@ Finding root() {
           "mpirun refuses root: export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"};
 }
 
+// Without opening anything.
 Finding gpu() {
-  if (void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL)) {
-    dlclose(driver);
-    return {"WARN", "gpu", "NVIDIA driver found", "this version trains on CPUs only"};
+  if (!gpu_in_sight()) return {"OK", "gpu", "no NVIDIA driver here", ""};
+  return {"OK", "gpu", "NVIDIA driver found", "more: tessera doctor --gpu"};
+}
+
+// What run.device=cuda would find: the plugin, the libraries under it, each GPU.
+std::vector<Finding> gpus() {
+  const CudaPlugin& plugin = cuda_plugin();
+  if (!plugin.problem.empty()) return {{"FAIL", "gpu", "cannot be used", plugin.problem}};
+  const Accelerator& accelerator = *plugin.accelerator;
+  std::vector<Finding> findings = {
+      {"OK", "gpu plugin", plugin.path + " (" + accelerator.libraries() + ")", ""}};
+  for (int device = 0; device < accelerator.count(); ++device) {
+    const DeviceMemory memory = accelerator.memory(device);
+    const bool busy = memory.free < memory.total / 10 * 9;
+    findings.push_back({busy ? "WARN" : "OK", "gpu",
+                        describe({Device::Kind::cuda, device}) + ", " +
+                            as_binary_bytes(static_cast<double>(memory.free)) + " free",
+                        busy ? "another program uses its memory: see nvidia-smi" : ""});
   }
-  return {"OK", "gpu", std::string("none (") + dlerror() + ")", ""};
+  return findings;
 }
 
 Finding disk() {
@@ -119,9 +136,11 @@ Finding open_files() {
 
 }  // namespace
 
-int doctor_verb(bool json) {
-  const std::vector<Finding> findings = {cpu(), cores(), memory(),       launcher(),  root(),
-                                         gpu(), disk(),  sync_latency(), open_files()};
+int doctor_verb(bool json, bool look_at_gpus) {
+  std::vector<Finding> findings = {cpu(), cores(), memory(),       launcher(),  root(),
+                                   gpu(), disk(),  sync_latency(), open_files()};
+  if (look_at_gpus)
+    for (Finding& finding : gpus()) findings.push_back(std::move(finding));
   bool failed = false;
   std::vector<std::vector<std::string>> rows = {{"", "check", "found", "fix"}};
   nlohmann::ordered_json list = nlohmann::ordered_json::array();

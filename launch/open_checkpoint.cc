@@ -8,6 +8,7 @@
 #include "checkpoint/load.h"
 #include "checkpoint/retention.h"
 #include "kernels/base/log.h"
+#include "launch/device_choice.h"
 
 namespace tessera {
 
@@ -60,8 +61,12 @@ OpenModel open_model(Storage& storage, const std::string& path,
     open.step = reader.manifest().step;
   }
   const Recipe& recipe = open.recipe.recipe;
-  const Device device{recipe.run.device == "reference" ? Device::Kind::reference
-                                                       : Device::Kind::cpu};
+  // What a run trained on says where to look first; what the command line asks for must be.
+  const bool asked = std::any_of(overrides.begin(), overrides.end(), [](const std::string& text) {
+    return text.starts_with("run.device=");
+  });
+  const bool reminded = !asked && recipe.run.device == "cuda";
+  const Device device = resolve_device(reminded ? "auto" : recipe.run.device, 0);
   const int64_t positions =
       std::max(recipe.data.sequence_length, recipe.model.max_position_embeddings);
   open.model = std::make_unique<LanguageModel>(recipe, device, positions);

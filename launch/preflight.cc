@@ -5,8 +5,6 @@
 
 #include "data/token_file.h"
 #include "data/tokenizer.h"
-#include "kernels/base/device.h"
-#include "kernels/cpu_path.h"
 #include "launch/xz_size.h"
 
 namespace tessera {
@@ -27,14 +25,6 @@ void check_tokenizer(const TokenFile& file, const Recipe& recipe, const Tokenize
 }
 
 }  // namespace
-
-Device resolve_device(const std::string& name, int local_rank) {
-  if (name == "reference") return {Device::Kind::reference, 0};
-  check(name != "cuda", ErrorKind::usage,
-        "run.device=cuda: this build has no CUDA backend (rank " + std::to_string(local_rank) +
-            " of this node); use run.device=cpu");
-  return {Device::Kind::cpu, 0};  // auto: there is nothing faster in this build
-}
 
 DataSummary check_data(const Recipe& recipe) {
   DataSummary summary;
@@ -83,11 +73,6 @@ int64_t available_memory() {
   for (int64_t kib = 0; in >> key >> kib; std::getline(in, unit))
     if (key == "MemAvailable:") return 1024 * kib;
   return 0;
-}
-
-std::string describe_cpu() {
-  return std::string("cpu x86-64-") + name(cpu_path()) + ", " + std::to_string(cpu_threads()) +
-         " thread" + (cpu_threads() == 1 ? "" : "s") + " a rank";
 }
 
 }  // namespace tessera

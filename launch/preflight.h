@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is checked before a step runs: the device, and that data, tokenizer and model belong
-// together.
+// What is checked before a step runs: that data, tokenizer and model belong together. (And that
+// the device is there: launch/device_choice.h.)
 #pragma once
 
 #include <string>
 
-#include "kernels/base/device.h"
 #include "trainer/recipe.h"
 
 namespace tessera {
-
-// cpu | reference | cuda | auto -> a Device; throws Error{usage} when it cannot be used.
-Device resolve_device(const std::string& name, int local_rank);
 
 struct DataSummary {
   int64_t train_tokens = 0;
@@ -28,8 +24,5 @@ double validation_xz(const Recipe& recipe);
 
 // Memory that this machine could give to new processes, in bytes; 0: unknown.
 int64_t available_memory();
-
-// One line: what `tessera train` says about this machine's CPU.
-std::string describe_cpu();
 
 }  // namespace tessera

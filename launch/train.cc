@@ -12,6 +12,7 @@
 #include "kernels/cpu_path.h"
 #include "kernels/peak.h"
 #include "launch/console.h"
+#include "launch/device_choice.h"
 #include "launch/format.h"
 #include "launch/in_world.h"
 #include "launch/open_checkpoint.h"
@@ -46,7 +47,9 @@ class TrainRun {
         recipe_(loaded_.recipe),
         device_(preflight()),
         comms_(world, grid(), recipe_.model.kv_replicas(recipe_.parallel.tensor)),
-        run_(prepare_directory()) {}
+        run_(prepare_directory()) {
+    fit_to_device(comms_, device_);
+  }
 
   int operator()() {
     resolved_ = resolved_yaml(loaded_, header());
@@ -91,7 +94,7 @@ class TrainRun {
     });
     resume_from_ = world_.all().broadcast(resume_from_, 0, "resume from");
     init_from_ = world_.all().broadcast(init_from_, 0, "init from");
-    return device;
+    return settle_device(world_, recipe_.run.device, device);
   }
 
   // Rank 0 makes the directory; its failure is everybody's.
@@ -109,7 +112,8 @@ class TrainRun {
   std::vector<std::string> header() const {
     return {version_string() + ", recipe " + loaded_.path,
             "ranks " + std::to_string(world_.size()) + " = " + comms_.grid().to_string(),
-            describe_cpu() + ", " + world_.library() + ", " + build_description()};
+            describe_cpu() + ", " + (device_.is_host() ? "" : describe(device_) + ", ") +
+                world_.library() + ", " + build_description()};
   }
 
   // Loads weights or the whole state, as asked. Returns the words for the "start" line.
@@ -150,7 +154,7 @@ class TrainRun {
     return "fresh";
   }
 
-  // The instruction-set path stands in the recipe that the checkpoint carries.
+  // The instruction-set path and the GPU stand in the recipe that the checkpoint carries: header().
   void warn_of_other_path(const std::string& directory) {
     if (world_.rank() != 0) return;
     const std::string text = CheckpointReader::open(storage_, directory).recipe();
@@ -158,6 +162,11 @@ class TrainRun {
       log::warn("W012 saved under another instruction-set path than x86-64-" +
                 std::string(name(cpu_path())) +
                 ": bits may differ from the run that was interrupted");
+    const bool was_gpu = text.find(", cuda:") != std::string::npos;
+    if (was_gpu != (device_.kind == Device::Kind::cuda))
+      log::warn(std::string("W015 saved on a ") +
+                (was_gpu ? "GPU, resumed on the CPU" : "CPU, resumed on a GPU") +
+                ": the rest agrees with the run that was interrupted within rounding only");
   }
 
   void announce(const Trainer& trainer) {
@@ -198,12 +207,9 @@ class TrainRun {
     if (summary_.xz_bits_per_byte > 0)
       data += "  xz -9e on validation: " + fixed(summary_.xz_bits_per_byte, 2) + " bits/byte";
     log::info(data);
-    log::info("device   " +
-              (device_.kind == Device::Kind::reference ? std::string("reference (double precision)")
-                                                       : describe_cpu()) +
-              "   comm " +
+    log::info("device   " + describe(device_) + "   comm " +
               (world_.size() > 1
-                   ? std::string(world_.all().transport()) + " (" + world_.library() + ")"
+                   ? std::string(comms_.world().transport()) + " (" + world_.library() + ")"
                    : "self"));
   }
 
@@ -271,7 +277,7 @@ class TrainRun {
       case Outcome::stopped: console.finish("stopped at step " + step + " (--steps)", ""); break;
       case Outcome::preempted: console.finish("preempted at step " + step, "resume"); break;
     }
-    const MemoryUse use = memory_use();
+    const MemoryUse use = memory_use(device_);
     std::string peaks;
     for (int c = 0; c < kNumMemoryClasses; ++c)
       peaks += std::string(c ? "  " : "") + name(static_cast<MemoryClass>(c)) + " " +
@@ -281,9 +287,10 @@ class TrainRun {
   }
 
   // What the CPUs of all ranks could do together, measured by all at the same time: what MFU is a
-  // share of. 0 on the reference device, whose speed is of no interest.
+  // share of. 0 on the reference device, whose speed is of no interest, and on GPUs, of which no
+  // peak is measured.
   double measured_peak() const {
-    if (device_.kind == Device::Kind::reference) return 0;
+    if (device_.kind != Device::Kind::cpu) return 0;
     const double mine = measure_peak_flops(recipe_.compute_type(), cpu_threads());
     return static_cast<double>(
         world_.all().all_reduce(static_cast<int64_t>(mine), Reduce::sum, "peak"));

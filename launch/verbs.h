@@ -33,6 +33,7 @@ struct VerifyCommand {
   std::string recipe;
   std::vector<std::string> overrides;
   std::string layouts;  // 'tensor=2; pipeline=2,schedule=zb_h1'; "": a covering array
+  std::string devices = "cpu";  // or cpu,cuda: each layout on each of them
   int64_t steps = 3;
   bool json = false;
   std::optional<int> ranks;  // start so many on this machine; absent: the job this process is in
@@ -167,7 +168,7 @@ struct BenchCommand {
 };
 int bench_verb(const BenchCommand& command);
 
-int doctor_verb(bool json);
+int doctor_verb(bool json, bool look_at_gpus);
 int version_verb();
 
 // version.cc: "tessera 0.1.0", and what this build is made of.

@@ -12,6 +12,7 @@
 
 #include "kernels/base/log.h"
 #include "kernels/cpu_path.h"
+#include "launch/device_choice.h"
 #include "launch/format.h"
 #include "launch/in_world.h"
 #include "launch/local_job.h"
@@ -84,6 +85,7 @@ class Verification {
       check_data(recipe_);
       layouts_ = command_.layouts.empty() ? covering_layouts(recipe_, world_.size(), true)
                                           : parse_layouts(command_.layouts, recipe_);
+      layouts_ = on_devices(layouts_, command_.devices);
       for (const Layout& layout : layouts_) check_layout(layout);
     });
     const Table table(layouts_);
@@ -101,6 +103,26 @@ class Verification {
  private:
   bool speaks() const { return world_.rank() == 0; }
 
+  // Each layout once for each device; those whose text names one stay there.
+  static std::vector<Layout> on_devices(const std::vector<Layout>& layouts,
+                                        const std::string& devices) {
+    std::vector<Layout> all;
+    for (const Layout& layout : layouts) {
+      const bool named = layout.device != Layout().device;
+      for (const std::string device : {"cpu", "cuda"}) {
+        if (named || devices.find(device) == std::string::npos) continue;
+        all.push_back(layout);
+        all.back().device = device;
+      }
+      if (named) all.push_back(layout);
+    }
+    return all;
+  }
+
+  Device device_of(const Layout& layout) const {
+    return resolve_device(layout.device, world_.local_rank());
+  }
+
   Layout one_rank(const std::string& device, const std::string& compute = "f32") const {
     Layout layout;
     layout.parallel.data = 1;
@@ -117,6 +139,7 @@ class Verification {
     for (const RecipeProblem& problem :
          validate(in_layout(recipe_, layout, command_.steps), layout.num_ranks()))
       fail(problem.kind, "verify:", layout.to_string() + ":", problem.key + ": " + problem.message);
+    device_of(layout);  // that it can be used
   }
 
   void verify(const Layout& layout, const Table& table) {
@@ -125,12 +148,14 @@ class Verification {
     const Transport transport = layout.transport == "mpi" ? Transport::mpi : Transport::best;
     GridSizes sizes = grid_sizes(recipe.parallel);
     sizes.data = static_cast<int>(recipe.parallel.data);
-    const Communicators comms(world_, ProcessGrid(sizes),
-                              recipe.model.kv_replicas(recipe.parallel.tensor), transport);
+    Communicators comms(world_, ProcessGrid(sizes),
+                        recipe.model.kv_replicas(recipe.parallel.tensor), transport);
+    const Device device = device_of(layout);
+    fit_to_device(comms, device);
     Captured run;
     if (comms.member()) {
       set_cpu_threads(layout.threads > 0 ? layout.threads : threads_);
-      run = capture(recipe, comms, {.replay = &base.routing});
+      run = capture(recipe, device, comms, {.replay = &base.routing});
       set_cpu_threads(threads_);
     }
     if (speaks()) judge_row(layout, std::move(run), table);
@@ -227,6 +252,7 @@ int verify_under_mpirun(const VerifyCommand& command) {
   std::vector<std::string> words = {this_program(), "verify", command.recipe};
   words.insert(words.end(), command.overrides.begin(), command.overrides.end());
   words.insert(words.end(), {"--steps", std::to_string(command.steps)});
+  words.insert(words.end(), {"--devices", command.devices});
   if (!command.layouts.empty()) words.insert(words.end(), {"--layouts", command.layouts});
   if (command.json) words.emplace_back("--json");
   const LocalCommand local = local_command(this_machine(), *command.ranks, words);

@@ -37,8 +37,8 @@ class Communicators {
   static Communicators dry_run(const ProcessGrid& grid, int rank, std::shared_ptr<DryCalls> calls,
                                int replicas = 1);
 
-  // For tests: `other` is asked for every group and may return one to stand in its place, which the
-  // group outlives.
+  // `other` is asked for every group and may return one to stand in its place, which the group
+  // outlives: host staging (parallel/host_staging.h), and what tests put between.
   void replace(const std::function<std::unique_ptr<Communicator>(Communicator&)>& other);
 
   const ProcessGrid& grid() const { return grid_; }

@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "kernels/base/trace.h"
 #include "kernels/permute.h"
+#include "kernels/transfer.h"
 
 namespace tessera {
 namespace {
@@ -60,13 +60,6 @@ bool in_order(const std::vector<int32_t>& order) {
   return true;
 }
 
-Tensor to_device(const Stream& stream, const std::vector<int32_t>& values) {
-  const Tensor out(stream.device(), DType::i32, {static_cast<int64_t>(values.size())});
-  if (out.device().is_host() && !values.empty())
-    std::memcpy(out.data(), values.data(), values.size() * sizeof(int32_t));
-  return out;
-}
-
 // One round: rows [first, end) of every expert rank's list.
 struct Planner {
   const Lists& lists;
@@ -92,7 +85,7 @@ struct Planner {
   }
 
   // What arrives: by expert_tensor rank, then expert rank, then expert; what is wanted: offsets.
-  void plan_received(const Stream& stream, ExpertRound& round) const {
+  void plan_received(Stream& stream, ExpertRound& round) const {
     const auto sources = static_cast<size_t>(ranks * tensors);
     std::vector<int64_t> of_source(sources, 0);
     const auto index = [&](int64_t source, int64_t part) {
@@ -124,8 +117,8 @@ struct Planner {
     std::vector<int32_t> inverse(order.size());
     for (size_t i = 0; i < order.size(); ++i)
       inverse[static_cast<size_t>(order[i])] = static_cast<int32_t>(i);
-    round.order = to_device(stream, order);
-    round.inverse = to_device(stream, inverse);
+    round.order = uploaded(stream, order);
+    round.inverse = uploaded(stream, inverse);
   }
   static int64_t size(const std::vector<int32_t>& order) {
     return static_cast<int64_t>(order.size());

@@ -59,6 +59,10 @@ class SelfCommunicator : public Communicator {
  private:
   static void hand_over(Stream& stream, const Tensor& in, const Tensor& out) {
     if (in.size() == 0) return;
+    if (in.device().is_host() && !stream.device().is_host()) {
+      Stream host(in.device());  // values of the host, whatever the device
+      return hand_over(host, in, out);
+    }
     if (in.dtype() == out.dtype())
       copy(stream, in.flat(), out.flat());
     else

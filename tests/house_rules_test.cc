@@ -30,17 +30,36 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
 // Third-party headers (a prefix of what stands between < and >) and the only files that may have
 // them (a prefix of their path). tests/ may include anything.
 const std::multimap<std::string, std::string> kHomes = {
-    {"mpi.h", "parallel/world.cc"},         {"mpi.h", "parallel/mpi_communicator.cc"},
-    {"hdf5.h", "checkpoint/h5_file.cc"},    {"isa-l", "checkpoint/checksum.cc"},
-    {"pcre2.h", "data/pretokenizer.cc"},    {"simdjson.h", "data/jsonl.cc"},
-    {"zlib.h", "data/byte_stream.cc"},      {"zstd.h", "data/byte_stream.cc"},
-    {"openssl/", "data/hash.cc"},           {"lzma.h", "launch/xz_size.cc"},
-    {"spdlog/", "kernels/base/log.cc"},     {"CLI/", "launch/cli.cc"},
-    {"yaml-cpp/", "launch/recipe_yaml.cc"}, {"immintrin.h", "kernels/cpu/"},
-    {"x86intrin.h", "kernels/cpu/"},        {"omp.h", "kernels/"}};
+    {"mpi.h", "parallel/world.cc"},
+    {"mpi.h", "parallel/mpi_communicator.cc"},
+    {"hdf5.h", "checkpoint/h5_file.cc"},
+    {"isa-l", "checkpoint/checksum.cc"},
+    {"pcre2.h", "data/pretokenizer.cc"},
+    {"simdjson.h", "data/jsonl.cc"},
+    {"zlib.h", "data/byte_stream.cc"},
+    {"zstd.h", "data/byte_stream.cc"},
+    {"openssl/", "data/hash.cc"},
+    {"lzma.h", "launch/xz_size.cc"},
+    {"spdlog/", "kernels/base/log.cc"},
+    {"CLI/", "launch/cli.cc"},
+    {"yaml-cpp/", "launch/recipe_yaml.cc"},
+    {"immintrin.h", "kernels/cpu/"},
+    {"x86intrin.h", "kernels/cpu/"},
+    {"omp.h", "kernels/"},
+    {"cuda", "kernels/cuda/"},
+    {"cublas", "kernels/cuda/"},
+    {"cudnn", "kernels/cuda/"},
+    {"cub/", "kernels/cuda/"},
+    {"mma.h", "kernels/cuda/"},
+    {"nvtx3/", "kernels/cuda/"},
+    {"nccl.h", "kernels/cuda/versions.cc"},
+    {"nccl.h", "parallel/nccl_communicator.cc"},
+    {"dlfcn.h", "kernels/cuda_plugin.cc"},
+};
 
 constexpr int kLongestFile = 600;
-const std::set<std::string> kMayBranch = {"kernels/base/half.h"};  // #if defined(__CUDACC__)
+const std::set<std::string> kMayBranch = {"kernels/base/half.h",     // #if defined(__CUDACC__)
+                                          "kernels/cuda/arch.cuh"};  // #if __CUDA_ARCH__
 
 struct Source {
   std::string path;  // from the root

@@ -28,7 +28,7 @@ stage() {  # stage NAME COMMAND...
 }
 
 check_format() {
-  find kernels parallel data checkpoint trainer launch tests \( -name '*.h' -o -name '*.cc' \) -print0 |
+  find kernels parallel data checkpoint trainer launch tests \( -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh' \) -print0 |
     xargs -0 clang-format-14 --dry-run --Werror
 }
 build() {  # build PRESET [TARGET...]
@@ -72,6 +72,7 @@ quick_stages() {
 }
 full_stages() {
   stage "rank tests" run_tests ci -L ranks
+  stage "GPU tests (skipped without one)" run_tests ci -L gpu
   stage "end-to-end tests" run_tests ci -L e2e -LE slurm -j 1
   stage "slurm" run_tests ci -L slurm -j 1
 }

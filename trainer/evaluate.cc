@@ -3,12 +3,11 @@
 // summed exactly over rows and ranks.
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <numbers>
 
 #include "data/eval_windows.h"
-#include "kernels/base/exact_sum.h"
 #include "kernels/copy.h"
+#include "kernels/reduce.h"
 #include "trainer/trainer.h"
 #include "trainer/training_plan.h"
 
@@ -51,18 +50,14 @@ EvalReport Trainer::evaluate(const std::function<void(double part)>& progress) {
   if (!speaks || pipeline.rank() > 0) targets = bytes = 0;
 
   const Tensor& words = stage_->loss_words();
-  ExactSum loss;
-  std::memcpy(loss.words().data(), words.data(), sizeof(int64_t) * ExactSum::kWords);
-  loss.normalize();
-  std::memcpy(words.data(), loss.words().data(), sizeof(int64_t) * ExactSum::kWords);
+  write_sum(stream_, read_sum(stream_, words), words);  // normalized, so that all ranks' fit
   comms_.world().all_reduce(stream_, words, words, Reduce::sum, "validation loss");
-  std::memcpy(loss.words().data(), words.data(), sizeof(int64_t) * ExactSum::kWords);
 
   EvalReport report;
   report.step = step_;
   report.tokens = comms_.world().all_reduce(targets, Reduce::sum, "validation tokens");
   bytes = comms_.world().all_reduce(bytes, Reduce::sum, "validation bytes");
-  const double sum = loss.round();
+  const double sum = read_sum(stream_, words).round();
   report.loss = sum / static_cast<double>(std::max<int64_t>(1, report.tokens));
   if (bytes > 0) report.bits_per_byte = sum / std::numbers::ln2 / static_cast<double>(bytes);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

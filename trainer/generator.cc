@@ -3,22 +3,23 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <numeric>
 
 #include "kernels/base/exact_sum.h"
 #include "kernels/base/random.h"
 #include "kernels/copy.h"
 #include "kernels/reduce.h"
+#include "kernels/transfer.h"
 #include "trainer/model/model_state.h"
 #include "trainer/trainer.h"
 
 namespace tessera {
 namespace {
 
-std::vector<double> last_row(const Tensor& logits) {
+std::vector<double> last_row(Stream& stream, const Tensor& all) {
+  const Tensor logits = on_host(stream, all.row_slice(all.rows() - 1, 1));
   std::vector<double> scores(static_cast<size_t>(logits.columns()));
-  const int64_t row = logits.rows() - 1;
+  const int64_t row = 0;
   for (size_t i = 0; i < scores.size(); ++i)
     scores[i] = logits.dtype() == DType::f64 ? logits.row<double>(row)[i]
                                              : static_cast<double>(logits.row<float>(row)[i]);
@@ -89,33 +90,28 @@ Micro LanguageModel::micro(std::span<const int32_t> tokens, int64_t first_positi
   Micro micro;
   micro.num_sequences = 1;
   micro.sequence_length = rows;
-  micro.tokens = Tensor(stream_.device(), DType::i32, {rows});
-  micro.positions = Tensor(stream_.device(), DType::i32, {rows});
   for (const int32_t token : tokens)
     check(token >= 0 && token < vocab_size(), ErrorKind::data, "token id", token,
           "is outside the model's vocabulary of", vocab_size());
-  std::memcpy(micro.tokens.data(), tokens.data(), static_cast<size_t>(rows) * sizeof(int32_t));
-  for (int64_t row = 0; row < rows; ++row)
-    micro.positions.as<int32_t>()[row] = static_cast<int32_t>(first_position + row);
-  if (targets) {
-    micro.targets = Tensor(stream_.device(), DType::i32, {rows});
-    std::memcpy(micro.targets.data(), tokens.data() + 1,
-                static_cast<size_t>(rows) * sizeof(int32_t));
-  }
+  const std::vector<int32_t> text(tokens.begin(), tokens.begin() + rows);
+  std::vector<int32_t> positions(text.size());
+  std::iota(positions.begin(), positions.end(), static_cast<int32_t>(first_position));
+  micro.tokens = uploaded(stream_, text);
+  micro.positions = uploaded(stream_, positions);
+  if (targets)
+    micro.targets = uploaded(stream_, std::vector<int32_t>(tokens.begin() + 1, tokens.end()));
   return micro;
 }
 
 Tensor LanguageModel::logits(std::span<const int32_t> tokens) {
-  return stage_->logits(micro(tokens, 0, false));
+  return on_host(stream_, stage_->logits(micro(tokens, 0, false)));
 }
 
 double LanguageModel::sum_of_losses(const Micro& micro) {
   const Tensor words(stream_.device(), DType::i64, {ExactSum::kWords});
   fill(stream_, 0, words);
   exact_sum(stream_, stage_->losses(micro), words);
-  ExactSum sum;
-  std::memcpy(sum.words().data(), words.data(), sizeof(int64_t) * ExactSum::kWords);
-  return sum.round();
+  return read_sum(stream_, words).round();
 }
 
 double LanguageModel::loss(std::span<const int32_t> tokens) {
@@ -140,7 +136,7 @@ std::vector<int32_t> LanguageModel::generate(std::span<const int32_t> prompt,
     step.cache = &cache;
     const Tensor scores = stage_->logits(step);
     cache.length += step.rows();
-    const int32_t token = sample(last_row(scores), options, philox.uniform(fresh.size()));
+    const int32_t token = sample(last_row(stream_, scores), options, philox.uniform(fresh.size()));
     if (token == options.stop_token) break;
     fresh.push_back(token);
     on_token(token);

@@ -7,6 +7,7 @@
 #include "checkpoint/json.h"
 #include "kernels/base/half.h"
 #include "kernels/copy.h"
+#include "kernels/transfer.h"
 #include "trainer/hugging_face.h"
 #include "trainer/model/build.h"
 #include "trainer/model/model_state.h"
@@ -159,12 +160,15 @@ void HubModel::check_shape(const std::string& name, const std::vector<int64_t>& 
 }
 
 void HubModel::load(const State& weights) {
-  Stream stream{Device{}};
+  Stream host{Device{}};
   for (const StateEntry& wanted : weights.entries) {
     if (wanted.role != "param") continue;
     check_shape(wanted.name, wanted.shard.global_shape);
     if (wanted.shard.box.empty()) continue;
-    cast(stream, read(wanted.name, wanted.shard.box).flat(), wanted.tensor.flat());
+    Stream stream(wanted.tensor.device());
+    write_from_host(stream, wanted.tensor.flat(), [&](const Tensor& out) {
+      cast(host, read(wanted.name, wanted.shard.box).flat(), out);
+    });
   }
 }
 

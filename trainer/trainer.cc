@@ -2,15 +2,14 @@
 #include "trainer/trainer.h"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
-#include <cstring>
 
 #include "data/tokenizer.h"
 #include "kernels/base/trace.h"
 #include "kernels/copy.h"
 #include "kernels/reduce.h"
+#include "kernels/transfer.h"
 #include "trainer/model/model_state.h"
 #include "trainer/training_plan.h"
 
@@ -22,23 +21,9 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-Tensor device_ints(Stream& stream, const std::vector<int32_t>& values) {
-  if (values.empty()) return {};
-  const Tensor tensor(stream.device(), DType::i32, {static_cast<int64_t>(values.size())});
-  std::memcpy(tensor.data(), values.data(), values.size() * sizeof(int32_t));
-  return tensor;
-}
-
 // The power of two nearest `rows` (in the logarithm): scaling by it is exact in every type.
 double nearest_power_of_two(int64_t rows) {
   return std::exp2(std::round(std::log2(static_cast<double>(rows))));
-}
-
-ExactSum exact(const Tensor& words) {
-  ExactSum sum;
-  std::memcpy(sum.words().data(), words.data(), sizeof(int64_t) * ExactSum::kWords);
-  sum.normalize();
-  return sum;
 }
 
 }  // namespace
@@ -57,10 +42,10 @@ Micro to_micro(Stream& stream, const MicroBatch& batch, int64_t sequence_length)
   Micro micro;
   micro.num_sequences = batch.num_sequences;
   micro.sequence_length = sequence_length;
-  micro.tokens = device_ints(stream, batch.tokens);
-  micro.targets = device_ints(stream, batch.targets);
-  micro.positions = device_ints(stream, batch.positions);
-  micro.document_starts = device_ints(stream, batch.document_starts);
+  micro.tokens = uploaded(stream, batch.tokens);
+  micro.targets = uploaded(stream, batch.targets);
+  micro.positions = uploaded(stream, batch.positions);
+  micro.document_starts = uploaded(stream, batch.document_starts);
   return micro;
 }
 
@@ -157,7 +142,8 @@ void Trainer::balance_experts(StepReport& report) {
   comms_.world().all_reduce(stream_, counts, counts, Reduce::sum, "expert loads");
   comms_.world().all_reduce(stream_, routing_->loss_words(), routing_->loss_words(), Reduce::sum,
                             "balance losses");
-  report.aux_loss = exact(routing_->loss_words()).round() / static_cast<double>(report.sequences);
+  report.aux_loss =
+      read_sum(stream_, routing_->loss_words()).round() / static_cast<double>(report.sequences);
   report.expert_loads = routing_->loads();
   report.extra_rounds =
       comms_.world().all_reduce(routing_->extra_rounds(), Reduce::sum, "extra rounds");
@@ -184,26 +170,33 @@ struct Trainer::Measured {
   StepWishes agreed;
 };
 
-// One small integer reduction carries everything the ranks must agree on.
+// One small integer reduction carries everything the ranks must agree on. The device's sums come to
+// the host once, which is where a GPU's step waits for the host.
 Trainer::Measured Trainer::measure(int64_t targets, const StepWishes& wishes) {
-  const Tensor norm_words(stream_.device(), DType::i64, {ExactSum::kWords});
-  fill(stream_, 0, norm_words);
-  for (const Piece& piece : store_.pieces())
-    if (counts(store_, comms_, piece)) sum_of_squares(stream_, store_.grad(piece), norm_words);
+  constexpr int64_t kSums = 3;  // loss, norm, loss of multi-token prediction
+  const Tensor device_sums(stream_.device(), DType::i64, {kSums, ExactSum::kWords});
+  const auto row = [&](int64_t i) { return device_sums.row_slice(i, 1); };
+  fill(stream_, 0, device_sums);
   const bool speaks = comms_.along(Axis::tensor).rank() == 0;  // tensor ranks know the same
-  if (!speaks) fill(stream_, 0, stage_->loss_words());
-  if (!speaks) fill(stream_, 0, stage_->mtp_loss_words());
+  if (speaks) copy(stream_, stage_->loss_words().flat(), row(0));
+  for (const Piece& piece : store_.pieces())
+    if (counts(store_, comms_, piece)) sum_of_squares(stream_, store_.grad(piece), row(1));
+  if (speaks) copy(stream_, stage_->mtp_loss_words().flat(), row(2));
   if (!speaks || comms_.along(Axis::pipeline).rank() > 0) targets = 0;
 
-  std::array<ExactSum, 3> sums = {exact(stage_->loss_words()), exact(norm_words),
-                                  exact(stage_->mtp_loss_words())};
-  const Tensor agreed(stream_.device(), DType::i64, {kStepStatistics});
+  std::vector<ExactSum> sums;
+  const Tensor host_sums = on_host(stream_, device_sums);
+  const Tensor agreed(Device{}, DType::i64, {kStepStatistics}, MemoryClass::communication);
+  Stream host(Device{});
   auto* words = agreed.as<int64_t>();
-  for (ExactSum& sum : sums) words = std::copy(sum.words().begin(), sum.words().end(), words);
+  for (int64_t i = 0; i < kSums; ++i) {
+    sums.push_back(read_sum(host, host_sums.row_slice(i, 1)));
+    words = std::copy(sums.back().words().begin(), sums.back().words().end(), words);
+  }
   words[0] = targets;
   words[1] = wishes.save;
   words[2] = wishes.stop;
-  comms_.world().all_reduce(stream_, agreed, agreed, Reduce::sum, "step statistics");
+  comms_.world().all_reduce(host, agreed, agreed, Reduce::sum, "step statistics");
 
   const auto* from = agreed.as<int64_t>();
   for (ExactSum& sum : sums) {
@@ -298,7 +291,7 @@ std::string Trainer::name_overflow() {
     for (size_t piece = pieces.size(); piece-- > 0 && first < 0;) {
       fill(stream_, 0, count);
       count_non_finite(stream_, store_.grad(pieces[piece]), count);
-      if (*count.as<int64_t>() > 0) first = pieces[piece].parameter;
+      if (download<int64_t>(stream_, count).front() > 0) first = pieces[piece].parameter;
     }
   }
   const std::vector<std::string> names = comms_.world().all_gather(

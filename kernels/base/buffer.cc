@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include "kernels/base/check.h"
+#include "kernels/base/pool.h"
 #include "kernels/base/shared_segment.h"
 
 namespace tessera {
@@ -20,44 +21,10 @@ namespace {
 constexpr int64_t kAlignment = 64;
 constexpr int64_t kHugePage = int64_t{2} << 20;  // large buffers start on one: fewer TLB misses
 
-// Sizes are rounded up so that nearly equal requests share pooled memory: to 64 bytes below 4 KiB,
-// then to one eighth of their power of two (at most 12.5 % waste).
-int64_t rounded(int64_t bytes) {
-  int64_t unit = kAlignment;
-  if (bytes > 4096) unit = int64_t{1} << (63 - __builtin_clzll(static_cast<uint64_t>(bytes)) - 3);
-  return std::max<int64_t>((bytes + unit - 1) / unit * unit, kAlignment);
-}
-
 // Large blocks are whole huge pages.
 int64_t padded(int64_t size) {
   return size >= kHugePage ? (size + kHugePage - 1) / kHugePage * kHugePage : size;
 }
-
-void count(MemoryUse& use, MemoryClass memory_class, int64_t bytes) {
-  const auto index = static_cast<size_t>(memory_class);
-  use.now[index] += bytes;
-  use.peak[index] = std::max(use.peak[index], use.now[index]);
-  const int64_t total = std::accumulate(use.now.begin(), use.now.end(), int64_t{0});
-  use.peak_total = std::max(use.peak_total, total);
-}
-
-// What a kind of device has in use.
-class Account {
- public:
-  MemoryUse use() {
-    const std::lock_guard lock(mutex_);
-    return use_;
-  }
-  void restart_peaks() {
-    const std::lock_guard lock(mutex_);
-    use_.peak = use_.now;
-    use_.peak_total = std::accumulate(use_.now.begin(), use_.now.end(), int64_t{0});
-  }
-
- protected:
-  std::mutex mutex_;
-  MemoryUse use_;
-};
 
 // What other ranks of the node read or write: collectives without a copy between.
 bool concerns_others(MemoryClass memory_class) {
@@ -65,12 +32,12 @@ bool concerns_others(MemoryClass memory_class) {
          memory_class == MemoryClass::communication;
 }
 
-class HostPool : public Account {
+class HostPool : public Pool {
  public:
-  std::byte* take(int64_t bytes, MemoryClass memory_class) {
+  std::byte* take(int64_t bytes, MemoryClass memory_class) override {
     const int64_t size = rounded(bytes);
     const std::lock_guard lock(mutex_);
-    count(use_, memory_class, size);
+    count(memory_class, size);
     if (shares_ && size >= kLeastShared && concerns_others(memory_class)) {
       if (std::byte* block = take_idle(size, true)) return block;
       if (std::byte* block = allocate_shared(size)) return block;
@@ -79,10 +46,10 @@ class HostPool : public Account {
     return block != nullptr ? block : allocate(size);
   }
 
-  void give(std::byte* block, int64_t bytes, MemoryClass memory_class) {
+  void give(std::byte* block, int64_t bytes, MemoryClass memory_class) noexcept override {
     const std::lock_guard lock(mutex_);
     const int64_t size = rounded(bytes);
-    count(use_, memory_class, -size);
+    count(memory_class, -size);
     idle_[{size, segments_.contains(block)}].push_back(block);
   }
 
@@ -148,16 +115,16 @@ class HostPool : public Account {
 };
 
 // Addresses without memory, counted as the host's would be.
-class DryMemory : public Account {
+class DryMemory : public Pool {
  public:
-  std::byte* take(int64_t bytes, MemoryClass memory_class) {
+  std::byte* take(int64_t bytes, MemoryClass memory_class) override {
     const std::lock_guard lock(mutex_);
     const int64_t size = rounded(bytes);
     void* range = mmap(nullptr, static_cast<size_t>(size), PROT_NONE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     check(range != MAP_FAILED, ErrorKind::capacity, "dry run: no room for", size,
           "more bytes of addresses");
-    count(use_, memory_class, size);
+    count(memory_class, size);
     Blocks& blocks = blocks_[size];
     if (++blocks.live > blocks.most) {
       blocks.most = blocks.live;
@@ -166,14 +133,14 @@ class DryMemory : public Account {
     }
     return static_cast<std::byte*>(range);
   }
-  void give(std::byte* range, int64_t bytes, MemoryClass memory_class) {
+  void give(std::byte* range, int64_t bytes, MemoryClass memory_class) noexcept override {
     const std::lock_guard lock(mutex_);
-    count(use_, memory_class, -rounded(bytes));
+    count(memory_class, -rounded(bytes));
     --blocks_[rounded(bytes)].live;
     munmap(range, static_cast<size_t>(rounded(bytes)));
   }
-  void restart_peaks() {
-    Account::restart_peaks();
+  void restart_peaks() override {
+    Pool::restart_peaks();
     const std::lock_guard lock(mutex_);
     use_.system_bytes = 0;
     for (auto& [size, blocks] : blocks_) {
@@ -200,15 +167,42 @@ DryMemory& dry_memory() {
   return memory;
 }
 
-bool is_dry(Device device) {
-  return device.kind == Device::Kind::dry;
-}
-Account& account_of(Device device) {
-  if (is_dry(device)) return dry_memory();
-  return host_pool();
+Pool& pool_of(Device device) {
+  switch (device.kind) {
+    case Device::Kind::cpu:
+    case Device::Kind::reference: return host_pool();
+    case Device::Kind::cuda: return device_pool(device.index);
+    case Device::Kind::dry: return dry_memory();
+  }
+  fail(ErrorKind::internal, "Buffer: no such kind of device", static_cast<int>(device.kind));
 }
 
 }  // namespace
+
+int64_t rounded(int64_t bytes) {
+  int64_t unit = kAlignment;
+  if (bytes > 4096) unit = int64_t{1} << (63 - __builtin_clzll(static_cast<uint64_t>(bytes)) - 3);
+  return std::max<int64_t>((bytes + unit - 1) / unit * unit, kAlignment);
+}
+
+MemoryUse Pool::use() {
+  const std::lock_guard lock(mutex_);
+  return use_;
+}
+
+void Pool::restart_peaks() {
+  const std::lock_guard lock(mutex_);
+  use_.peak = use_.now;
+  use_.peak_total = std::accumulate(use_.now.begin(), use_.now.end(), int64_t{0});
+}
+
+void Pool::count(MemoryClass memory_class, int64_t bytes) {
+  const auto index = static_cast<size_t>(memory_class);
+  use_.now[index] += bytes;
+  use_.peak[index] = std::max(use_.peak[index], use_.now[index]);
+  const int64_t total = std::accumulate(use_.now.begin(), use_.now.end(), int64_t{0});
+  use_.peak_total = std::max(use_.peak_total, total);
+}
 
 const char* name(MemoryClass memory_class) {
   static constexpr std::array<const char*, kNumMemoryClasses> kNames = {
@@ -217,33 +211,32 @@ const char* name(MemoryClass memory_class) {
 }
 
 Buffer::Buffer(Device device, int64_t bytes, MemoryClass memory_class)
-    : device_(device), bytes_(bytes), memory_class_(memory_class) {
+    : Buffer(device, bytes, memory_class, pool_of(device)) {}
+
+Buffer::Buffer(Device device, int64_t bytes, MemoryClass memory_class, Pool& pool)
+    : device_(device), bytes_(bytes), memory_class_(memory_class), pool_(pool) {
   check(bytes >= 0, "Buffer: negative size", bytes);
-  check(device.is_host() || is_dry(device), ErrorKind::usage, "Buffer: no memory on device",
-        name(device));
-  data_ = is_dry(device) ? dry_memory().take(bytes, memory_class)
-                         : host_pool().take(bytes, memory_class);
+  data_ = pool_.take(bytes, memory_class);
+}
+
+std::shared_ptr<Buffer> Buffer::staging(Device device, int64_t bytes) {
+  Pool& pool = device.kind == Device::Kind::cuda ? pinned_pool() : host_pool();
+  return std::shared_ptr<Buffer>(new Buffer({}, bytes, MemoryClass::communication, pool));
 }
 
 Buffer::~Buffer() {
-  if (is_dry(device_))
-    dry_memory().give(data_, bytes_, memory_class_);
-  else
-    host_pool().give(data_, bytes_, memory_class_);
+  pool_.give(data_, bytes_, memory_class_);
 }
 
 int Buffer::file() const {
-  return is_dry(device_) ? -1 : host_pool().file_of(data_);
+  return &pool_ == &host_pool() ? host_pool().file_of(data_) : -1;
 }
 
 MemoryUse memory_use(Device device) {
-  return account_of(device).use();
+  return pool_of(device).use();
 }
 void restart_peaks(Device device) {
-  if (is_dry(device))
-    dry_memory().restart_peaks();
-  else
-    host_pool().restart_peaks();
+  pool_of(device).restart_peaks();
 }
 void release_pooled_memory() {
   host_pool().release();

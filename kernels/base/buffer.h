@@ -4,7 +4,13 @@
 // A freed host buffer is kept in a per-process pool by size, so a steady step allocates nothing
 // from the system. Once share_host_memory() was called, large buffers that other ranks of the node
 // have business with lie in memory that these can map. A buffer of the dry device is a range of
-// addresses with nothing behind it: the first access ends the process. Thread-safe.
+// addresses with nothing behind it: the first access ends the process.
+//
+// A GPU's buffer must be left alone by the host. It comes from a pool of the calling thread, for
+// the queue of which that thread's Streams are handles (kernels/base/stream.h): it may be freed
+// while work on it is still queued there, for whatever gets its memory next is queued behind. Work
+// of another queue, or another thread that frees it, must have been waited for. Where the GPU has
+// no room, the Error{capacity} says what its memory is used for. Thread-safe.
 #pragma once
 
 #include <array>
@@ -28,9 +34,14 @@ enum class MemoryClass : uint8_t {
 inline constexpr int kNumMemoryClasses = 6;
 const char* name(MemoryClass memory_class);
 
+class Pool;
+
 class Buffer {
  public:
   Buffer(Device device, int64_t bytes, MemoryClass memory_class = MemoryClass::activations);
+  // Of the host, and such that copies from and to `device` go on beside the program: pinned memory
+  // for a GPU. Free it when they are done.
+  static std::shared_ptr<Buffer> staging(Device device, int64_t bytes);
   ~Buffer();
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
@@ -43,9 +54,12 @@ class Buffer {
   int file() const;
 
  private:
+  Buffer(Device device, int64_t bytes, MemoryClass memory_class, Pool& pool);
+
   Device device_;
   int64_t bytes_;
   MemoryClass memory_class_;
+  Pool& pool_;
   std::byte* data_;
 };
 
@@ -58,7 +72,7 @@ struct MemoryUse {
   int64_t system_allocations = 0;
   int64_t system_bytes = 0;
 };
-// Of the host (the cpu and the reference together) or of the dry device.
+// Of the host (the cpu and the reference together), of a GPU or of the dry device.
 MemoryUse memory_use(Device device = {});
 void restart_peaks(Device device);  // the peaks so far are forgotten
 void release_pooled_memory();       // gives pooled buffers back to the system

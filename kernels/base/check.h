@@ -23,14 +23,16 @@ enum class ErrorKind { usage, data, checkpoint, capacity, numeric, peer, storage
 const char* name(ErrorKind kind);
 int exit_code(ErrorKind kind);
 
+// A constructor's default arguments, not the members': nvcc 13 gives up on those.
 struct Where {
-  const char* file = __builtin_FILE();
-  int line = __builtin_LINE();
+  Where(const char* in = __builtin_FILE(), int at = __builtin_LINE()) : file(in), line(at) {}
+  const char* file;
+  int line;
 };
 
 class Error : public std::runtime_error {
  public:
-  Error(ErrorKind kind, const std::string& message, Where where = {});
+  Error(ErrorKind kind, const std::string& message, Where where = Where());
   ErrorKind kind() const { return kind_; }
   const Where& where() const { return where_; }
 
@@ -45,7 +47,7 @@ struct Sentence {
   Where where;
   template <typename Text>
   requires std::convertible_to<const Text&, std::string_view> Sentence(
-      const Text& literal, Where place = {})  // NOLINT: implicit on purpose
+      const Text& literal, Where place = Where())  // NOLINT: implicit on purpose
       : text(literal), where(place) {}
 };
 

@@ -48,6 +48,15 @@ TEST(CrossEntropy, AgreesWithTheReference) {
   }
 }
 
+TEST(CrossEntropy, OfManyClassesAgreesWithTheReference) {
+  const Tensor logits = normal(DType::f32, 2, 5000, 1, 4), targets = indices({4999, 7});
+  const Result truth = run(reference_stream(), logits, targets, 2048, DType::f64);
+  const Tensor narrow = converted(logits, kCpu, DType::f32);
+  const Result actual = run(cpu_stream(), narrow, targets, 2048, DType::bf16);
+  expect_close(actual.lse, truth.lse, DType::f32, "lse");
+  expect_close(actual.dlogits, truth.dlogits, DType::bf16, "dlogits");
+}
+
 TEST(CrossEntropy, BackwardMayOverwriteTheLogits) {
   const Tensor logits = converted(normal(DType::f32, 3, 40, 1), kCpu, DType::f32);
   const Tensor targets = indices({1, 39, 20}), apart(kCpu, DType::f32, {3, 40});

@@ -27,6 +27,22 @@ TEST(Embedding, GathersTheRowsOfItsSlice) {
   }
 }
 
+TEST(Embedding, OfDenseRowsAgreesWithTheReference) {
+  constexpr int64_t kWide = 48;
+  const Tensor table = normal(DType::bf16, kVocabulary, kWide, 1);
+  const Tensor dy = normal(DType::bf16, kRows, kWide, 2);
+  const Tensor truth(kReference, DType::f64, {kRows, kWide});
+  const Tensor actual(kCpu, DType::bf16, {kRows, kWide});
+  const Tensor sums = normal(DType::f32, kVocabulary, kWide, 3);
+  const Tensor narrow = converted(sums, kCpu, DType::f32);
+  embedding(reference_stream(), tokens(), kFirst, table, truth);
+  embedding(cpu_stream(), tokens(), kFirst, converted(table, kCpu, DType::bf16), actual);
+  EXPECT_EQ(values_of(actual), values_of(truth));
+  embedding_backward(reference_stream(), tokens(), kFirst, dy, sums);
+  embedding_backward(cpu_stream(), tokens(), kFirst, converted(dy, kCpu, DType::bf16), narrow);
+  expect_close(narrow, sums, DType::f32);
+}
+
 TEST(Embedding, BackwardAddsRowsInOrder) {
   for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
     const Tensor dy = normal(dtype, kRows, kWidth, 2),

@@ -199,8 +199,7 @@ TEST(Permute, SortsSlotsByPlaceAndBringsThemBack) {
   }
 }
 
-TEST(Permute, MovesAndWeighsRowsAsTheReferenceDoes) {
-  constexpr int64_t kWidth = 43;
+void expect_rows_moved(int64_t width) {
   const Tensor position = ints(kCpu, kRows, 3), slots = ints(kCpu, 1, 3 * kRows);
   for (int64_t i = 0; i < 3 * kRows; ++i) {
     position.as<int32_t>()[i] = static_cast<int32_t>(i * 7 % (3 * kRows));
@@ -208,13 +207,13 @@ TEST(Permute, MovesAndWeighsRowsAsTheReferenceDoes) {
   }
   const Tensor w = normal(DType::f32, kRows, 3, 3), all = normal(DType::f32, 3 * kRows, 1, 4);
   for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
-    const Tensor x = normal(dtype, kRows, kWidth, 1), y = normal(dtype, 3 * kRows, kWidth, 2);
+    const Tensor x = normal(dtype, kRows, width, 1), y = normal(dtype, 3 * kRows, width, 2);
     const auto on = [&](Stream& stream, DType type) {
       const Device device = stream.device();
       const DType wide = accumulation_type(type);
-      const Tensor gathered(device, type, {3 * kRows, kWidth});
-      const Tensor combined = sliced(device, type, kRows, kWidth);
-      const Tensor g = converted(y, device, type), h(device, type, {3 * kRows, kWidth});
+      const Tensor gathered(device, type, {3 * kRows, width});
+      const Tensor combined = sliced(device, type, kRows, width);
+      const Tensor g = converted(y, device, type), h(device, type, {3 * kRows, width});
       const Tensor dweights(device, wide, {3 * kRows});
       gather_rows(stream, converted(x, device, type, true), slots, 3, gathered);
       combine_rows(stream, g, position, converted(w, device, wide), combined);
@@ -227,6 +226,10 @@ TEST(Permute, MovesAndWeighsRowsAsTheReferenceDoes) {
       expect_close(cpu[i], truth[i], i == 4 ? DType::f32 : dtype);
     expect_same_bits_everywhere([&] { return on(cpu_stream(), dtype); });
   }
+}
+
+TEST(Permute, MovesAndWeighsRowsAsTheReferenceDoes) {
+  for (const int64_t width : {43, 48, 1032}) expect_rows_moved(width);
 }
 
 TEST(Router, RefusesWhatCannotBeChosen) {

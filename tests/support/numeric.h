@@ -7,14 +7,15 @@
 #pragma once
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "kernels/backend.h"
 #include "kernels/base/random.h"
 #include "kernels/base/tensor.h"
-#include "kernels/copy.h"
 #include "kernels/cpu_path.h"
 
 namespace tessera::test {
@@ -101,17 +102,43 @@ inline void expect_close(const Tensor& actual, const Tensor& truth, DType dtype,
   EXPECT_LE(difference(actual, truth), bound(dtype)) << what << " in " << name(dtype);
 }
 
+// The bits of the tensors that `kernel` returns.
+template <typename Kernel>
+std::vector<std::vector<uint8_t>> bits_of_all(Kernel kernel) {
+  std::vector<std::vector<uint8_t>> all;
+  for (const Tensor& tensor : kernel()) all.push_back(bits_of(tensor));
+  return all;
+}
+
+// Whether the CPU's streams run the CUDA kernels (support/cuda_on_host/fibers.h).
+inline bool runs_cuda_on_host() {
+  return std::strcmp(cpu_stream().backend().name, "cuda") == 0;
+}
+
+// Whether they run a GPU's (support/on_gpu/backend.cc), where cuBLASLt multiplies.
+inline bool runs_on_gpu() {
+  return std::strcmp(cpu_stream().backend().name, "gpu") == 0;
+}
+
+// Whatever the order in which the threads of a block, and the blocks, have their turns.
+template <typename Kernel>
+void expect_same_bits_in_any_order(Kernel kernel) {
+  const auto forward = bits_of_all(kernel);
+  for (const char* order : {"reverse", "shuffled"}) {
+    setenv("CUDA_ON_HOST_ORDER", order, 1);
+    EXPECT_TRUE(bits_of_all(kernel) == forward) << "threads in " << order << " order differ";
+  }
+  unsetenv("CUDA_ON_HOST_ORDER");
+}
+
 // Runs `kernel` (which returns the tensors it wrote) on 1, 2 and 3 threads and on every path above
 // v2: all must give the same bits. v4_bf16 may differ where bf16 products are involved.
 template <typename Kernel>
 void expect_same_bits_everywhere(Kernel kernel) {
+  if (runs_cuda_on_host()) return expect_same_bits_in_any_order(kernel);
   const int threads = cpu_threads();
   const CpuPath path = cpu_path();
-  const auto run = [&] {
-    std::vector<std::vector<uint8_t>> all;
-    for (const Tensor& tensor : kernel()) all.push_back(bits_of(tensor));
-    return all;
-  };
+  const auto run = [&] { return bits_of_all(kernel); };
   for (const CpuPath at : {CpuPath::v2, CpuPath::v3, CpuPath::v4, CpuPath::v4_bf16}) {
     if (at > best_cpu_path()) continue;
     set_cpu_path(at);

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/model/experts.h"
 
-#include <cstring>
-
 #include "kernels/base/trace.h"
 #include "kernels/copy.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 #include "kernels/permute.h"
+#include "kernels/transfer.h"
 #include "trainer/model/expert_moves.h"
 #include "trainer/model/init.h"
 #include "trainer/model/linear.h"
@@ -81,9 +80,7 @@ std::vector<std::string> Experts::down_names() const {
 
 void Experts::take_places(const ExpertPlacement& placement) {
   placement_ = placement;
-  const auto& places = placement.place_of_expert();
-  if (place_of_expert_.device().is_host())
-    std::memcpy(place_of_expert_.data(), places.data(), places.size() * sizeof(int32_t));
+  upload(context_.stream, placement.place_of_expert(), place_of_expert_);
 }
 
 void Experts::place(const ExpertPlacement& placement) {

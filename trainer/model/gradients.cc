@@ -4,6 +4,7 @@
 #include "kernels/copy.h"
 #include "kernels/elementwise.h"
 #include "kernels/reduce.h"
+#include "kernels/transfer.h"
 
 namespace tessera {
 
@@ -48,7 +49,7 @@ void Gradients::look_at(int slot, const Tensor& gradient) {
   const Tensor count(stream_.device(), DType::i64, {1});
   fill(stream_, 0, count);
   count_non_finite(stream_, gradient, count);
-  if (*count.as<int64_t>() > 0)
+  if (download<int64_t>(stream_, count).front() > 0)
     first_overflow_ = store_.first_parameter(store_.slots()[static_cast<size_t>(slot)].unit).index;
 }
 

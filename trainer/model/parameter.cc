@@ -6,6 +6,7 @@
 
 #include "kernels/base/random.h"
 #include "kernels/copy.h"
+#include "kernels/transfer.h"
 
 namespace tessera {
 namespace {
@@ -210,29 +211,30 @@ void ParameterStore::allocate(Device device, DType compute, const ZeroSharding& 
 }
 
 void ParameterStore::initialize(uint64_t seed) {
+  Stream stream(values_.device());
   for (const Piece& piece : pieces_) {
     const Parameter& parameter = at(piece.parameter);
-    const Tensor masters = master(piece);
     const Philox philox{seed, stream_named(parameter.name)};
     const std::vector<int64_t>& shape = parameter.shard.global_shape;
     const int64_t global_columns = shape.back();
     const Box& box = piece.shard.box;
     const int64_t first_row = shape.size() < 2 ? 0 : box.offset[0];
     const int64_t first_column = box.offset.back();
+    write_from_host(stream, master(piece), [&](const Tensor& masters) {
 #pragma omp parallel for
-    for (int64_t row = 0; row < masters.rows(); ++row)
-      for (int64_t column = 0; column < masters.columns(); ++column) {
-        const auto index =
-            static_cast<uint64_t>((first_row + row) * global_columns + first_column + column);
-        const double draw =
-            parameter.init_deviation == 0 ? 1.0 : parameter.init_deviation * philox.normal(index);
-        if (masters.dtype() == DType::f64)
-          masters.row<double>(row)[column] = static_cast<float>(draw);  // the same start as f32
-        else
-          masters.row<float>(row)[column] = static_cast<float>(draw);
-      }
+      for (int64_t row = 0; row < masters.rows(); ++row)
+        for (int64_t column = 0; column < masters.columns(); ++column) {
+          const auto index =
+              static_cast<uint64_t>((first_row + row) * global_columns + first_column + column);
+          const double draw =
+              parameter.init_deviation == 0 ? 1.0 : parameter.init_deviation * philox.normal(index);
+          if (masters.dtype() == DType::f64)
+            masters.row<double>(row)[column] = static_cast<float>(draw);  // the same start as f32
+          else
+            masters.row<float>(row)[column] = static_cast<float>(draw);
+        }
+    });
   }
-  Stream stream(values_.device());
   round_masters(stream);
 }
 

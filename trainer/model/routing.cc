@@ -8,6 +8,7 @@
 #include "kernels/base/exact_sum.h"
 #include "kernels/copy.h"
 #include "kernels/router.h"
+#include "kernels/transfer.h"
 
 namespace tessera {
 namespace {
@@ -72,8 +73,9 @@ void Routing::begin_step(int64_t step) {
 
 std::vector<ExpertLoad> Routing::loads() const {
   std::vector<ExpertLoad> all;
+  const std::vector<int64_t> counts = download<int64_t>(stream_, counts_);
   for (int64_t row = 0; row < num_layers_; ++row) {
-    const int64_t* count = counts_.row<int64_t>(row);
+    const auto count = counts.begin() + row * num_experts_;
     std::vector<int64_t> sorted(count, count + num_experts_);
     std::sort(sorted.begin(), sorted.end());
     const double mean = static_cast<double>(std::max<int64_t>(
@@ -93,9 +95,9 @@ std::vector<ExpertLoad> Routing::loads() const {
 }
 
 void Routing::observe(const Tensor& loads) {
-  observed_.resize(static_cast<size_t>(loads.size()), 0.0);
-  for (size_t i = 0; i < observed_.size(); ++i)
-    observed_[i] += static_cast<double>(loads.as<int64_t>()[i]);
+  const std::vector<int64_t> counts = download<int64_t>(stream_, loads);
+  observed_.resize(counts.size(), 0.0);
+  for (size_t i = 0; i < observed_.size(); ++i) observed_[i] += static_cast<double>(counts[i]);
 }
 
 int64_t Routing::rebalance() {
@@ -118,13 +120,16 @@ bool Routing::first_visit(int64_t layer, const Micro& micro) {
   return micro.first_row >= 0 && seen_.emplace(layer, micro.first_row).second;
 }
 
-void Routing::meet(int64_t layer, int64_t row, const Tensor& choice_scores, const Tensor& index) {
+void Routing::meet(int64_t layer, int64_t row, const Tensor& choice_scores,
+                   const Tensor& choice_index) {
   const std::pair<int64_t, int64_t> key{step_, layer};
+  const Tensor index = on_host(stream_, choice_index);
   const int64_t k = index.columns();
   if (replay_ != nullptr) {
     const auto found = replay_->chosen.find(key);
     check(found != replay_->chosen.end(), "Routing: nothing to replay of step", step_, "layer",
           layer);
+    const Tensor scores = on_host(stream_, choice_scores);
     for (int64_t r = 0; r < index.rows(); ++r) {
       const int32_t* given = found->second.data() + (row + r) * k;
       int32_t* mine = index.row<int32_t>(r);
@@ -132,10 +137,11 @@ void Routing::meet(int64_t layer, int64_t row, const Tensor& choice_scores, cons
       ++flips_.rows;
       if (!std::is_permutation(mine, mine + k, given)) {
         ++flips_.flipped;
-        flips_.margin = std::max(flips_.margin, margin_of(choice_scores, r, given, k));
+        flips_.margin = std::max(flips_.margin, margin_of(scores, r, given, k));
       }
       std::copy(given, given + k, mine);
     }
+    upload(stream_, index, choice_index);
   }
   if (record_ == nullptr) return;
   std::vector<int32_t>& all = record_->chosen[key];

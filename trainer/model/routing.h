@@ -98,10 +98,10 @@ class Routing {
   bool first_visit(int64_t layer, const Micro& micro);
   Tensor counts(int64_t layer) const;  // (1, E), a view
   void add_rounds(int64_t extra) { extra_rounds_ += extra; }
-  // Replaces `index` (rows, k) i32, the layer's own choice from `scores` (rows, E), bias included,
-  // by the recorded one when there is a replay; notes it when there is a record. row: of the global
-  // batch, of the first of them.
-  void meet(int64_t layer, int64_t row, const Tensor& choice_scores, const Tensor& index);
+  // Replaces choice_index (rows, k) i32, the layer's own choice from `scores` (rows, E), bias
+  // included, by the recorded one when there is a replay; notes it when there is a record. row: of
+  // the global batch, of the first of them.
+  void meet(int64_t layer, int64_t row, const Tensor& choice_scores, const Tensor& choice_index);
 
   // --- Record and replay; null: neither. The record outlives the Routing.
   void record(RoutingRecord* to) { record_ = to; }

@@ -2,6 +2,9 @@
 #include "trainer/optim/optimizer.h"
 
 #include <cmath>
+#include <vector>
+
+#include "kernels/transfer.h"
 
 namespace tessera {
 
@@ -9,14 +12,14 @@ Optimizer::Optimizer(const OptimizerOptions& options, const ParameterStore& stor
     : options_(options), store_(store) {}
 
 void Optimizer::step(Stream& stream, const UpdateScalars& scalars) {
-  const Tensor controls(stream.device(), DType::f64, {kNumControls});
-  auto* control = controls.as<double>();
+  std::vector<double> control(kNumControls);
   const auto t = static_cast<double>(scalars.update);
   control[kApply] = scalars.apply ? 1 : 0;
   control[kGradScale] = scalars.grad_scale;
   control[kLearningRate] = scalars.learning_rate;
   control[kCorrection1] = 1 - std::pow(options_.betas[0], t);
   control[kCorrection2] = 1 - std::pow(options_.betas[1], t);
+  const Tensor controls = uploaded(stream, control);
   for (const Piece& piece : store_.pieces()) {
     const bool decay = store_.at(piece.parameter).decay;
     const AdamW adamw{.beta1 = options_.betas[0],

@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "kernels/copy.h"
+#include "kernels/transfer.h"
 #include "trainer/trainer.h"
 
 namespace tessera {
@@ -82,7 +82,7 @@ std::map<std::string, TensorMap> gather_tensors(Stream& stream, Communicator& gr
                         {extent.size() < 2 ? 1 : extent[0], extent.back()});
         group.start_recv(stream, tensor, rank, kChannel, "tensors")->wait();
       }
-      puzzle.add(box, tensor);
+      puzzle.add(box, on_host(stream, tensor));
     }
   }
   puzzle.check_complete();
@@ -117,8 +117,13 @@ RoutingFlips of_all_ranks(const RoutingFlips& mine, Communicator& world) {
 }  // namespace
 
 Captured capture(const Recipe& recipe, const Communicators& comms, const RoutingTape& tape) {
-  const Device device{recipe.run.device == "reference" ? Device::Kind::reference
-                                                       : Device::Kind::cpu};
+  const bool reference = recipe.run.device == "reference";
+  return capture(recipe, Device{reference ? Device::Kind::reference : Device::Kind::cpu}, comms,
+                 tape);
+}
+
+Captured capture(const Recipe& recipe, Device device, const Communicators& comms,
+                 const RoutingTape& tape) {
   Trainer trainer(recipe, device, comms);
   if (Routing* routing = trainer.routing()) {
     routing->record(tape.record);

@@ -36,8 +36,11 @@ struct RoutingTape {
 std::map<std::string, TensorMap> gather_tensors(Stream& stream, Communicator& group,
                                                 const State& state);
 
-// Trains the recipe for run.steps steps. Collective over comms.world(); the tensors are there on
-// its rank 0 alone.
+// Trains the recipe for run.steps steps on the device, whose kind is that of the recipe. Collective
+// over comms.world(); the tensors are there on its rank 0 alone.
+Captured capture(const Recipe& recipe, Device device, const Communicators& comms,
+                 const RoutingTape& tape = {});
+// On the host: the CPU or the reference, as the recipe says.
 Captured capture(const Recipe& recipe, const Communicators& comms, const RoutingTape& tape = {});
 
 // A record as text and back, to send it to other ranks.

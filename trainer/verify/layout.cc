@@ -194,7 +194,8 @@ std::string Layout::to_string() const {
       " zero" + std::to_string(parallel.zero) + " " + parallel.schedule;
   if (parallel.chunks > 0) text += " chunks" + std::to_string(parallel.chunks);
   if (parallel.recompute != "none") text += " " + parallel.recompute;
-  text += " " + (device == "cpu" ? compute : device);
+  text += " " + (device == "reference" ? device : compute);
+  if (device == "cuda") text += " cuda";
   if (threads > 0) text += " t" + std::to_string(threads);
   if (!transport.empty()) text += " " + transport;
   return text;

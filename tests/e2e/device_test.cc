@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+// run.device: cuda from the command line to the exit code, on machines without a GPU: with the
+// stand-in of tests/support/cuda_stand_in, whose kernels have the CPU's bits and whose memory the
+// host cannot touch.
+#include <gmock/gmock.h>
+
+#include "tests/support/workshop.h"
+
+namespace tessera {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+const Environment kStandIn = {{"TESSERA_CUDA_PLUGIN", TESSERA_CUDA_STAND_IN}};
+
+Environment with(const std::string& name, const std::string& value) {
+  Environment environment = kStandIn;
+  environment.emplace_back(name, value);
+  return environment;
+}
+
+const char* const kDeepSeek =
+    "recipe: 1\n"
+    "name: experts\n"
+    "model:\n"
+    "  architecture: deepseek_v3\n"
+    "  vocab_size: 260\n"
+    "  hidden_size: 32\n"
+    "  intermediate_size: 48\n"
+    "  num_hidden_layers: 3\n"
+    "  num_attention_heads: 4\n"
+    "  q_lora_rank: 16\n"
+    "  kv_lora_rank: 16\n"
+    "  qk_nope_head_dim: 8\n"
+    "  qk_rope_head_dim: 4\n"
+    "  v_head_dim: 8\n"
+    "  first_k_dense_replace: 1\n"
+    "  moe_intermediate_size: 16\n"
+    "  n_routed_experts: 8\n"
+    "  num_experts_per_tok: 2\n"
+    "  n_shared_experts: 1\n"
+    "  num_nextn_predict_layers: 1\n"
+    "data: {train: corpus/train, validation: corpus/validation, sequence_length: 32,\n"
+    "       tokenizer: corpus/tokenizer.json}\n"
+    "batch: {global: 8, micro: 2}\n"
+    "router: {rebalance_every: 2}\n"
+    "run: {steps: 4, log_every: 1, eval_batches: 2}\n"
+    "checkpoint: {every: 3}\n";
+
+const Workshop& workshop() {
+  static const Workshop shared;
+  static const bool written = (shared.write("experts.yaml", kDeepSeek), true);
+  (void)written;
+  return shared;
+}
+
+ProgramResult train(int ranks, const std::string& recipe, const std::string& run, Words more,
+                    const Environment& environment = kStandIn) {
+  Words words = Workshop::train_words(ranks, run, more);
+  std::replace(words.begin(), words.end(), std::string("recipe.yaml"), recipe);
+  return run_program(words, workshop().options(environment), 120);
+}
+
+struct Case {
+  const char* name;
+  int ranks;
+  const char* recipe;
+  Words options;
+};
+
+class OnTheStandIn : public testing::TestWithParam<Case> {};
+
+TEST_P(OnTheStandIn, TrainingHasTheCpusBits) {
+  const Case& now = GetParam();
+  Words more = now.options;
+  more.push_back("run.steps=4");
+  for (const std::string device : {"cpu", "cuda"}) {
+    Words words = more;
+    words.push_back("run.device=" + device);
+    const ProgramResult run = train(now.ranks, now.recipe, now.name + device, words);
+    ASSERT_EQ(run.exit_code, 0) << run.err;
+    EXPECT_THAT(run.err, HasSubstr(device == "cpu" ? "device   cpu x86-64" : "device   cuda:0"));
+  }
+  const std::string cpu = now.name + std::string("cpu"), cuda = now.name + std::string("cuda");
+  EXPECT_EQ(workshop().difference_of_losses(cpu, cuda), "");
+  EXPECT_EQ(workshop().difference(cpu, cuda), "");
+  const auto evals = workshop().metrics(cpu, "eval"), others = workshop().metrics(cuda, "eval");
+  ASSERT_EQ(evals.size(), 1u);
+  EXPECT_EQ(evals[0]["loss"], others[0]["loss"]);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Layouts, OnTheStandIn,
+    testing::Values(
+        Case{"llama", 1, "recipe.yaml", {}},
+        Case{"llama_f16", 1, "recipe.yaml", {"precision.compute=f16"}},
+        Case{"llama_zero", 2, "recipe.yaml", {"parallel.zero=3", "precision.compute=bf16"}},
+        Case{"llama_pipeline", 2, "recipe.yaml", {"parallel.pipeline=2"}},
+        Case{"deepseek", 1, "experts.yaml", {}},
+        Case{"deepseek_experts", 2, "experts.yaml", {"parallel.expert=2", "parallel.zero=1"}},
+        Case{"deepseek_tensor", 2, "experts.yaml", {"parallel.tensor=2", "run.seed=5"}}),
+    [](const auto& one) { return std::string(one.param.name); });
+
+TEST(WithTheStandIn, ACheckpointGoesFromTheCpuToTheGpuAndBack) {
+  ASSERT_EQ(train(1, "recipe.yaml", "straight", {"run.device=cpu"}).exit_code, 0);
+  for (const auto& [steps, device] : {std::pair{"6", "cpu"}, {"12", "cuda"}, {"20", "cpu"}}) {
+    const ProgramResult run =
+        train(1, "recipe.yaml", "moved", {"--steps", steps, std::string("run.device=") + device});
+    ASSERT_EQ(run.exit_code, 0) << run.err;
+    const bool moved = std::string(steps) != "6";
+    EXPECT_EQ(run.err.find("W015 saved on a ") != std::string::npos, moved) << run.err;
+  }
+  EXPECT_EQ(workshop().difference_of_losses("straight", "moved"), "");
+  EXPECT_EQ(workshop().difference("straight", "moved"), "");
+}
+
+TEST(WithTheStandIn, EvaluatesAndGeneratesWithTheCpusBits) {
+  ASSERT_EQ(train(1, "recipe.yaml", "for_eval", {"run.device=cuda"}).exit_code, 0);
+  const auto eval = [](const std::string& device, const Environment& environment) {
+    return workshop().tessera({"eval", "for_eval", "--json", "run.device=" + device}, environment);
+  };
+  const ProgramResult cuda = eval("cuda", kStandIn);
+  ASSERT_EQ(cuda.exit_code, 0) << cuda.err;
+  EXPECT_EQ(cuda.out, eval("cpu", {}).out);
+
+  // generate looks where the run was trained, and makes do with the CPU where that is gone.
+  const Words generate = {"generate", "for_eval", "-p", "ka lo", "--max-tokens", "12"};
+  const ProgramResult there = workshop().tessera(generate, kStandIn);
+  ASSERT_EQ(there.exit_code, 0) << there.err;
+  EXPECT_EQ(there.out, workshop().tessera(generate, with("TESSERA_STAND_IN_PROBLEM", "gone")).out);
+}
+
+TEST(WithTheStandIn, OutOfMemorySaysWhatItIsUsedForAndExitsWith5) {
+  const ProgramResult run = train(1, "recipe.yaml", "full", {"run.device=cuda"},
+                                  with("TESSERA_STAND_IN_MEMORY", "6000000"));
+  EXPECT_EQ(run.exit_code, 5) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("cuda:0 is out of memory: "));
+  EXPECT_THAT(run.err, HasSubstr("weights 0."));
+  EXPECT_THAT(run.err, HasSubstr("Use parallel.recompute=full"));
+}
+
+TEST(WithTheStandIn, RanksThatShareAGpuAreWarnedOnce) {
+  const std::string warning = "W014 2 ranks share 1 GPU";
+  const Words steps = {"run.device=cuda", "run.steps=1"};
+  const ProgramResult shared = train(2, "recipe.yaml", "shared", steps);
+  ASSERT_EQ(shared.exit_code, 0) << shared.err;
+  EXPECT_THAT(shared.err, HasSubstr(warning));
+  EXPECT_EQ(shared.err.find(warning), shared.err.rfind(warning));
+  EXPECT_THAT(shared.err, HasSubstr("comm host staging over shared memory"));
+  const ProgramResult each =
+      train(2, "recipe.yaml", "each", steps, with("TESSERA_STAND_IN_DEVICES", "2"));
+  ASSERT_EQ(each.exit_code, 0) << each.err;
+  EXPECT_THAT(each.err, Not(HasSubstr("W014")));
+}
+
+TEST(WithTheStandIn, VerifyHoldsLayoutsOnBothDevicesToOneBound) {
+  const Words words = {"mpirun",
+                       "--oversubscribe",
+                       "--bind-to",
+                       "none",
+                       "-n",
+                       "2",
+                       TESSERA_BINARY,
+                       "verify",
+                       "experts.yaml",
+                       "--devices",
+                       "cpu,cuda",
+                       "--layouts",
+                       "expert=2,data=2; tensor=2",
+                       "--steps",
+                       "2",
+                       "--json"};
+  const ProgramResult run = run_program(words, workshop().options(kStandIn), 120);
+  ASSERT_EQ(run.exit_code, 0) << run.err << run.out;
+  const auto rows = nlohmann::json::parse(run.out)["layouts"];
+  ASSERT_EQ(rows.size(), 4u);
+  for (size_t row = 0; row < rows.size(); row += 2) {
+    EXPECT_EQ(rows[row]["layout"].get<std::string>() + " cuda", rows[row + 1]["layout"]);
+    EXPECT_EQ(rows[row]["loss"], rows[row + 1]["loss"]);
+    EXPECT_EQ(rows[row]["gradient_error"], rows[row + 1]["gradient_error"]);
+    EXPECT_EQ(rows[row]["weights_error"], rows[row + 1]["weights_error"]);
+  }
+}
+
+// --- Where there is none
+
+const Words kOnCuda = {"run.device=cuda", "run.steps=1"};
+
+TEST(WithoutAGpu, TheMessageSaysWhatIsMissingAndWhatToDo) {
+  const ProgramResult run =
+      train(1, "recipe.yaml", "no_driver", kOnCuda,
+            with("TESSERA_STAND_IN_PROBLEM",
+                 "the driver is missing or too old (cudaErrorInsufficientDriver). Needs NVIDIA "
+                 "driver >= 580."));
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_THAT(run.err,
+              HasSubstr("run.device=cuda: plugin libtessera_cuda_stand_in.so loaded (CUDA 0.0, "
+                        "stand-in), but the driver is missing or too old "
+                        "(cudaErrorInsufficientDriver). Needs NVIDIA driver >= 580. Use "
+                        "run.device=auto to fall back to CPU. (tessera doctor --gpu)"));
+}
+
+TEST(WithoutAGpu, ThePluginItselfSaysSo) {
+  const std::string plugin = TESSERA_CUDA_LIBRARY;
+  if (plugin.empty()) GTEST_SKIP() << "this build has no CUDA plugin";
+  if (std::filesystem::exists("/dev/nvidiactl")) GTEST_SKIP() << "this machine has a driver";
+  const ProgramResult run =
+      train(1, "recipe.yaml", "no_gpu", kOnCuda, {{"TESSERA_CUDA_PLUGIN", plugin}});
+  EXPECT_EQ(run.exit_code, 2) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("run.device=cuda: plugin libtessera_cuda.so loaded (CUDA "));
+  EXPECT_THAT(run.err, HasSubstr("cudaError"));
+  EXPECT_THAT(run.err,
+              HasSubstr("Use run.device=auto to fall back to CPU. (tessera doctor --gpu)"));
+}
+
+TEST(WithoutAGpu, AutoTrainsOnTheCpu) {
+  for (const Environment& environment :
+       {Environment{}, with("TESSERA_STAND_IN_PROBLEM", "it is gone."),
+        Environment{{"TESSERA_CUDA_PLUGIN", "/nowhere/libtessera_cuda.so"}}}) {
+    const ProgramResult run =
+        train(1, "recipe.yaml", "auto", {"run.device=auto", "run.steps=1", "--resume", "none"},
+              environment);
+    ASSERT_EQ(run.exit_code, 0) << run.err;
+    EXPECT_THAT(run.err, HasSubstr("device   cpu x86-64"));
+  }
+}
+
+TEST(WithoutAGpu, ALibraryThatCannotBeOpenedIsNamedInTheLoadersWords) {
+  const ProgramResult run = train(1, "recipe.yaml", "nowhere", kOnCuda,
+                                  {{"TESSERA_CUDA_PLUGIN", "/nowhere/libtessera_cuda.so"}});
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_THAT(run.err, HasSubstr("plugin libtessera_cuda.so cannot be loaded "
+                                 "(/nowhere/libtessera_cuda.so: cannot open shared object file"));
+}
+
+TEST(WithoutAGpu, ALibraryThatIsNoPluginIsRefused) {
+  const ProgramResult run =
+      train(1, "recipe.yaml", "no_plugin", kOnCuda, {{"TESSERA_CUDA_PLUGIN", "libz.so.1"}});
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_THAT(run.err, HasSubstr("libz.so.1 is no plugin of tessera"));
+}
+
+TEST(Doctor, LooksAtGpusWhenAsked) {
+  const ProgramResult good = workshop().tessera({"doctor", "--gpu"}, kStandIn);
+  EXPECT_EQ(good.exit_code, 0) << good.out;
+  EXPECT_THAT(good.out, HasSubstr("cuda:0 stand-in, 1.0 GiB (sm_90"));
+  EXPECT_THAT(good.out, HasSubstr("1.0 GiB free"));
+  const ProgramResult bad =
+      workshop().tessera({"doctor", "--gpu"}, with("TESSERA_STAND_IN_PROBLEM", "it is gone."));
+  EXPECT_EQ(bad.exit_code, 1);
+  EXPECT_THAT(bad.out, HasSubstr("but it is gone."));
+  EXPECT_EQ(workshop().tessera({"doctor"}, with("TESSERA_STAND_IN_PROBLEM", "gone")).exit_code, 0);
+}
+
+}  // namespace
+}  // namespace tessera

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+// A plug-in in the place of libtessera_cuda.so ($TESSERA_CUDA_PLUGIN) for machines without a GPU:
+// kernels are the CPU backend's, so results must have its bits, but everything around them is as
+// with a GPU. The host cannot touch device memory (arena.h). Copies are not done when they are
+// asked for: one to the device reads its source when the next thing happens in its queue, one to
+// the host arrives when its queue or a mark behind it is waited for, and until then its target
+// holds garbage. So what a program forgets to wait for, a test sees.
+//
+// $TESSERA_STAND_IN_MEMORY    bytes of each device (1 GiB)
+// $TESSERA_STAND_IN_DEVICES   their number (1)
+// $TESSERA_STAND_IN_PROBLEM   what Accelerator::problem() says
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "kernels/kernel_list.h"
+#include "kernels/plugin_abi.h"
+#include "tests/support/cuda_stand_in/arena.h"
+
+namespace tessera {
+
+struct Accelerator::Queue {
+  struct Copy {
+    CopyDirection direction;
+    std::byte* to;
+    const std::byte* from;
+    CopyArea area;
+    std::vector<std::byte> taken{};  // to the host: what left the device
+  };
+  std::deque<Copy> copies;
+  int64_t finished = 0;  // copies that have arrived
+};
+
+struct Accelerator::Mark {
+  Queue* queue = nullptr;
+  int64_t after = 0;  // copies of the queue
+};
+
+namespace stand_in {
+namespace {
+
+constexpr std::byte kGarbage{0xa5};
+
+int64_t environment(const char* name, int64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? otherwise : std::atoll(text);
+}
+
+// All devices share one range of addresses and have the capacity of one.
+Arena& arena() {
+  static Arena& the_only = *new Arena(environment("TESSERA_STAND_IN_MEMORY", int64_t{1} << 30));
+  return the_only;
+}
+
+void move_area(std::byte* to, int64_t to_pitch, const std::byte* from, int64_t from_pitch,
+               const CopyArea& area) {
+  for (int64_t row = 0; row < area.rows; ++row)
+    std::memcpy(to + row * to_pitch, from + row * from_pitch, static_cast<size_t>(area.row_bytes));
+}
+
+// Of this queue, in order: copies to the device are done; with `arrive`, those to the host too.
+void proceed(Accelerator::Queue& queue, bool arrive) {
+  if (queue.copies.empty()) return;
+  const Open open(arena());
+  for (auto& copy : queue.copies) {
+    if (copy.direction != CopyDirection::to_host && copy.to != nullptr) {
+      move_area(copy.to, copy.area.to_pitch, copy.from, copy.area.from_pitch, copy.area);
+      copy.to = nullptr;  // done
+    }
+  }
+  if (!arrive) return;
+  for (const auto& copy : queue.copies)
+    if (copy.direction == CopyDirection::to_host)
+      move_area(copy.to, copy.area.to_pitch, copy.taken.data(), copy.area.row_bytes, copy.area);
+  queue.finished += static_cast<int64_t>(queue.copies.size());
+  queue.copies.clear();
+}
+
+template <auto Kernel, typename Pointer>
+struct Forward;
+template <auto Kernel, typename... Arguments>
+struct Forward<Kernel, void (*)(Stream&, Arguments...)> {
+  static void call(Stream& stream, Arguments... arguments) {
+    proceed(*stream.queue(), false);
+    const Open open(arena());
+    (cpu_backend().*Kernel)(stream, std::forward<Arguments>(arguments)...);
+  }
+};
+
+Backend forwarding() {
+  Backend backend = cpu_backend();
+  backend.name = "stand-in";
+  for_each_kernel([&]<auto Kernel>(const char*) {
+    using Pointer = std::remove_reference_t<decltype(backend.*Kernel)>;
+    backend.*Kernel = Forward<Kernel, Pointer>::call;
+  });
+  return backend;
+}
+
+class StandIn : public Accelerator {
+ public:
+  std::string libraries() const override { return "CUDA 0.0, stand-in"; }
+  std::string problem() const override {
+    const char* text = std::getenv("TESSERA_STAND_IN_PROBLEM");
+    return text == nullptr ? "" : text;
+  }
+  int count() const override {
+    return static_cast<int>(environment("TESSERA_STAND_IN_DEVICES", 1));
+  }
+  DeviceFacts facts(int device) const override {
+    check(device >= 0 && device < count(), ErrorKind::usage, "stand-in: there is no device",
+          device);
+    return {.name = "stand-in",
+            .memory_bytes = arena().capacity(),
+            .capability_major = 9,
+            .capability_minor = 0,
+            .multiprocessors = 1,
+            .identity = "stand-in " + std::to_string(device)};
+  }
+  DeviceMemory memory(int) const override {
+    return {arena().capacity() - arena().used(), arena().capacity()};
+  }
+  const Backend& backend() const override {
+    static const Backend kBackend = forwarding();
+    return kBackend;
+  }
+
+  std::byte* allocate(int, int64_t bytes) override { return arena().allocate(bytes); }
+  void release(int, std::byte* memory) noexcept override { arena().release(memory); }
+  std::byte* allocate_pinned(int64_t bytes) override {
+    constexpr size_t kAlignment = 64;
+    const size_t size = (static_cast<size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment;
+    return static_cast<std::byte*>(std::aligned_alloc(kAlignment, size));
+  }
+  void release_pinned(std::byte* memory) noexcept override { std::free(memory); }
+
+  Queue* make_queue(int) override { return new Queue; }
+  void destroy(Queue* queue) noexcept override {
+    proceed(*queue, true);
+    delete queue;
+  }
+  void synchronize(Queue* queue) override { proceed(*queue, true); }
+  void copy(Queue* queue, CopyDirection direction, void* to, const void* from,
+            const CopyArea& area) override {
+    proceed(*queue, false);
+    Queue::Copy copy{direction, static_cast<std::byte*>(to), static_cast<const std::byte*>(from),
+                     area};
+    if (direction == CopyDirection::to_host) {
+      copy.taken.resize(static_cast<size_t>(area.rows * area.row_bytes));
+      const Open open(arena());
+      move_area(copy.taken.data(), area.row_bytes, copy.from, area.from_pitch, area);
+      for (int64_t row = 0; row < area.rows; ++row)
+        std::fill_n(copy.to + row * area.to_pitch, area.row_bytes, kGarbage);
+    }
+    queue->copies.push_back(std::move(copy));
+  }
+
+  Mark* make_mark(int) override { return new Mark; }
+  void destroy(Mark* mark) noexcept override { delete mark; }
+  void record(Mark* mark, Queue* queue) override {
+    proceed(*queue, false);
+    *mark = {queue, queue->finished + static_cast<int64_t>(queue->copies.size())};
+  }
+  void wait(Queue*, Mark* mark) override { synchronize(mark); }
+  bool reached(Mark* mark) const override {
+    return mark->queue == nullptr || mark->queue->finished >= mark->after;
+  }
+  void synchronize(Mark* mark) override {
+    if (!reached(mark)) proceed(*mark->queue, true);
+  }
+  double milliseconds(Mark*, Mark*) const override { return 0; }
+};
+
+}  // namespace
+}  // namespace stand_in
+}  // namespace tessera
+
+extern "C" const char* tessera_plugin_abi() {
+  static const std::string abi = tessera::compiled_plugin_abi();
+  return abi.c_str();
+}
+
+extern "C" tessera::Accelerator* tessera_plugin_accelerator() {
+  static auto* stand_in = new tessera::stand_in::StandIn;
+  return stand_in;
+}
