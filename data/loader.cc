@@ -31,10 +31,10 @@ void validate(const LoaderOptions& o) {
   check(o.vocab_size >= 1, ErrorKind::usage, "vocab_size must be at least 1, got", o.vocab_size);
   check(o.num_shards >= 1 && o.shard_index >= 0 && o.shard_index < o.num_shards,
         "no such shard:", o.shard_index, "of", o.num_shards);
-  check(o.micro_batch >= 1 && o.global_batch >= 1 &&
-            o.global_batch % (o.micro_batch * o.num_shards) == 0,
-        ErrorKind::usage, "batch.global =", o.global_batch, "must be a multiple of batch.micro x",
-        "data-parallel shards =", o.micro_batch, "x", o.num_shards);
+  for (const BatchSchedule::Size& size : o.global_batch.sizes())
+    check(o.micro_batch >= 1 && size.samples % (o.micro_batch * o.num_shards) == 0,
+          ErrorKind::usage, "batch.global =", size.samples, "must be a multiple of batch.micro x",
+          "data-parallel shards =", o.micro_batch, "x", o.num_shards);
 }
 
 }  // namespace
@@ -66,7 +66,7 @@ class Loader::Impl {
     if (ready_.empty()) std::rethrow_exception(error_);
     Batch batch = std::move(ready_.front());
     ready_.pop_front();
-    consumed_ += options_.global_batch;
+    consumed_ += batch.samples;
     changed_.notify_all();
     return batch;
   }
@@ -100,8 +100,9 @@ class Loader::Impl {
     const RowOptions row{options_.sequence_length, options_.vocab_size,
                          options_.attend_across_documents};
     Batch batch;
-    batch.step = first_sample / options_.global_batch;
-    const int64_t num_micros = options_.global_batch / (micro * options_.num_shards);
+    batch.step = options_.global_batch.steps(0, first_sample);
+    batch.samples = options_.global_batch.at(first_sample);
+    const int64_t num_micros = batch.samples / (micro * options_.num_shards);
     for (int64_t j = 0; j < num_micros; ++j) {
       MicroBatch& rows = batch.micros.emplace_back();
       const int64_t first = first_sample + (j * options_.num_shards + options_.shard_index) * micro;
@@ -133,7 +134,7 @@ class Loader::Impl {
         changed_.notify_all();
         return;
       }
-      produced_ += options_.global_batch;
+      produced_ += batch.samples;
       ready_.push_back(std::move(batch));
       changed_.notify_all();
     }

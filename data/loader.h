@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Training batches. Sample i of the run is a window of sequence_length + 1 stored tokens chosen by
-// (seed, i) alone (data/order.h, data/mixture.h); a step takes global_batch samples in a row, and a
-// shard takes its microbatches out of them. So every layout trains on the same samples, and the
-// number of samples consumed is all that a checkpoint keeps.
+// (seed, i) alone (data/order.h, data/mixture.h); a step takes as many samples in a row as
+// global_batch says (data/batch_schedule.h), and a shard takes its microbatches out of them. So
+// every layout trains on the same samples, and the number of samples consumed is all that a
+// checkpoint keeps.
 //
 //   Loader loader({.sources = {{"corpora/kjv/train"}}, .sequence_length = 256, ...});
 //   loader.seek({.samples = 1600});
@@ -16,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "data/batch_schedule.h"
 #include "data/packer.h"
 
 namespace tessera {
@@ -28,8 +30,8 @@ struct Source {
 struct LoaderOptions {
   std::vector<Source> sources{};
   int64_t sequence_length = 0;
-  int64_t global_batch = 0;  // samples per step: a multiple of micro_batch * num_shards
-  int64_t micro_batch = 0;   // samples per microbatch
+  BatchSchedule global_batch = 1;  // samples per step: multiples of micro_batch * num_shards
+  int64_t micro_batch = 0;         // samples per microbatch
   uint64_t seed = 0;
   bool attend_across_documents = true;
   bool shuffle = true;     // false: stored order
@@ -41,7 +43,8 @@ struct LoaderOptions {
 // This shard's part of one step. Micro j of shard r holds the step's samples
 // [(j * num_shards + r) * micro_batch, + micro_batch).
 struct Batch {
-  int64_t step = 0;  // counts from 0: global samples consumed before / global_batch
+  int64_t step = 0;     // counts from 0: how many the global samples consumed before make
+  int64_t samples = 0;  // of all shards
   std::vector<MicroBatch> micros;
 };
 

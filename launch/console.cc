@@ -53,7 +53,6 @@ void Console::redraw(const std::string& text) {
 }
 
 std::string Console::step_line(const StepReport& report) const {
-  const auto total = static_cast<double>(options_.total_steps);
   const double rate = static_cast<double>(tokens_) / seconds_;
   const double per_step = seconds_ / static_cast<double>(steps_);
   std::string text = left("step", 5) + right(std::to_string(report.step), 6) + "/" +
@@ -61,6 +60,7 @@ std::string Console::step_line(const StepReport& report) const {
                      fixed(report.loss, 3);
   if (options_.bytes_per_token > 0)
     text += "  bpb " + fixed(report.loss / std::numbers::ln2 / options_.bytes_per_token, 2);
+  if (options_.ramp) text += "  batch " + std::to_string(report.sequences);
   text += "  lr " + scientific(report.learning_rate) + "  grad " + fixed(report.grad_norm, 2);
   if (!report.expert_loads.empty()) text += "  load " + fixed(report.expert_load(), 2);
   if (report.loss_scale != 1) text += "  scale " + with_prefix(report.loss_scale);
@@ -69,7 +69,8 @@ std::string Console::step_line(const StepReport& report) const {
     text += "  MFU " + percent(rate * options_.flops_per_token, options_.peak_flops);
   text += "  step " + fixed(per_step, 2) + "s (data " + percent(data_seconds_, seconds_) +
           " comm " + percent(comm_seconds_, seconds_) + ")  eta " +
-          as_duration((total - static_cast<double>(report.step)) * per_step);
+          as_duration(static_cast<double>(options_.total_samples - report.samples) * seconds_ /
+                      static_cast<double>(sequences_));
   return text;
 }
 
@@ -79,6 +80,7 @@ void Console::on_step(const StepReport& report) {
   comm_seconds_ += report.comm_seconds;
   tokens_ += report.target_tokens;
   total_tokens_ += report.target_tokens;
+  sequences_ += report.sequences;
   ++steps_;
   if (!report.expert_loads.empty()) {
     int64_t dead = 0;
@@ -96,7 +98,7 @@ void Console::on_step(const StepReport& report) {
   if (due) {
     line(text);
     seconds_ = data_seconds_ = comm_seconds_ = 0;
-    tokens_ = steps_ = 0;
+    tokens_ = steps_ = sequences_ = 0;
   } else {
     redraw(text);
   }

@@ -11,6 +11,8 @@ namespace tessera {
 
 struct ConsoleOptions {
   int64_t total_steps = 0;
+  int64_t total_samples = 0;  // sequences of all steps: what the time to the end is told by
+  bool ramp = false;          // steps differ in size: each line tells
   int64_t log_every = 10;
   double bytes_per_token = 0;  // 0: bits per byte are not shown
   double flops_per_token = 0;
@@ -42,7 +44,7 @@ class Console : public Observer {
   int64_t first_step_ = 0;
   // Since the last printed step line.
   double seconds_ = 0, data_seconds_ = 0, comm_seconds_ = 0;
-  int64_t tokens_ = 0, steps_ = 0;
+  int64_t tokens_ = 0, steps_ = 0, sequences_ = 0;
   int64_t total_tokens_ = 0;
   std::string experts_;  // the loads of the last step, for the eval line; empty: no experts
   EvalReport best_;

@@ -32,6 +32,21 @@ std::string with_prefix(double value) {
   return fixed(value, decimals) + kPrefixes[prefix];
 }
 
+// At most three decimals, and no zeros at their end.
+std::string as_count(int64_t count) {
+  static constexpr std::array<const char*, 5> kUnits = {"", "K", "M", "B", "T"};
+  auto value = static_cast<double>(count);
+  size_t unit = 0;
+  while (value >= 1000 && unit + 1 < kUnits.size()) {
+    value /= 1000;
+    ++unit;
+  }
+  std::string text = fixed(value, 3);
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.back() == '.') text.pop_back();
+  return text + kUnits[unit];
+}
+
 std::string as_bytes(double bytes) {
   static constexpr std::array<const char*, 5> kUnits = {"B", "kB", "MB", "GB", "TB"};
   size_t unit = 0;

@@ -9,6 +9,7 @@
 namespace tessera {
 
 std::string with_prefix(double value);          // 10100 -> "10.1k", 2.4e6 -> "2.40M"
+std::string as_count(int64_t count);            // 14633000000000 -> "14.633T": as recipes read it
 std::string as_bytes(double bytes);             // 29000000 -> "29 MB" (powers of 1000)
 std::string as_binary_bytes(double bytes);      // 29e9 -> "27.0 GiB" (powers of 1024): memory
 std::string as_duration(double seconds);        // 62 -> "1m02s"

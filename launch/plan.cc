@@ -12,11 +12,13 @@
 #include "launch/format.h"
 #include "launch/preflight.h"
 #include "launch/recipe_reader.h"
+#include "launch/schedule_lines.h"
 #include "launch/verbs.h"
 #include "parallel/pipeline/picture.h"
 #include "trainer/model/build.h"
 #include "trainer/model/counts.h"
 #include "trainer/planner.h"
+#include "trainer/timeline.h"
 #include "trainer/training_plan.h"
 
 namespace tessera {
@@ -58,21 +60,48 @@ std::string size(int64_t bytes) {
   return as_binary_bytes(static_cast<double>(bytes));
 }
 
+// A step before the batch has grown.
+struct Earlier {
+  int64_t sequences = 0;
+  int num_micro = 0;
+  std::string schedule;
+  double bubble = 0;
+  Need need;
+};
+
+Earlier earlier_of(const DryJob& job) {
+  const int num_micro = job.plan().num_micro;
+  return {.sequences = job.sequences(),
+          .num_micro = num_micro,
+          .schedule = layout_of_step(job.recipe(), num_micro).schedule,
+          .bubble = job.simulate().bubble(),
+          .need = largest_need(job)};
+}
+
 // Everything that is printed, in either form.
 struct Report {
   const LoadedRecipe& loaded;
-  const DryJob& job;
+  const DryJob& job;  // of the largest step
   Simulation simulation;
   Capacity capacity;
   std::vector<PlayedRank> ranks{};  // by pipeline coordinate
   size_t largest = 0;               // that needs the most memory
-  std::optional<Change> change{};   // where that does not fit
+  std::vector<Earlier> earlier{};   // of a ramp: the first, and the last of another schedule
+  std::optional<Change> change{};   // where one of them does not fit
 
-  bool fits() const { return ranks[largest].memory.system_bytes <= capacity.bytes; }
+  Need need() const {  // the most of all steps
+    Need most{ranks[largest].rank, ranks[largest].memory};
+    for (const Earlier& step : earlier)
+      if (step.need.memory.system_bytes > most.memory.system_bytes) most = step.need;
+    return most;
+  }
+  bool fits() const { return need().memory.system_bytes <= capacity.bytes; }
   int num_ranks() const { return job.grid().num_ranks(); }
 };
 
-Report report_of(const LoadedRecipe& loaded, const DryJob& job, const std::string& device) {
+Report report_of(const LoadedRecipe& loaded, const std::vector<DryJob>& jobs,
+                 const std::string& device) {
+  const DryJob& job = jobs.back();
   Report report{.loaded = loaded,
                 .job = job,
                 .simulation = job.simulate(),
@@ -83,6 +112,7 @@ Report report_of(const LoadedRecipe& loaded, const DryJob& job, const std::strin
     const size_t last = report.ranks.size() - 1;
     if (total(last) > total(report.largest)) report.largest = last;
   }
+  for (size_t i = 0; i + 1 < jobs.size(); ++i) report.earlier.push_back(earlier_of(jobs[i]));
   if (!report.fits())
     report.change = cheapest_change(loaded.recipe, report.num_ranks(), report.capacity.bytes);
   return report;
@@ -134,6 +164,19 @@ std::string traffic_table(const PlayedRank& rank) {
          " in a step (bytes: of whole tensors; sent: by this rank, over a ring)\n" + table(rows);
 }
 
+// What steps of a ramp have instead.
+std::string earlier_lines(const Report& report) {
+  std::string text;
+  for (const Earlier& step : report.earlier)
+    text += (text.empty() ? "at first   " : "later      ") +
+            (report.job.plan().num_ranks() > 1 ? step.schedule : "one stage") + "  " +
+            std::to_string(step.sequences) + " sequences  " + std::to_string(step.num_micro) +
+            " microbatch" + (step.num_micro > 1 ? "es" : "") + " a step  bubble " +
+            fixed(100 * step.bubble, 1) + "%  largest rank " + size(step.need.memory.system_bytes) +
+            "\n";
+  return text;
+}
+
 std::string schedule_line(const Report& report) {
   const Plan& plan = report.job.plan();
   const ParallelOptions& parallel = report.loaded.recipe.parallel;
@@ -141,7 +184,7 @@ std::string schedule_line(const Report& report) {
          std::to_string(plan.num_stages()) + " stage" + (plan.num_stages() > 1 ? "s" : "") + "  " +
          std::to_string(plan.num_micro) + " microbatch" + (plan.num_micro > 1 ? "es" : "") +
          " a step  bubble " + fixed(100 * report.simulation.bubble(), 1) + "%  recompute " +
-         parallel.recompute + "\n";
+         parallel.recompute + "\n" + earlier_lines(report);
 }
 
 void print_text(const Report& report) {
@@ -150,21 +193,21 @@ void print_text(const Report& report) {
   std::string text = "recipe     " + recipe.name + " (" + report.loaded.path + ")\n";
   text += "layout     " + std::to_string(report.num_ranks()) + " rank" +
           (report.num_ranks() > 1 ? "s" : "") + " = " + report.job.grid().to_string() + "   zero " +
-          std::to_string(recipe.parallel.zero) + "   batch " + std::to_string(recipe.batch.global) +
-          " = " + std::to_string(data) + " x " + std::to_string(recipe.batch.micro) + " x " +
-          std::to_string(report.job.plan().num_micro) + " accumulation\n";
+          std::to_string(recipe.parallel.zero) + "   batch " + batch_words(recipe, data) + "\n";
   text += "model      " + recipe.model.architecture + "  " +
           std::to_string(recipe.model.num_hidden_layers) + " layers  " +
           with_prefix(static_cast<double>(num_parameters(recipe.model))) + " parameters  " +
           with_prefix(training_flops_per_token(recipe.model, recipe.data.sequence_length)) +
           "FLOP/token  " + name(recipe.compute_type()) + "\n";
   text += schedule_line(report);
+  for (const ScheduleLine& line : schedule_lines(recipe))
+    text += line.label + std::string(11 - line.label.size(), ' ') + line.text + "\n";
   text += "checkpoint " + size(checkpoint_bytes(recipe)) + "\n\n";
   text += "memory of a rank at its peak in a step, by pipeline coordinate\n";
   text += ranks_table(report) + "\n" + traffic_table(report.ranks[report.largest]);
   if (report.fits())
-    text += "\nfits       rank " + std::to_string(report.ranks[report.largest].rank) +
-            " needs the most: " + size(report.ranks[report.largest].memory.system_bytes) + " of " +
+    text += "\nfits       rank " + std::to_string(report.need().rank) +
+            " needs the most: " + size(report.need().memory.system_bytes) + " of " +
             size(report.capacity.bytes) + " (" + report.capacity.words + ")\n";
   std::fputs(text.c_str(), stdout);
 }
@@ -194,11 +237,21 @@ Json json_of(const Report& report, const PlayedRank& rank) {
           {"communication", communication}};
 }
 
+Json json_of(const Earlier& step) {
+  return {{"sequences", step.sequences},
+          {"microbatches", step.num_micro},
+          {"schedule", step.schedule},
+          {"bubble", step.bubble},
+          {"needs", step.need.memory.system_bytes}};
+}
+
 void print_json(const Report& report) {
   const Recipe& recipe = report.loaded.recipe;
+  const Timeline timeline(recipe);
   const ProcessGrid& grid = report.job.grid();
-  Json ranks = Json::array();
+  Json ranks = Json::array(), earlier = Json::array();
   for (const PlayedRank& rank : report.ranks) ranks.push_back(json_of(report, rank));
+  for (const Earlier& step : report.earlier) earlier.push_back(json_of(step));
   const Json json = {
       {"recipe", recipe.name},
       {"ranks", report.num_ranks()},
@@ -213,9 +266,12 @@ void print_json(const Report& report) {
       {"stages", report.job.plan().num_stages()},
       {"microbatches", report.job.plan().num_micro},
       {"bubble", report.simulation.bubble()},
+      {"steps", timeline.in_steps(recipe.run.length())},
+      {"tokens", timeline.in_tokens(recipe.run.length())},
+      {"earlier_steps", earlier},
       {"checkpoint_bytes", checkpoint_bytes(recipe)},
       {"device", {{"name", report.capacity.device}, {"bytes", report.capacity.bytes}}},
-      {"needs", report.ranks[report.largest].memory.system_bytes},
+      {"needs", report.need().memory.system_bytes},
       {"fits", report.fits()},
       {"cheapest_change", report.change ? Json(report.change->keys) : Json()},
       {"by_pipeline_coordinate", ranks}};
@@ -234,7 +290,7 @@ void draw(const Report& report, const std::string& path) {
 }
 
 [[noreturn]] void refuse(const Report& report) {
-  const PlayedRank& rank = report.ranks[report.largest];
+  const Need rank = report.need();
   const auto class_of = [&](MemoryClass c) { return size(peak(rank.memory, c)); };
   std::string text =
       "rank " + std::to_string(rank.rank) + " would need " + size(rank.memory.system_bytes) +
@@ -267,8 +323,8 @@ int plan_verb(const PlanCommand& command) {
     ranks = static_cast<int>(least);
   }
   const LoadedRecipe loaded = load_recipe(command.recipe, command.overrides, ranks);
-  const DryJob job(loaded.recipe, ranks);
-  const Report report = report_of(loaded, job, command.device);
+  const std::vector<DryJob> jobs = dry_jobs(loaded.recipe, ranks);
+  const Report report = report_of(loaded, jobs, command.device);
   if (!command.picture.empty()) draw(report, command.picture);
   if (command.json)
     print_json(report);

@@ -70,10 +70,24 @@ std::vector<RecipeField> data_fields() {
 
   add(integer_row(
       "batch.global", [](R & r) -> auto& { return r.batch.global; },
-      "sequences per step over all ranks"));
+      "sequences per step over all ranks; of a ramp: in the end"));
   add(integer_row(
       "batch.micro", [](R & r) -> auto& { return r.batch.micro; },
       "sequences per microbatch of a rank; the rest is accumulation"));
+  add(integer_or_row(
+      "batch.ramp.from", "null", [](R & r) -> auto& { return r.batch.ramp.from; },
+      "sequences of the first steps; null: batch.global from the start"));
+  add(integer_or_row(
+      "batch.ramp.increment", "null", [](R & r) -> auto& { return r.batch.ramp.increment; },
+      "what a step grows by at a time, on the way from `from` to batch.global; `from` and this are "
+      "multiples of batch.micro x data ranks"));
+  add(integer_or_row(
+      "batch.ramp.tokens", "null", [](R & r) -> auto& { return r.batch.ramp.tokens; },
+      "tokens that the ramp lasts; each size but the last has an equal share"));
+  add(text_row(
+      "batch.ramp.schedule", [](R & r) -> auto& { return r.batch.ramp.schedule; },
+      "pipeline schedule of steps with too few microbatches for parallel.schedule; one that places "
+      "layers alike"));
 
   add(integer_or_row(
       "parallel.data", "auto", [](R & r) -> auto& { return r.parallel.data; },

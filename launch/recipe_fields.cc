@@ -45,8 +45,7 @@ const std::vector<ForeignKey>& foreign_keys() {
       {"checkpoint.mirror", save},
       {"on_failure.restarts",
        "restarts belong to tessera launch, which this version does not have"},
-      {"metrics.prometheus", "this version writes metrics.jsonl and TensorBoard events"},
-      {"run.tokens", "give run.steps; a step is batch.global x data.sequence_length tokens"}};
+      {"metrics.prometheus", "this version writes metrics.jsonl and TensorBoard events"}};
   return keys;
 }
 

@@ -21,6 +21,9 @@ struct RecipeField {
   // Throws ScalarError when the node is not of this kind.
   std::function<void(Recipe&, const RecipeNode&)> read;
   std::function<std::string(const Recipe&)> write;  // as YAML, on one line
+  // The key of the same quantity in another unit: given on the command line, one takes the other's
+  // place.
+  std::string rival{};
 };
 
 const std::vector<RecipeField>& recipe_fields();

@@ -5,6 +5,59 @@
 #include "launch/scalar.h"
 
 namespace tessera {
+namespace {
+
+// "{shape: cosine, lr: 2.2e-05, tokens: 4.3T}"
+LrPhase phase_of(const RecipeNode& node) {
+  const auto unquoted = [](const RecipeNode& n) { return unquoted_scalar_of(n, "a number"); };
+  LrPhase phase;
+  if (node.kind != RecipeNode::Kind::map) throw ScalarError("wants maps in its list");
+  for (const auto& entry : node.entries) {
+    if (entry.key == "shape")
+      phase.shape = scalar_of(entry.value, "a word");
+    else if (entry.key == "lr")
+      phase.lr = parse_number(unquoted(entry.value));
+    else if (entry.key == "steps")
+      phase.length.steps = parse_integer(unquoted(entry.value));
+    else if (entry.key == "tokens")
+      phase.length.tokens = parse_integer(unquoted(entry.value));
+    else
+      throw ScalarError("has the unknown key `" + entry.key + "`; keys: shape, lr, steps, tokens");
+  }
+  return phase;
+}
+
+std::string written(const LrPhase& phase) {
+  const bool tokens = phase.length.tokens > 0;
+  return "{shape: " + yaml_text(phase.shape) +
+         (phase.lr ? ", lr: " + format_number(*phase.lr) : "") +
+         (tokens ? ", tokens: " : ", steps: ") +
+         std::to_string(tokens ? phase.length.tokens : phase.length.steps) + "}";
+}
+
+RecipeField phases() {
+  return {
+      "lr_schedule.phases",
+      "array",
+      {},
+      "phases, one after the other from the run's start, warm-up included: [{tokens: 10T}, "
+      "{shape: cosine, lr: 2.2e-5, tokens: 4.3T}, ...]; shape constant, linear or cosine, lr at "
+      "its end, steps or tokens; the last lr holds on",
+      [](Recipe& r, const RecipeNode& n) {
+        if (n.kind != RecipeNode::Kind::list)
+          throw ScalarError("wants a list of {shape: WORD, lr: NUMBER, tokens: NUMBER}");
+        r.lr_schedule.phases.clear();
+        for (const RecipeNode& item : n.items) r.lr_schedule.phases.push_back(phase_of(item));
+      },
+      [](const Recipe& r) {
+        std::string list;
+        for (const LrPhase& phase : r.lr_schedule.phases)
+          list += (list.empty() ? "" : ", ") + written(phase);
+        return "[" + list + "]";
+      }};
+}
+
+}  // namespace
 
 std::vector<RecipeField> optimizer_fields() {
   using R = Recipe;
@@ -59,23 +112,32 @@ std::vector<RecipeField> optimizer_fields() {
       "largest global gradient norm; 0: off"));
 
   add(text_row("lr_schedule.kind", [](R & r) -> auto& { return r.lr_schedule.kind; },
-               "shape of the learning rate", {"constant", "warmup_cosine", "wsd", "multi_step"}));
-  add(integer_row(
-      "lr_schedule.warmup_steps", [](R & r) -> auto& { return r.lr_schedule.warmup_steps; },
-      "updates of linear warm-up"));
-  add(integer_or_row(
-      "lr_schedule.decay_steps", "auto", [](R & r) -> auto& { return r.lr_schedule.decay_steps; },
-      "cosine: update at which the minimum is reached, auto: run.steps; wsd: updates of "
+               "shape of the learning rate",
+               {"constant", "warmup_cosine", "wsd", "multi_step", "phases"}));
+  add(length_row(
+      "lr_schedule.warmup_steps", "lr_schedule.warmup_tokens", "null",
+      [](R & r) -> auto& { return r.lr_schedule.warmup.steps; }, "updates of linear warm-up"));
+  add(length_row(
+      "lr_schedule.warmup_tokens", "lr_schedule.warmup_steps", "null",
+      [](R & r) -> auto& { return r.lr_schedule.warmup.tokens; }, "the same in tokens"));
+  add(length_row(
+      "lr_schedule.decay_steps", "lr_schedule.decay_tokens", "auto",
+      [](R & r) -> auto& { return r.lr_schedule.decay.steps; },
+      "cosine: update at which the minimum is reached, auto: the run's end; wsd: updates of "
       "the last phase"));
+  add(length_row(
+      "lr_schedule.decay_tokens", "lr_schedule.decay_steps", "auto",
+      [](R & r) -> auto& { return r.lr_schedule.decay.tokens; }, "the same in tokens"));
   add(number_row(
       "lr_schedule.min_lr_ratio", [](R & r) -> auto& { return r.lr_schedule.min_lr_ratio; },
       "minimum as a share of the peak"));
   add(numbers_row(
       "lr_schedule.milestones", [](R & r) -> auto& { return r.lr_schedule.milestones; },
-      "multi_step: where, as shares of run.steps"));
+      "multi_step: where, as shares of run.steps or run.tokens"));
   add(number_row(
       "lr_schedule.milestone_factor", [](R & r) -> auto& { return r.lr_schedule.milestone_factor; },
       "multi_step: what each one multiplies the rate with"));
+  add(phases());
   return rows;
 }
 

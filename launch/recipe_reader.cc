@@ -12,6 +12,8 @@
 namespace tessera {
 namespace {
 
+constexpr std::string_view kCommandLine = "command line";
+
 const RecipeField* field_named(const std::string& key) {
   for (const RecipeField& field : recipe_fields())
     if (field.key == key) return &field;
@@ -72,6 +74,7 @@ class Reader {
     try {
       field.read(loaded_.recipe, value);
       loaded_.origin[field.key] = place;
+      if (place.file == kCommandLine) replace_rival(field);
       if (field.choices.empty()) return;
       if (std::find(field.choices.begin(), field.choices.end(), value.text) != field.choices.end())
         return;
@@ -82,6 +85,15 @@ class Reader {
     } catch (const ScalarError& error) {
       errors_.push_back({value.place, width(value), field.key + " " + error.what(), "", 2});
     }
+  }
+
+  // `run.steps=10` of a recipe that says run.tokens.
+  void replace_rival(const RecipeField& field) {
+    const Recipe defaults;
+    const RecipeField* rival = field.rival.empty() ? nullptr : field_named(field.rival);
+    if (!rival || field.write(loaded_.recipe) == field.write(defaults)) return;
+    rival->read(loaded_.recipe, parse_yaml_value(rival->write(defaults), errors_));
+    loaded_.origin.erase(rival->key);
   }
 
   // `rope_scaling: null`: all keys of the section have their defaults.
@@ -145,7 +157,7 @@ class Reader {
 
 void read_override(Reader& reader, const std::string& text, std::vector<RecipeError>& errors) {
   const size_t equals = text.find('=');
-  const TextPlace place{"command line", 0, 0};
+  const TextPlace place{std::string(kCommandLine), 0, 0};
   if (equals == std::string::npos || equals == 0) {
     errors.push_back({place, 1, "`" + text + "` is not key=value", "e.g. optimizer.lr=1e-3", 2});
     return;

@@ -15,9 +15,14 @@ std::vector<RecipeField> router_fields() {
   add(number_row(
       "router.bias_update_speed", [](R & r) -> auto& { return r.router.bias_update_speed; },
       "aux_free: what a bias changes by"));
-  add(integer_row(
-      "router.bias_update_tokens", [](R & r) -> auto& { return r.router.bias_update_tokens; },
-      "aux_free: biases stay as they are from this token on; 0: never"));
+  add(length_row(
+      "router.bias_update_steps", "router.bias_update_tokens", "null",
+      [](R & r) -> auto& { return r.router.bias_update.steps; },
+      "aux_free: biases stay as they are from this step on; null: never"));
+  add(length_row(
+      "router.bias_update_tokens", "router.bias_update_steps", "null",
+      [](R & r) -> auto& { return r.router.bias_update.tokens; },
+      "aux_free: biases stay as they are from this token on; null: never"));
   add(number_row(
       "router.sequence_aux_loss", [](R & r) -> auto& { return r.router.sequence_aux_loss; },
       "factor of the balance loss of each sequence; 0: off"));
@@ -40,12 +45,17 @@ std::vector<RecipeField> router_fields() {
   add(number_row(
       "mtp.loss_weight", [](R & r) -> auto& { return r.mtp.loss_weight; },
       "weight of the mean loss of the further tokens (model.num_nextn_predict_layers)"));
-  add(integer_row(
-      "mtp.second_phase_tokens", [](R & r) -> auto& { return r.mtp.second_phase_tokens; },
-      "from this token on second_loss_weight holds; 0: never"));
+  add(length_row(
+      "mtp.second_phase_steps", "mtp.second_phase_tokens", "null",
+      [](R & r) -> auto& { return r.mtp.second_phase.steps; },
+      "from this step on second_loss_weight holds; null: never"));
+  add(length_row(
+      "mtp.second_phase_tokens", "mtp.second_phase_steps", "null",
+      [](R & r) -> auto& { return r.mtp.second_phase.tokens; },
+      "from this token on second_loss_weight holds; null: never"));
   add(number_row(
       "mtp.second_loss_weight", [](R & r) -> auto& { return r.mtp.second_loss_weight; },
-      "weight after second_phase_tokens"));
+      "weight of the second phase"));
   return rows;
 }
 

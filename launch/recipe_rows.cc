@@ -70,6 +70,14 @@ RecipeField integer_or_row(std::string key, std::string word, Pick<int64_t> pick
           }};
 }
 
+RecipeField length_row(std::string key, std::string rival, std::string word, Pick<int64_t> pick,
+                       std::string doc) {
+  RecipeField row =
+      integer_or_row(std::move(key), std::move(word), std::move(pick), std::move(doc));
+  row.rival = std::move(rival);
+  return row;
+}
+
 RecipeField number_row(std::string key, Pick<double> pick, std::string doc) {
   return {std::move(key),
           "number",

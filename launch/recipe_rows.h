@@ -13,6 +13,10 @@ using Pick = std::function<T&(Recipe&)>;
 RecipeField integer_row(std::string key, Pick<int64_t> pick, std::string doc);
 // A whole number, or a word (auto, null) that means 0.
 RecipeField integer_or_row(std::string key, std::string word, Pick<int64_t> pick, std::string doc);
+// A length in one of its units: a whole number or `word`, which means 0; rival: the other unit's
+// key.
+RecipeField length_row(std::string key, std::string rival, std::string word, Pick<int64_t> pick,
+                       std::string doc);
 RecipeField number_row(std::string key, Pick<double> pick, std::string doc);
 RecipeField boolean_row(std::string key, Pick<bool> pick, std::string doc);
 // true, false, or null where the architecture decides.

@@ -52,8 +52,12 @@ std::vector<RecipeField> run_fields() {
   using R = Recipe;
   std::vector<RecipeField> rows;
   const auto add = [&](RecipeField row) { rows.push_back(std::move(row)); };
-  add(integer_row(
-      "run.steps", [](R & r) -> auto& { return r.run.steps; }, "batches to consume"));
+  add(length_row(
+      "run.steps", "run.tokens", "null", [](R & r) -> auto& { return r.run.steps; },
+      "batches to consume; or run.tokens"));
+  add(length_row(
+      "run.tokens", "run.steps", "null", [](R & r) -> auto& { return r.run.tokens; },
+      "tokens to consume: the run ends with the step that reaches them"));
   add(text_row("run.device", [](R & r) -> auto& { return r.run.device; },
                "auto: cuda if there is one, else cpu; reference: double precision, slow",
                {"auto", "cpu", "reference", "cuda"}));

@@ -5,6 +5,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 namespace tessera {
@@ -50,6 +51,15 @@ const Unit* unit_named(const std::array<Unit, N>& units, const std::string& name
   return nullptr;
 }
 
+// 1.003K is 1003: a decimal fraction has no double of its own, so its product may be a roundoff
+// away from the whole number that is meant.
+double in_units(double value, const Unit& unit) {
+  constexpr double kRoundoffs = 4;
+  const double product = value * unit.factor, whole = std::round(product);
+  const double slack = kRoundoffs * std::numeric_limits<double>::epsilon() * std::abs(product);
+  return unit.factor > 1 && std::abs(product - whole) <= slack ? whole : product;
+}
+
 }  // namespace
 
 int64_t parse_integer(const std::string& text) {
@@ -57,7 +67,7 @@ int64_t parse_integer(const std::string& text) {
   std::string rest;
   const bool number = leading_number(without_underscores(text), value, rest);
   const Unit* unit = number ? unit_named(kCounts, rest) : nullptr;
-  const double whole = unit ? value * unit->factor : 0;
+  const double whole = unit ? in_units(value, *unit) : 0;
   if (!unit || whole != std::floor(whole) || std::abs(whole) > 9e15) {
     const bool letter_o = text.find_first_of("oO") != std::string::npos &&
                           text.find_first_not_of("0123456789oO_") == std::string::npos;

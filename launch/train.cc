@@ -18,6 +18,7 @@
 #include "launch/open_checkpoint.h"
 #include "launch/preflight.h"
 #include "launch/run_directory.h"
+#include "launch/schedule_lines.h"
 #include "launch/signals.h"
 #include "launch/verbs.h"
 #include "trainer/metrics.h"
@@ -171,7 +172,6 @@ class TrainRun {
   void announce(const Trainer& trainer) {
     const auto& ranks = comms_.grid();
     const int64_t dp = ranks.size(Axis::data);
-    const int64_t accumulation = recipe_.batch.global / (recipe_.batch.micro * dp);
     log::info(version_string() + "  recipe " + recipe_.name + " (" + loaded_.path +
               (loaded_.num_overrides > 0 ? " + " + std::to_string(loaded_.num_overrides) +
                                                " override" + (loaded_.num_overrides > 1 ? "s" : "")
@@ -179,16 +179,17 @@ class TrainRun {
               ")  run dir " + run_.path());
     log::info("layout   " + std::to_string(world_.size()) + " rank" +
               (world_.size() > 1 ? "s" : "") + " = " + ranks.to_string() + "   batch " +
-              std::to_string(recipe_.batch.global) + " = " + std::to_string(dp) + " x " +
-              std::to_string(recipe_.batch.micro) + " x " + std::to_string(accumulation) +
-              " accumulation" + alone_hint(world_, recipe_));
+              batch_words(recipe_, dp) + alone_hint(world_, recipe_));
+    if (recipe_.batch.ramp.from > 0 || recipe_.run.tokens > 0)
+      for (const ScheduleLine& line : schedule_lines(recipe_))
+        log::info(line.label + std::string(9 - line.label.size(), ' ') + line.text);
     flops_per_token_ = training_flops_per_token(recipe_.model, recipe_.data.sequence_length);
     log::info("model    " + recipe_.model.architecture + "  " +
               std::to_string(recipe_.model.num_hidden_layers) + " layers  " +
               with_prefix(static_cast<double>(trainer.num_parameters())) + " parameters (" +
               with_prefix(flops_per_token_) + "FLOP/token)   " + name(recipe_.compute_type()) +
               " compute, " + name(accumulation_type(recipe_.compute_type())) + " master");
-    const MemoryUse planned = DryJob(recipe_, world_.size()).play(world_.rank()).memory;
+    const MemoryUse planned = planned_memory();
     const auto peak = [&](MemoryClass c) {
       return as_bytes(static_cast<double>(planned.peak[static_cast<size_t>(c)]));
     };
@@ -212,6 +213,16 @@ class TrainRun {
                    : "self"));
   }
 
+  // Of this rank, in the step that needs the most.
+  MemoryUse planned_memory() const {
+    MemoryUse most;
+    for (const DryJob& job : dry_jobs(recipe_, world_.size())) {
+      const MemoryUse memory = job.play(world_.rank()).memory;
+      if (memory.system_bytes > most.system_bytes) most = memory;
+    }
+    return most;
+  }
+
   int train(Trainer& trainer, const std::string& how) {
     LoopOptions loop;
     loop.checkpoints = run_.checkpoints(recipe_);
@@ -226,7 +237,9 @@ class TrainRun {
     std::vector<std::unique_ptr<Observer>> files;
     if (world_.rank() == 0) {
       console = std::make_unique<Console>(
-          ConsoleOptions{.total_steps = recipe_.run.steps,
+          ConsoleOptions{.total_steps = trainer.total_steps(),
+                         .total_samples = trainer.total_samples(),
+                         .ramp = recipe_.batch.ramp.from > 0,
                          .log_every = recipe_.run.log_every,
                          .bytes_per_token = summary_.bytes_per_token,
                          .flops_per_token = flops_per_token_,
@@ -241,10 +254,11 @@ class TrainRun {
       for (const auto& file : files) loop.observers.push_back(file.get());
       for (Observer* observer : loop.observers) observer->on_start(trainer.steps_done(), how);
     }
-    if (trainer.steps_done() >= recipe_.run.steps && world_.rank() == 0)
+    if (trainer.steps_done() >= trainer.total_steps() && world_.rank() == 0)
       log::info("step " + std::to_string(trainer.steps_done()) + " of " +
-                std::to_string(recipe_.run.steps) +
-                " is done already; --resume none starts afresh, run.steps=N goes on");
+                std::to_string(trainer.total_steps()) +
+                " is done already; --resume none starts afresh, " +
+                (recipe_.run.tokens > 0 ? "run.tokens" : "run.steps") + "=N goes on");
     const Outcome outcome = run_training(trainer, comms_, storage_, loop);
     if (console) finish(*console, trainer, outcome);
     return outcome == Outcome::preempted && world_.rank() == 0 ? kPreempted : 0;
@@ -252,7 +266,7 @@ class TrainRun {
 
   void finish(Console& console, const Trainer& trainer, Outcome outcome) {
     const std::string step =
-        std::to_string(trainer.steps_done()) + "/" + std::to_string(recipe_.run.steps);
+        std::to_string(trainer.steps_done()) + "/" + std::to_string(trainer.total_steps());
     switch (outcome) {
       case Outcome::done:
         console.finish("done  " + step,

@@ -18,6 +18,7 @@
 #include "launch/local_job.h"
 #include "launch/preflight.h"
 #include "launch/verbs.h"
+#include "trainer/timeline.h"
 #include "trainer/training_plan.h"
 #include "trainer/verify/judge.h"
 
@@ -180,7 +181,8 @@ class Verification {
       base.reference = capture(in_layout(recipe_, one_rank("reference"), command_.steps), alone_,
                                {.replay = &base.routing});
       base.bound.one_rank = errors_against(base.reference, run);
-      const auto depth = static_cast<double>(recipe_.batch.global * recipe_.data.sequence_length);
+      const auto depth = static_cast<double>(Timeline(recipe_).batches().at(0) *
+                                             recipe_.data.sequence_length);  // of step 1
       base.bound.slack = kSlack * unit_roundoff(compute) * std::sqrt(depth);
       base.bound.flip_margin = kFlipRoundoffs * unit_roundoff(compute);
     }

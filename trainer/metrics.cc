@@ -42,6 +42,7 @@ void MetricsFile::on_step(const StepReport& report) {
                {"loss_scale", report.loss_scale},
                {"applied", report.applied},
                {"updates", report.updates},
+               {"sequences", report.sequences},
                {"tokens", report.tokens},
                {"tokens_per_second", rate},
                {"step_seconds", report.seconds},

@@ -143,8 +143,6 @@ void check_experts(const Recipe& recipe, Problems& problems) {
       "aux_free moves the biases of topk_method noaux_tc, this is " + model.selection());
   problems.require(router.bias_update_speed >= 0, "router.bias_update_speed",
                    "must not be negative");
-  problems.require(router.bias_update_tokens >= 0, "router.bias_update_tokens",
-                   "must not be negative");
   problems.require(router.sequence_aux_loss >= 0, "router.sequence_aux_loss",
                    "must not be negative");
   problems.require(router.expert_aux_loss >= 0, "router.expert_aux_loss", "must not be negative");
@@ -169,7 +167,6 @@ void check_mtp(const Recipe& recipe, Problems& problems) {
                    text(depth) + " further tokens need a data.sequence_length above it");
   problems.require(mtp.loss_weight >= 0, "mtp.loss_weight", "must not be negative");
   problems.require(mtp.second_loss_weight >= 0, "mtp.second_loss_weight", "must not be negative");
-  problems.require(mtp.second_phase_tokens >= 0, "mtp.second_phase_tokens", "must not be negative");
 }
 
 }  // namespace

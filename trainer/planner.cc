@@ -8,6 +8,7 @@
 #include "trainer/model/build.h"
 #include "trainer/model/counts.h"
 #include "trainer/model/routing.h"
+#include "trainer/timeline.h"
 #include "trainer/trainer.h"
 #include "trainer/training_plan.h"
 
@@ -31,10 +32,12 @@ std::vector<Micro> microbatches(const Recipe& recipe, int count) {
 
 }  // namespace
 
-DryJob::DryJob(const Recipe& recipe, int num_ranks)
-    : recipe_(recipe), grid_(ProcessGrid::filling(num_ranks, grid_sizes(recipe.parallel))) {
+DryJob::DryJob(const Recipe& recipe, int num_ranks, int64_t sequences)
+    : recipe_(recipe),
+      grid_(ProcessGrid::filling(num_ranks, grid_sizes(recipe.parallel))),
+      sequences_(sequences > 0 ? sequences : recipe.batch.global) {
   const int64_t round = recipe.batch.micro * grid_.size(Axis::data);
-  plan_ = training_plan(recipe.parallel, static_cast<int>(recipe.batch.global / round));
+  plan_ = training_plan(recipe, static_cast<int>(sequences_ / round));
   layers_per_stage_ = deal_layers(recipe, plan_.num_stages());
 }
 
@@ -151,6 +154,20 @@ int64_t checkpoint_bytes(const Recipe& recipe) {
          num_parameters(recipe.model);
 }
 
+std::vector<DryJob> dry_jobs(const Recipe& recipe, int num_ranks) {
+  const std::vector<int64_t> sizes = Timeline(recipe).batch_sizes();
+  const ProcessGrid grid = ProcessGrid::filling(num_ranks, grid_sizes(recipe.parallel));
+  const int64_t round = recipe.batch.micro * grid.size(Axis::data);
+  const auto schedule_of = [&](size_t i) {
+    return layout_of_step(recipe, static_cast<int>(sizes[i] / round)).schedule;
+  };
+  std::vector<DryJob> jobs;
+  for (size_t i = 0; i < sizes.size(); ++i)
+    if (i == 0 || i + 1 == sizes.size() || schedule_of(i) != schedule_of(i + 1))
+      jobs.emplace_back(recipe, num_ranks, sizes[i]);
+  return jobs;
+}
+
 Need largest_need(const DryJob& job) {
   Need largest;
   for (const int rank : job.typical_ranks()) {
@@ -205,12 +222,13 @@ std::vector<Move> moves(const Recipe& recipe) {
 std::optional<Change> fitting(const Recipe& recipe, const std::string& keys, int num_ranks,
                               int64_t capacity) {
   if (!validate(recipe, num_ranks).empty()) return {};
-  const DryJob job(recipe, num_ranks);
   Change change{keys, {}};
-  for (const int rank : job.typical_ranks()) {
-    const Need need{rank, job.play(rank).memory};
-    if (need.memory.system_bytes > capacity) return {};
-    if (need.memory.system_bytes > change.need.memory.system_bytes) change.need = need;
+  for (const DryJob& job : dry_jobs(recipe, num_ranks)) {
+    for (const int rank : job.typical_ranks()) {
+      const Need need{rank, job.play(rank).memory};
+      if (need.memory.system_bytes > capacity) return {};
+      if (need.memory.system_bytes > change.need.memory.system_bytes) change.need = need;
+    }
   }
   return change;
 }

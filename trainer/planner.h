@@ -32,12 +32,14 @@ struct PlayedRank {
 
 class DryJob {
  public:
-  // REQUIRES that validate(recipe, num_ranks) finds nothing.
-  DryJob(const Recipe& recipe, int num_ranks);
+  // sequences: of the step that is played, one of the sizes of the recipe's Timeline; 0: the
+  // largest. REQUIRES that validate(recipe, num_ranks) finds nothing.
+  DryJob(const Recipe& recipe, int num_ranks, int64_t sequences = 0);
 
   const Recipe& recipe() const { return recipe_; }
   const ProcessGrid& grid() const { return grid_; }
   const Plan& plan() const { return plan_; }
+  int64_t sequences() const { return sequences_; }
 
   PlayedRank play(int rank) const;
   // One rank of each pipeline coordinate, the first of its data and tensor groups: where rows do
@@ -50,6 +52,7 @@ class DryJob {
  private:
   Recipe recipe_;
   ProcessGrid grid_;
+  int64_t sequences_;
   Plan plan_;
   std::vector<int64_t> layers_per_stage_;
 };
@@ -72,6 +75,10 @@ std::vector<Traffic> traffic(const DryCalls& calls);
 
 // Bytes of the tensors of a checkpoint: masters and moments.
 int64_t checkpoint_bytes(const Recipe& recipe);
+
+// The steps of a run that can need the most, from the first to the largest: those two, and the
+// largest of each schedule that a ramp passes through. One where all steps are alike.
+std::vector<DryJob> dry_jobs(const Recipe& recipe, int num_ranks);
 
 // The peak of the rank that needs the most, of those that are typical.
 struct Need {

@@ -2,12 +2,12 @@
 #include "trainer/recipe.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
+#include "trainer/batch_rules.h"
 #include "trainer/expert_rules.h"
-#include "trainer/model/build.h"
 #include "trainer/model_rules.h"
+#include "trainer/schedule_rules.h"
 #include "trainer/training_plan.h"
 
 namespace tessera {
@@ -29,25 +29,6 @@ void check_tensor(const Recipe& recipe, Problems& problems) {
        "is more than vocab_size or intermediate_size have rows");
   fits(recipe.batch.micro * recipe.data.sequence_length >= ranks,
        "is more than a microbatch has tokens");
-}
-
-// What the pipeline axis asks: enough layers, and as many microbatches as the schedule allows.
-void check_pipeline(const Recipe& recipe, int64_t num_micro, Problems& problems) {
-  try {
-    const Plan plan = compute_plan(recipe.parallel, static_cast<int>(num_micro));
-    deal_layers(recipe, plan.num_stages());
-    problems.require(!recipe.parallel.layers_per_stage.empty() || plan.num_stages() == 1 ||
-                         recipe.model.num_hidden_layers >= plan.num_stages(),
-                     "parallel.pipeline",
-                     std::to_string(plan.num_stages()) + " stages for " +
-                         std::to_string(recipe.model.num_hidden_layers) +
-                         " layers; give parallel.layers_per_stage to leave some without",
-                     ErrorKind::capacity);
-  } catch (const Error& error) {
-    const bool layers = error.kind() == ErrorKind::capacity;
-    problems.require(false, layers ? "parallel.layers_per_stage" : "parallel.schedule",
-                     error.what(), ErrorKind::capacity);
-  }
 }
 
 // "tensor 2 pipeline 2 data 4", and the sizes of the expert grid where there is one.
@@ -111,24 +92,7 @@ void check_layout(const Recipe& recipe, int num_ranks, Problems& problems) {
                        ": tessera launch RECIPE -n " +
                        std::to_string(parallel.data * per_pipeline) + ", or parallel.data=auto",
                    ErrorKind::capacity);
-  const int64_t per_round = recipe.batch.micro * data;
-  const int64_t below = recipe.batch.global / per_round * per_round;
-  problems.require(
-      below == recipe.batch.global, "batch.global",
-      std::to_string(recipe.batch.global) + " sequences cannot be cut into microbatches of " +
-          std::to_string(recipe.batch.micro) + " on " + std::to_string(data) +
-          " data rank(s); nearest legal: " + std::to_string(std::max(per_round, below)) + " or " +
-          std::to_string(below + per_round),
-      ErrorKind::capacity);
-  const int64_t num_micro = below / per_round;
-  problems.require(recipe.run.determinism != "layout_free" ||
-                       (std::has_single_bit(static_cast<uint64_t>(data)) &&
-                        std::has_single_bit(static_cast<uint64_t>(num_micro))),
-                   "run.determinism",
-                   "layout_free wants powers of two: " + std::to_string(data) +
-                       " data rank(s) with " + std::to_string(num_micro) + " microbatches each",
-                   ErrorKind::capacity);
-  if (below == recipe.batch.global) check_pipeline(recipe, below / per_round, problems);
+  check_batches(recipe, data, problems);
 }
 
 void check_precision(const Recipe& recipe, Problems& problems) {
@@ -155,13 +119,6 @@ void check_optimizer(const Recipe& recipe, Problems& problems) {
   problems.require(optimizer.eps > 0, "optimizer.eps", "must be above 0");
   problems.require(optimizer.weight_decay >= 0, "optimizer.weight_decay", "must not be negative");
   problems.require(optimizer.grad_clip >= 0, "optimizer.grad_clip", "must not be negative");
-  const LrScheduleOptions& schedule = recipe.lr_schedule;
-  problems.one_of(schedule.kind, "lr_schedule.kind",
-                  {"constant", "warmup_cosine", "wsd", "multi_step"});
-  problems.require(schedule.warmup_steps >= 0, "lr_schedule.warmup_steps", "must not be negative");
-  problems.require(schedule.decay_steps >= 0, "lr_schedule.decay_steps", "must not be negative");
-  problems.require(schedule.min_lr_ratio >= 0 && schedule.min_lr_ratio <= 1,
-                   "lr_schedule.min_lr_ratio", "must be in [0, 1]");
 }
 
 }  // namespace
@@ -197,7 +154,7 @@ std::vector<RecipeProblem> validate(const Recipe& recipe, int num_ranks) {
   }
   check_precision(recipe, problems);
   check_optimizer(recipe, problems);
-  problems.positive(recipe.run.steps, "run.steps");
+  check_schedules(recipe, problems);
   problems.positive(recipe.run.log_every, "run.log_every");
   problems.one_of(recipe.run.device, "run.device", {"auto", "cpu", "reference", "cuda"});
   problems.one_of(recipe.run.determinism, "run.determinism", {"same_layout", "layout_free"});

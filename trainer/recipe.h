@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/base/dtype.h"
+#include "trainer/length.h"
 
 namespace tessera {
 
@@ -112,9 +113,20 @@ struct DataOptions {
   int64_t seed = 1234;
 };
 
+// The batch grows at the beginning of a run: from, from + increment, ... up to global, each size
+// but the last for an equal share of the first `tokens` tokens (trainer/timeline.h). from 0: no
+// ramp.
+struct BatchRamp {
+  int64_t from = 0;        // sequences of the first step
+  int64_t increment = 0;   // what a size is larger by than the one before
+  int64_t tokens = 0;      // the step that begins here or later has the whole batch
+  std::string schedule{};  // of steps with too few microbatches for parallel.schedule
+};
+
 struct BatchOptions {
-  int64_t global = 16;  // sequences per step over all ranks
+  int64_t global = 16;  // sequences per step over all ranks; of a ramp: in the end
   int64_t micro = 4;    // sequences per microbatch of one rank
+  BatchRamp ramp{};
 };
 
 struct ParallelOptions {
@@ -157,13 +169,21 @@ struct OptimizerOptions {
   double grad_clip = 1.0;  // by global norm; 0: off
 };
 
+// A stretch of the learning rate: `lr` throughout, or a line or half a cosine to it.
+struct LrPhase {
+  std::string shape = "constant";  // constant | linear | cosine
+  std::optional<double> lr{};      // none: that of the phase before; before the first: optimizer.lr
+  Length length{};
+};
+
 struct LrScheduleOptions {
-  std::string kind = "warmup_cosine";  // constant | warmup_cosine | wsd | multi_step
-  int64_t warmup_steps = 0;
-  int64_t decay_steps = 0;  // cosine: steps to the minimum, 0 = run.steps; wsd: of the last phase
+  std::string kind = "warmup_cosine";  // constant | warmup_cosine | wsd | multi_step | phases
+  Length warmup;
+  Length decay;  // cosine: from the start to the minimum, none: the run; wsd: of the last phase
   double min_lr_ratio = 0.1;
-  std::vector<double> milestones = {0.8, 0.9};  // multi_step: fractions of run.steps
+  std::vector<double> milestones = {0.8, 0.9};  // multi_step: fractions of the run
   double milestone_factor = 0.316;              // multi_step: what each one multiplies with
+  std::vector<LrPhase> phases;                  // phases: from the run's start, the last one holds
 };
 
 // How the load of experts is balanced. The losses' factors are those of the papers: DeepSeek-V3
@@ -171,7 +191,7 @@ struct LrScheduleOptions {
 struct RouterOptions {
   std::string balance = "none";       // none | aux_free: a bias per expert, for the choice alone
   double bias_update_speed = 0.001;   // aux_free: what a bias changes by after each update
-  int64_t bias_update_tokens = 0;     // the biases stay as they are from this token on; 0: never
+  Length bias_update;                 // the biases stay as they are from there on; none: never
   double sequence_aux_loss = 0;       // V3's alpha; V2-Lite's and V1's alpha 1 with seq_aux
   double expert_aux_loss = 0;         // V2's alpha 1
   double device_aux_loss = 0;         // V2's alpha 2; a device is one of n_group groups
@@ -183,12 +203,14 @@ struct RouterOptions {
 // Multi-token prediction (arXiv:2412.19437, 2.2). Its depth is model.num_nextn_predict_layers.
 struct MtpOptions {
   double loss_weight = 0.3;
-  int64_t second_phase_tokens = 0;  // from this token on second_loss_weight holds; 0: never
+  Length second_phase;  // from there on second_loss_weight holds; none: never
   double second_loss_weight = 0.1;
 };
 
 struct RunOptions {
-  int64_t steps = 0;
+  int64_t steps = 0;   // or
+  int64_t tokens = 0;  // the run ends with the step that reaches them
+  Length length() const { return {steps, tokens}; }
   std::string device = "auto";  // auto | cpu | reference | cuda
   int64_t seed = 42;
   std::string determinism = "same_layout";

@@ -51,7 +51,7 @@ class Resharding {
                                               recipe_.model.kv_replicas(recipe_.parallel.tensor));
     const int data = grid_.size(Axis::data);
     const Plan plan = training_plan(
-        recipe_.parallel, static_cast<int>(recipe_.batch.global / (recipe_.batch.micro * data)));
+        recipe_, static_cast<int>(recipe_.batch.global / (recipe_.batch.micro * data)));
     Stream stream{Device{}};
     ParameterStore store;
     const auto stage =

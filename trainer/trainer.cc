@@ -11,7 +11,6 @@
 #include "kernels/reduce.h"
 #include "kernels/transfer.h"
 #include "trainer/model/model_state.h"
-#include "trainer/optim/lr_schedule.h"
 #include "trainer/training_plan.h"
 
 namespace tessera {
@@ -52,18 +51,21 @@ Micro to_micro(Stream& stream, const MicroBatch& batch, int64_t sequence_length)
 
 Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms)
     : recipe_(recipe),
+      timeline_(recipe),
+      learning_rate_(recipe.lr_schedule, recipe.optimizer.lr, recipe.run.length(), timeline_),
       comms_(comms),
       stream_(device),
       scaler_(recipe.precision, recipe.on_failure) {
   const BatchOptions& batch = recipe.batch;
   const int shards = comms.grid().size(Axis::data);
-  plan_ = training_plan(recipe.parallel, static_cast<int>(batch.global / (batch.micro * shards)));
+  plans_ = training_plans(recipe, shards);
   if (recipe.model.has_experts())
     routing_ = std::make_unique<Routing>(stream_, recipe.model,
                                          batch.global * recipe.data.sequence_length);
   LayerContext context{stream_, store_, comms_, recipe.compute_type()};
   context.routing = routing_.get();
-  const StagePlacement placement = placement_of(recipe, plan_, comms.along(Axis::pipeline).rank());
+  const StagePlacement placement =
+      placement_of(recipe, plans_.begin()->second, comms.along(Axis::pipeline).rank());
   stage_ = build_stage(context, recipe, placement, recipe.data.sequence_length);
   store_.allocate(device, recipe.compute_type(), zero_sharding(recipe, comms));
   store_.initialize(static_cast<uint64_t>(recipe.run.seed));
@@ -76,7 +78,7 @@ Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms
     options.sources.push_back({source.path, source.weight});
   if (options.sources.empty()) options.sources.push_back({recipe.data.train, 1.0});
   options.sequence_length = recipe.data.sequence_length;
-  options.global_batch = batch.global;
+  options.global_batch = timeline_.batches();
   options.micro_batch = batch.micro;
   options.seed = static_cast<uint64_t>(recipe.data.seed);
   options.attend_across_documents = recipe.data.attend_across_documents;
@@ -93,7 +95,23 @@ Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms
   }
 }
 
-std::vector<Micro> Trainer::microbatches(const Batch& batch, double dloss) {
+Reached Trainer::reached() const {
+  const int64_t samples = loader_->cursor().samples;
+  return {.steps = step_,
+          .updates = updates_,
+          .tokens = timeline_.tokens(samples),
+          .step_tokens = timeline_.tokens(timeline_.batches().at(samples))};
+}
+
+int64_t Trainer::total_steps() const {
+  return timeline_.total_steps(recipe_.run.length(), step_, loader_->cursor().samples);
+}
+
+int64_t Trainer::total_samples() const {
+  return timeline_.total_samples(recipe_.run.length(), step_, loader_->cursor().samples);
+}
+
+std::vector<Micro> Trainer::microbatches(const Batch& batch, double dloss, double mtp_weight) {
   std::vector<Micro> micros;
   // Microbatch j of data rank r is number j x ranks + r of the step (docs/numerics.md).
   int64_t number = comms_.data().rank();
@@ -102,19 +120,19 @@ std::vector<Micro> Trainer::microbatches(const Batch& batch, double dloss) {
     micros.back().dloss = dloss;
     micros.back().first_row = number * recipe_.batch.micro * recipe_.data.sequence_length;
     number += comms_.data().size();
-    micros.back().mtp_loss_weight = mtp_loss_weight(recipe_.mtp, tokens_);
+    micros.back().mtp_loss_weight = mtp_weight;
   }
   return micros;
 }
 
 // Of the step's loss with respect to the balance losses of one sequence; 0 where there are none.
-double Trainer::sequence_gradient(int64_t targets, double dloss) {
+double Trainer::sequence_gradient(int64_t targets, int64_t sequences, double dloss) {
   const RouterOptions& router = recipe_.router;
   const double factors = router.sequence_aux_loss + router.expert_aux_loss +
                          router.device_aux_loss + router.communication_aux_loss;
   if (!routing_ || factors == 0) return 0;
   const int64_t all = comms_.data().all_reduce(targets, Reduce::sum, "target tokens");
-  return dloss * static_cast<double>(all) / static_cast<double>(recipe_.batch.global);
+  return dloss * static_cast<double>(all) / static_cast<double>(sequences);
 }
 
 // After an update: every rank counted its own rows of its own layers.
@@ -125,13 +143,12 @@ void Trainer::balance_experts(StepReport& report) {
   comms_.world().all_reduce(stream_, routing_->loss_words(), routing_->loss_words(), Reduce::sum,
                             "balance losses");
   report.aux_loss =
-      read_sum(stream_, routing_->loss_words()).round() / static_cast<double>(recipe_.batch.global);
+      read_sum(stream_, routing_->loss_words()).round() / static_cast<double>(report.sequences);
   report.expert_loads = routing_->loads();
   report.extra_rounds =
       comms_.world().all_reduce(routing_->extra_rounds(), Reduce::sum, "extra rounds");
   const RouterOptions& router = recipe_.router;
-  const bool moves = router.bias_update_tokens == 0 || tokens_ < router.bias_update_tokens;
-  if (report.applied && router.balance == "aux_free" && moves)
+  if (report.applied && router.balance == "aux_free" && !router.bias_update.over(reached()))
     routing_->after_update(counts, router.bias_update_speed);
   if (router.rebalance_every == 0) return;
   routing_->observe(counts);
@@ -199,6 +216,7 @@ Trainer::Measured Trainer::measure(int64_t targets, const StepWishes& wishes) {
 StepReport Trainer::step(const StepWishes& wishes) {
   const auto start = Clock::now();
   const trace::Range step_range("step", [&] { return "step " + std::to_string(step_ + 1); });
+  const Reached now = reached();
   const Batch batch = next_batch();
   const double data_seconds = seconds_since(start);
 
@@ -209,12 +227,14 @@ StepReport Trainer::step(const StepWishes& wishes) {
   for (const MicroBatch& micro : batch.micros) targets += micro.num_targets;
 
   gradients_->begin_step(scaler_.dynamic());
-  std::vector<Micro> micros = microbatches(batch, scale / normalizer);
-  const double dsequence = sequence_gradient(targets, scale / normalizer);
+  std::vector<Micro> micros =
+      microbatches(batch, scale / normalizer, mtp_loss_weight(recipe_.mtp, now));
+  const double dsequence = sequence_gradient(targets, batch.samples, scale / normalizer);
   for (Micro& micro : micros) micro.dsequence = dsequence;
   if (routing_) routing_->begin_step(step_ + 1);
   stage_->begin_step(std::move(micros), *gradients_);
-  run(plan_, comms_.along(Axis::pipeline).rank(), *stage_, stream_, comms_.along(Axis::pipeline));
+  Communicator& pipeline = comms_.along(Axis::pipeline);
+  run(plans_.at(stage_->num_micro()), pipeline.rank(), *stage_, stream_, pipeline);
   stage_->end_step();
   const auto comm_start = Clock::now();
   gradients_->finish();
@@ -227,8 +247,7 @@ StepReport Trainer::step(const StepWishes& wishes) {
   report.grad_norm = measured.grad_norm * unscale;
   report.loss_scale = scale;
   report.grad_unscale = unscale;
-  report.learning_rate =
-      learning_rate(recipe_.lr_schedule, recipe_.optimizer.lr, recipe_.run.steps, updates_);
+  report.learning_rate = learning_rate_.at(now);
   if (!measured.finite) report.overflow = name_overflow();
   report.applied = scaler_.update(measured.finite, step_ + 1, report.overflow);
   const double limit = recipe_.optimizer.grad_clip;
@@ -250,6 +269,8 @@ StepReport Trainer::step(const StepWishes& wishes) {
   const int64_t depth = std::max<int64_t>(1, recipe_.model.num_nextn_predict_layers);
   report.loss = measured.loss_sum / all_targets;
   report.mtp_loss = measured.mtp_loss_sum / (all_targets * static_cast<double>(depth));
+  report.sequences = batch.samples;
+  report.samples = loader_->cursor().samples;
   report.target_tokens = measured.targets;
   report.tokens = tokens_;
   report.agreed = measured.agreed;

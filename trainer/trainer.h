@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "trainer/model/counts.h"
 #include "trainer/model/routing.h"
 #include "trainer/optim/loss_scaler.h"
+#include "trainer/optim/lr_schedule.h"
 #include "trainer/optim/optimizer.h"
 #include "trainer/recipe.h"
 
@@ -47,6 +49,8 @@ struct StepReport {
   double aux_loss = 0;   // balance losses: mean over sequences of their sum over layers
   std::vector<ExpertLoad> expert_loads{};  // of each layer with experts
   int64_t extra_rounds = 0;                // of expert buffers, over all ranks and microbatches
+  int64_t sequences = 0;                   // of this step, over all ranks
+  int64_t samples = 0;                     // sequences so far
   int64_t target_tokens = 0;               // of this step
   int64_t tokens = 0;                      // running total
   double seconds = 0;                      // of the step
@@ -88,6 +92,10 @@ class Trainer {
 
   int64_t steps_done() const { return step_; }
   int64_t tokens_seen() const { return tokens_; }
+  // Of the whole run, as it will have been: steps, and sequences consumed.
+  int64_t total_steps() const;
+  int64_t total_samples() const;
+  const Timeline& timeline() const { return timeline_; }
   int64_t num_parameters() const { return tessera::num_parameters(recipe_.model); }
   const ParameterStore& parameters() const { return store_; }
   const Recipe& recipe() const { return recipe_; }
@@ -97,20 +105,23 @@ class Trainer {
 
  private:
   struct Measured;  // agreed by all ranks
+  Reached reached() const;
   Batch next_batch();
-  std::vector<Micro> microbatches(const Batch& batch, double dloss);
-  double sequence_gradient(int64_t targets, double dloss);
+  std::vector<Micro> microbatches(const Batch& batch, double dloss, double mtp_weight);
+  double sequence_gradient(int64_t targets, int64_t sequences, double dloss);
   void balance_experts(StepReport& report);
   Measured measure(int64_t targets, const StepWishes& wishes);
   std::string name_overflow();
 
   Recipe recipe_;
+  Timeline timeline_;
+  LearningRate learning_rate_;
   const Communicators& comms_;
   Stream stream_;
   ParameterStore store_;
   std::unique_ptr<Routing> routing_;  // null: the model has no experts
   std::unique_ptr<Stage> stage_;
-  Plan plan_;
+  std::map<int, Plan> plans_;  // by the number of microbatches
   std::unique_ptr<Gradients> gradients_;
   std::unique_ptr<Optimizer> optimizer_;
   LossScaler scaler_;

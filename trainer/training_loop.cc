@@ -25,8 +25,8 @@ class Loop {
         storage_(storage),
         options_(options),
         recipe_(trainer.recipe()),
-        end_(options.stop_after > 0 ? std::min(options.stop_after, recipe_.run.steps)
-                                    : recipe_.run.steps) {}
+        total_(trainer.total_steps()),
+        end_(options.stop_after > 0 ? std::min(options.stop_after, total_) : total_) {}
 
   Outcome run() {
     while (trainer_.steps_done() < end_) {
@@ -40,7 +40,7 @@ class Loop {
         save(last || stop_saves);
       if (preempted) return Outcome::preempted;
     }
-    return end_ < recipe_.run.steps ? Outcome::stopped : Outcome::done;
+    return end_ < total_ ? Outcome::stopped : Outcome::done;
   }
 
  private:
@@ -133,7 +133,8 @@ class Loop {
   Storage& storage_;
   const LoopOptions& options_;
   const Recipe& recipe_;
-  int64_t end_;  // the step that this job ends with
+  int64_t total_;  // the run's last step
+  int64_t end_;    // this job's
   Clock::time_point last_save_ = Clock::now();
   int64_t last_saved_step_ = -1;
   int64_t failures_ = 0;

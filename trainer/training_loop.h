@@ -17,7 +17,7 @@ struct LoopOptions {
   std::string run_id;
   std::string resolved_recipe;        // YAML, stored in every checkpoint
   std::vector<int64_t> pinned_steps;  // never deleted by retention, e.g. the one resumed from
-  int64_t stop_after = 0;             // end (and save) after this step; 0: run.steps
+  int64_t stop_after = 0;             // end (and save) after this step; 0: the run's last
   std::function<bool()> stop_requested = [] { return false; };  // a signal arrived on this rank
   std::vector<Observer*> observers;
   std::string trace_file;  // of profile.steps

@@ -9,19 +9,31 @@
 #include "parallel/pipeline/communicate.h"
 #include "parallel/pipeline/generators.h"
 #include "parallel/shard.h"
+#include "trainer/timeline.h"
 
 namespace tessera {
 namespace {
 
 constexpr std::string_view kFile = "file:";
 
-Plan read_plan(const ParallelOptions& parallel, int num_micro) {
-  const std::string path = parallel.schedule.substr(kFile.size());
+Plan parse_file(const std::string& path) {
   std::ifstream file(path);
   check(file.good(), ErrorKind::usage, "parallel.schedule: cannot read", path);
   std::ostringstream text;
   text << file.rdbuf();
-  Plan plan = parse_plan(text.str());
+  return parse_plan(text.str());
+}
+
+// Whether a plan can have so many microbatches; that of a file has its own number.
+bool can_have(const ParallelOptions& parallel, int num_micro) {
+  if (parallel.schedule.starts_with(kFile))
+    return parse_file(parallel.schedule.substr(kFile.size())).num_micro == num_micro;
+  return allows(parallel.schedule, static_cast<int>(parallel.pipeline), num_micro);
+}
+
+Plan read_plan(const ParallelOptions& parallel, int num_micro) {
+  const std::string path = parallel.schedule.substr(kFile.size());
+  Plan plan = parse_file(path);
   check(plan.num_ranks() == parallel.pipeline && plan.num_micro == num_micro, ErrorKind::usage,
         path, "is a plan for", plan.num_ranks(), "ranks and", plan.num_micro,
         "microbatches; the recipe has", parallel.pipeline, "and", num_micro);
@@ -53,12 +65,28 @@ Plan compute_plan(const ParallelOptions& parallel, int num_micro) {
                    static_cast<int>(parallel.chunks), num_micro);
 }
 
-Plan training_plan(const ParallelOptions& parallel, int num_micro) {
-  Plan plan = compute_plan(parallel, num_micro);
-  if (parallel.zero == 3) plan = with_weight_gathers(plan);
+ParallelOptions layout_of_step(const Recipe& recipe, int num_micro) {
+  ParallelOptions layout = recipe.parallel;
+  const std::string& other = recipe.batch.ramp.schedule;
+  if (!other.empty() && !can_have(layout, num_micro)) layout.schedule = other;
+  return layout;
+}
+
+Plan training_plan(const Recipe& recipe, int num_micro) {
+  Plan plan = compute_plan(layout_of_step(recipe, num_micro), num_micro);
+  if (recipe.parallel.zero == 3) plan = with_weight_gathers(plan);
   plan = with_messages(plan);
   check_plan(plan);
   return plan;
+}
+
+std::map<int, Plan> training_plans(const Recipe& recipe, int data_ranks) {
+  std::map<int, Plan> plans;
+  for (const int64_t sequences : Timeline(recipe).batch_sizes()) {
+    const int num_micro = static_cast<int>(sequences / (recipe.batch.micro * data_ranks));
+    plans.emplace(num_micro, training_plan(recipe, num_micro));
+  }
+  return plans;
 }
 
 Plan evaluation_plan(const ParallelOptions& parallel, const Plan& training, int num_micro) {

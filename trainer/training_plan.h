@@ -3,6 +3,8 @@
 // checks of a recipe.
 #pragma once
 
+#include <map>
+
 #include "parallel/pipeline/schedule.h"
 #include "parallel/process_grid.h"
 #include "trainer/model/build.h"
@@ -18,8 +20,13 @@ int ranks_of(const ParallelOptions& parallel);
 // F, B and W alone, as the schedule orders them. Throws Error{usage} that says which numbers of
 // microbatches or chunks are allowed; a schedule `file:PATH` is read and checked.
 Plan compute_plan(const ParallelOptions& parallel, int num_micro);
+// The layout with the schedule that a step of so many microbatches runs: parallel.schedule, or
+// batch.ramp.schedule where it cannot be made of so many.
+ParallelOptions layout_of_step(const Recipe& recipe, int num_micro);
 // The same with messages and, for ZeRO-3, gathers: what every rank of a pipeline runs.
-Plan training_plan(const ParallelOptions& parallel, int num_micro);
+Plan training_plan(const Recipe& recipe, int num_micro);
+// One for each number of microbatches that a step of the run can have. All place the stages alike.
+std::map<int, Plan> training_plans(const Recipe& recipe, int data_ranks);
 // Forward passes alone over the placement of `training`.
 Plan evaluation_plan(const ParallelOptions& parallel, const Plan& training, int num_micro);
 

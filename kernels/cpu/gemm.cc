@@ -53,10 +53,12 @@ void pack(const GemmLoops& gemm, const Operand& operand, int64_t lanes, int64_t 
 }
 
 // Words from one row of A to the next where its rows are rows of words as they lie; 0: A must be
-// packed. Rows of a tile that are not there would be read, so they come in eights.
-int64_t words_of_lane(const Operand& a, int64_t m, int64_t k, const GemmLoops& gemm) {
+// packed. Tiles are read whole, so as many rows must follow as the last one lacks.
+int64_t words_of_lane(const Operand& a, int64_t m, int64_t rows_behind, int64_t k,
+                      const GemmLoops& gemm) {
   const int64_t pitch = a.tensor.pitch();
-  const bool words = a.lanes_are_rows && element_of(a.tensor) == gemm.word && m % kPanelRows == 0 &&
+  const bool words = a.lanes_are_rows && element_of(a.tensor) == gemm.word &&
+                     m + rows_behind >= divide_up(m, kPanelRows) * kPanelRows &&
                      k % gemm.depth_of_word == 0 && pitch % gemm.depth_of_word == 0;
   return words ? pitch / gemm.depth_of_word : 0;
 }
@@ -92,6 +94,18 @@ void multiply(const GemmLoops& gemm, const Block& block, float* sums) {
   }
 }
 
+// C lies in strips of rows that no hardware prefetcher follows; asked for before the block is
+// computed, it is there when the sums are added to it.
+void fetch(const Gemm& product, const Block& block) {
+  constexpr int64_t kLine = 64;
+  if (!product.accumulate) return;
+  const int64_t bytes = block.columns * size_of(product.c.dtype());
+  for (int64_t row = 0; row < block.rows; ++row) {
+    const std::byte* c = at(product.c, block.row + row, block.column);
+    for (int64_t byte = 0; byte < bytes; byte += kLine) __builtin_prefetch(c + byte, 1, 2);
+  }
+}
+
 void write(const Gemm& product, const Block& block, const float* sums) {
   const ElementwiseLoops& elementwise = loops().elementwise;
   const Element element = element_of(product.c);
@@ -119,7 +133,7 @@ void gemm_few_rows(const Gemm& product, const GemmLoops& gemm, const Operand& a,
   const int64_t m = product.m(), n = product.n(), k = product.k();
   const int64_t words = divide_up(k, gemm.depth_of_word);
   const int64_t size = size_of(product.b.dtype());
-  const int64_t a_lane = words_of_lane(a, m, k, gemm);
+  const int64_t a_lane = words_of_lane(a, m, 0, k, gemm);
   const int64_t panels = a_lane ? 0 : divide_up(m, kPanelRows);
   const Tensor packed_a(Device{}, DType::f32, {panels, words * kPanelRows}, MemoryClass::other);
   pack(gemm, a, m, k, kPanelRows, 0, panels, packed_a.as<float>());
@@ -150,10 +164,11 @@ void gemm_few_rows(const Gemm& product, const GemmLoops& gemm, const Operand& a,
   });
 }
 
-// One of many products whose B serves few rows, and where its packed A begins.
+// One of many products whose B serves few rows, and where its A, as it lies or packed, begins.
 struct Member {
   Gemm product;
-  float* packed_a = nullptr;
+  int64_t a_lane = 0;  // words from one row of A to the next where A is not packed
+  const float* a = nullptr;
 };
 
 Operand operand_a(const Gemm& product) {
@@ -176,13 +191,50 @@ void gemm_panel(const Member& member, const GemmLoops& gemm, int64_t panel) {
   block.b = packed_b;
   block.next_b = packed_b;
   block.words = words;
+  block.a_lane = member.a_lane;
   alignas(64) float sums[kBlockRows * kBlockColumns];
   for (block.row = 0; block.row < product.m(); block.row += kBlockRows) {
     block.rows = std::min(kBlockRows, product.m() - block.row);
-    block.a = member.packed_a + block.row * words;
+    block.a = member.a + block.row * (member.a_lane ? member.a_lane : words);
+    fetch(product, block);
     multiply(gemm, block, sums);
     write(product, block, sums);
   }
+}
+
+// Packs A of those products that cannot be read as they lie; returns where.
+Tensor pack_a(std::vector<Member>& members, const GemmLoops& gemm) {
+  struct Part {
+    const Gemm* product;
+    int64_t panel;
+    float* to;
+  };
+  const auto words_of_panel = [&](const Gemm& product) {
+    return kPanelRows * divide_up(product.k(), gemm.depth_of_word);
+  };
+  int64_t words = 0;
+  for (const Member& member : members)
+    if (member.a_lane == 0)
+      words += divide_up(member.product.m(), kPanelRows) * words_of_panel(member.product);
+  const Tensor packed(Device{}, DType::f32, {1, words}, MemoryClass::other);
+  float* next = packed.as<float>();
+  std::vector<Part> parts;
+  for (Member& member : members) {
+    if (member.a_lane > 0) continue;
+    member.a = next;
+    const int64_t panels = divide_up(member.product.m(), kPanelRows);
+    const int64_t size = words_of_panel(member.product);
+    for (int64_t panel = 0; panel < panels; panel += kPanelsTogether)
+      parts.push_back({&member.product, panel, next + panel * size});
+    next += panels * size;
+  }
+  parallel_for(static_cast<int64_t>(parts.size()), [&](int64_t task) {
+    const auto& [product, panel, to] = parts[static_cast<size_t>(task)];
+    const int64_t panels = divide_up(product->m(), kPanelRows);
+    pack_panels(gemm, operand_a(*product), product->m(), product->k(), kPanelRows, panel,
+                std::min(kPanelsTogether, panels - panel), to);
+  });
+  return packed;
 }
 
 // All panels of all products side by side, so that threads wait for each other once.
@@ -191,34 +243,13 @@ void gemm_members(std::vector<Member>& members, const GemmLoops& gemm) {
     size_t member;
     int64_t panel;
   };
-  std::vector<Part> a_parts, b_parts;
-  int64_t words = 0;
-  for (size_t i = 0; i < members.size(); ++i) {
-    const Gemm& product = members[i].product;
-    const int64_t panels = divide_up(product.m(), kPanelRows);
-    for (int64_t panel = 0; panel < panels; panel += kPanelsTogether) a_parts.push_back({i, panel});
-    for (int64_t panel = 0; panel < divide_up(product.n(), kPanelColumns); ++panel)
-      b_parts.push_back({i, panel});
-    words += panels * kPanelRows * divide_up(product.k(), gemm.depth_of_word);
-  }
-  const Tensor packed(Device{}, DType::f32, {1, words}, MemoryClass::other);
-  float* next = packed.as<float>();
-  for (Member& member : members) {
-    member.packed_a = next;
-    next += divide_up(member.product.m(), kPanelRows) * kPanelRows *
-            divide_up(member.product.k(), gemm.depth_of_word);
-  }
-  parallel_for(static_cast<int64_t>(a_parts.size()), [&](int64_t task) {
-    const auto [i, panel] = a_parts[static_cast<size_t>(task)];
-    const Gemm& product = members[i].product;
-    const int64_t depth = divide_up(product.k(), gemm.depth_of_word);
-    const int64_t panels = divide_up(product.m(), kPanelRows);
-    pack_panels(gemm, operand_a(product), product.m(), product.k(), kPanelRows, panel,
-                std::min(kPanelsTogether, panels - panel),
-                members[i].packed_a + panel * kPanelRows * depth);
-  });
-  parallel_for(static_cast<int64_t>(b_parts.size()), [&](int64_t task) {
-    const auto [i, panel] = b_parts[static_cast<size_t>(task)];
+  std::vector<Part> parts;
+  for (size_t i = 0; i < members.size(); ++i)
+    for (int64_t panel = 0; panel < divide_up(members[i].product.n(), kPanelColumns); ++panel)
+      parts.push_back({i, panel});
+  const Tensor packed = pack_a(members, gemm);
+  parallel_for(static_cast<int64_t>(parts.size()), [&](int64_t task) {
+    const auto [i, panel] = parts[static_cast<size_t>(task)];
     gemm_panel(members[i], gemm, panel);
   });
 }
@@ -233,13 +264,19 @@ void grouped_gemm(Stream&, const GroupedGemm& products) {
   for (int64_t group = 0; group < products.groups(); ++group) {
     const Gemm product = products.product(group);
     if (product.a.rows() == 0) continue;
-    const int64_t more = product.m() * divide_up(product.k(), gemm.depth_of_word);
+    Member member{.product = product};
+    const int64_t rows_behind =
+        products.a.rows() - products.offsets[static_cast<size_t>(group) + 1];
+    member.a_lane = words_of_lane(operand_a(product), product.m(), rows_behind, product.k(), gemm);
+    if (member.a_lane > 0) member.a = reinterpret_cast<const float*>(at(product.a, 0));
+    const int64_t more =
+        member.a_lane > 0 ? 0 : product.m() * divide_up(product.k(), gemm.depth_of_word);
     if (words > 0 && words + more > kSlabWords) {
       gemm_members(members, gemm);
       members.clear();
       words = 0;
     }
-    members.push_back({product});
+    members.push_back(member);
     words += more;
   }
   gemm_members(members, gemm);
@@ -257,7 +294,7 @@ void gemm(Stream&, const Gemm& product) {
   const int64_t block_columns = block_columns_of(std::min(m, slab_rows), std::min(n, slab_columns));
   const int64_t panels_a = divide_up(std::min(m, slab_rows), kPanelRows);
   const int64_t panels_b = divide_up(std::min(n, slab_columns), kPanelColumns);
-  const int64_t a_lane = words_of_lane(a, m, k, loops_of_type);
+  const int64_t a_lane = words_of_lane(a, m, 0, k, loops_of_type);
   const Tensor packed_a(Device{}, DType::f32, {a_lane ? 0 : panels_a, words * kPanelRows},
                         MemoryClass::other);
   const Tensor packed_b(Device{}, DType::f32, {panels_b, words * kPanelColumns},
@@ -288,6 +325,7 @@ void gemm(Stream&, const Gemm& product) {
                              .words = words};
         alignas(64) float sums[kBlockRows * kBlockColumns];
         if (k == 0) std::fill_n(sums, kBlockRows * kBlockColumns, 0.0f);
+        fetch(product, block);
         multiply(loops_of_type, block, sums);
         write(product, block, sums);
       });

@@ -130,9 +130,13 @@ const ScheduleKind& kind_of(const std::string& name) {
   fail(ErrorKind::usage, "pipeline schedule '" + name + "' is not known; known are " + known);
 }
 
+bool allows(const ScheduleKind& kind, int num_ranks, int num_micro) {
+  return num_micro >= kind.least(num_ranks) && num_micro % kind.multiple(num_ranks) == 0;
+}
+
 void check_micros(const ScheduleKind& kind, int num_ranks, int num_micro) {
   const int least = kind.least(num_ranks), multiple = kind.multiple(num_ranks);
-  if (num_micro >= least && num_micro % multiple == 0) return;
+  if (allows(kind, num_ranks, num_micro)) return;
   const int below = num_micro / multiple * multiple;
   std::string nearest = std::to_string(std::max(least, below + multiple));
   if (below >= least) nearest = std::to_string(below) + " or " + nearest;
@@ -145,6 +149,10 @@ void check_micros(const ScheduleKind& kind, int num_ranks, int num_micro) {
 
 std::span<const ScheduleKind> schedule_kinds() {
   return kKinds;
+}
+
+bool allows(const std::string& name, int num_ranks, int num_micro) {
+  return allows(kind_of(name), num_ranks, num_micro);
 }
 
 Plan make_plan(const std::string& name, int num_ranks, int chunks, int num_micro) {

@@ -51,6 +51,10 @@ struct ScheduleKind {
 };
 std::span<const ScheduleKind> schedule_kinds();
 
+// Whether a kind, by name, can be made of so many microbatches. Throws as make_plan() does where
+// there is no such kind.
+bool allows(const std::string& name, int num_ranks, int num_micro);
+
 // The plan of a kind, by name. chunks: per rank; 0: the kind's own (2 where it is free).
 // Throws Error{usage} that names the known kinds, the chunks, or the nearest numbers of
 // microbatches that the kind allows.

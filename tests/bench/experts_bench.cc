@@ -1,71 +1,56 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a mixture of experts costs on one rank: grouped products beside one product of the same
-// rows in all (bench_kernels holds those against oneDNN), and the router and the moving of rows
-// beside the experts' products of a forward pass. Medians of pairs timed one after the other.
+// What a mixture of experts costs on one rank: grouped products beside oneDNN's, and the router and
+// the moving of rows beside the experts' products of a forward pass. Medians of rounds. oneDNN's
+// threads would still spin while ours work, hence the variable:
 //
-//   bench_experts [f32|bf16 [THREADS]]
-#include <algorithm>
-#include <chrono>
+//   GOMP_SPINCOUNT=2000 bench_experts [f32|bf16 [THREADS]]
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
 
-#include "kernels/copy.h"
+#include <omp.h>
+
 #include "kernels/cpu_path.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 #include "kernels/permute.h"
 #include "kernels/router.h"
+#include "tests/bench/onednn_product.h"
+#include "tests/bench/timing.h"
 
 namespace tessera {
 namespace {
 
 constexpr int64_t kExperts = 16, kHidden = 512, kWidth = 512;
-constexpr int kRounds = 9;
+constexpr int kRounds = 9, kRuns = 5;
 
-Tensor noise(Stream& stream, DType dtype, int64_t rows, int64_t columns) {
-  const Tensor wide({}, DType::f32, {rows, columns});
-  uint32_t state = 1;
-  for (int64_t i = 0; i < wide.size(); ++i) {
-    state = state * 1664525u + 1013904223u;
-    wide.as<float>()[i] = static_cast<float>(state >> 8) / static_cast<float>(1 << 24) - 0.5f;
-  }
-  const Tensor tensor({}, dtype, {rows, columns});
-  cast(stream, wide, tensor);
-  return tensor;
-}
-
-template <typename Work>
-double seconds_of(Work work) {
-  constexpr int kRuns = 5;
-  const auto start = std::chrono::steady_clock::now();
-  for (int run = 0; run < kRuns; ++run) work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / kRuns;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-// GFLOP/s of both, and their ratio.
-template <typename Ours, typename Theirs>
-void compare(const char* what, int64_t rows, Ours ours, Theirs theirs) {
-  std::vector<double> mine, other, ratios;
-  ours(), theirs();
+// GFLOP/s of ours, and of oneDNN in one product of all rows and in one product for each expert.
+void compare(Stream& stream, const char* what, int64_t rows, const GroupedGemm& products,
+             const Gemm& one) {
+  OneDnnProduct whole(one);
+  std::vector<OneDnnProduct> each;
+  for (int64_t expert = 0; expert < kExperts; ++expert) each.emplace_back(products.product(expert));
+  const auto all_of_each = [&] {
+    for (OneDnnProduct& product : each) product.run();
+  };
+  std::vector<double> mine, as_one, one_by_one, to_one, to_each;
+  grouped_gemm(stream, products), whole.run(), all_of_each();
   for (int round = 0; round < kRounds; ++round) {
-    mine.push_back(seconds_of(ours));
-    other.push_back(seconds_of(theirs));
-    ratios.push_back(other.back() / mine.back());
+    mine.push_back(seconds_of(kRuns, [&] { grouped_gemm(stream, products); }));
+    as_one.push_back(seconds_of(kRuns, [&] { whole.run(); }));
+    one_by_one.push_back(seconds_of(kRuns, all_of_each));
+    to_one.push_back(as_one.back() / mine.back());
+    to_each.push_back(one_by_one.back() / mine.back());
   }
   const double flops = 2e-9 * static_cast<double>(rows * kExperts * kHidden * kWidth);
-  std::printf("%-10s %4lld rows each %9.1f %9.1f   %.2f\n", what, static_cast<long long>(rows),
-              flops / median(mine), flops / median(other), median(ratios));
+  std::printf("%-10s %4lld rows each %9.1f %9.1f   %.2f %9.1f   %.2f\n", what,
+              static_cast<long long>(rows), flops / median(mine), flops / median(as_one),
+              median(to_one), flops / median(one_by_one), median(to_each));
 }
 
 void measure_products(Stream& stream, DType dtype) {
-  std::printf("%lld experts of %lld x %lld   grouped    as one   ratio\n",
+  std::printf("%lld experts of %lld x %lld   grouped    as one  ratio  one by one ratio\n",
               static_cast<long long>(kExperts), static_cast<long long>(kHidden),
               static_cast<long long>(kWidth));
   for (const int64_t rows : {8, 32, 64, 128, 256}) {
@@ -76,28 +61,15 @@ void measure_products(Stream& stream, DType dtype) {
     std::vector<int64_t> offsets;
     for (int64_t expert = 0; expert <= kExperts; ++expert) offsets.push_back(expert * rows);
     fill(stream, 0, sums);
-    compare(
-        "forward", rows,
-        [&] {
-          grouped_gemm(stream, {.a = x, .b = w, .c = y, .offsets = offsets, .transpose_b = true});
-        },
-        [&] { gemm(stream, {.a = x, .b = one, .c = y, .transpose_b = true}); });
-    compare(
-        "d input", rows,
-        [&] { grouped_gemm(stream, {.a = y, .b = w, .c = x, .offsets = offsets}); },
-        [&] { gemm(stream, {.a = y, .b = one, .c = x}); });
-    compare(
-        "d weight", rows,
-        [&] {
-          grouped_gemm(stream, {.a = y, .b = x, .c = sums, .offsets = offsets, .weights = true});
-        },
-        [&] {
-          gemm(stream, {.a = y,
-                        .b = x,
-                        .c = sums.row_slice(0, kWidth),
-                        .transpose_a = true,
-                        .accumulate = true});
-        });
+    const Tensor sum = sums.row_slice(0, kWidth);
+    compare(stream, "forward", rows,
+            {.a = x, .b = w, .c = y, .offsets = offsets, .transpose_b = true},
+            {.a = x, .b = one, .c = y, .transpose_b = true});
+    compare(stream, "d input", rows, {.a = y, .b = w, .c = x, .offsets = offsets},
+            {.a = y, .b = one, .c = x});
+    compare(stream, "d weight", rows,
+            {.a = y, .b = x, .c = sums, .offsets = offsets, .weights = true},
+            {.a = y, .b = x, .c = sum, .transpose_a = true});
   }
 }
 
@@ -120,20 +92,20 @@ void measure_layer(Stream& stream, DType dtype) {
   std::vector<int64_t> offsets(kMany + 1, 0);
   std::vector<double> router, moving, experts;
   for (int round = 0; round < kRounds; ++round) {
-    router.push_back(seconds_of([&] {
+    router.push_back(seconds_of(kRuns, [&] {
       cast(stream, x, wide);
       gemm(stream, {.a = wide, .b = gate, .c = logits, .transpose_b = true});
       router_scores(stream, Scoring::softmax, logits, logits);
       router_choose(stream, logits, {}, {}, index);
       router_weights(stream, logits, index, {}, weights);
     }));
-    moving.push_back(seconds_of([&] {
+    moving.push_back(seconds_of(kRuns, [&] {
       sort_slots(stream, index, places, slots, position, counts);
       gather_rows(stream, x, slots, kChosen, rows);
       combine_rows(stream, rows, position, weights, x);
     }));
     for (size_t i = 0; i < kMany; ++i) offsets[i + 1] = offsets[i] + counts.as<int64_t>()[i];
-    experts.push_back(seconds_of([&] {
+    experts.push_back(seconds_of(kRuns, [&] {
       grouped_gemm(stream,
                    {.a = rows, .b = gate_up, .c = inner, .offsets = offsets, .transpose_b = true});
       swiglu(stream, inner.column_slice(0, kSmall), inner.column_slice(kSmall, kSmall), product);
@@ -155,6 +127,7 @@ int main(int argc, char** argv) {
   using namespace tessera;
   const DType dtype = argc > 1 && std::strcmp(argv[1], "f32") == 0 ? DType::f32 : DType::bf16;
   if (argc > 2) set_cpu_threads(std::atoi(argv[2]));
+  omp_set_num_threads(cpu_threads());
   Stream stream{Device{}};
   std::printf("GFLOP/s, %s, %s, %d threads, median of %d pairs\n", name(dtype), name(cpu_path()),
               cpu_threads(), kRounds);

@@ -10,16 +10,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
-#include <dnnl.hpp>
 #include <omp.h>
 
-#include "kernels/copy.h"
 #include "kernels/cpu_path.h"
-#include "kernels/gemm.h"
 #include "kernels/peak.h"
+#include "tests/bench/onednn_product.h"
+#include "tests/bench/timing.h"
 
 namespace tessera {
 namespace {
@@ -42,60 +40,6 @@ constexpr Shape kShapes[] = {
     {"nt", 1024, 2048, 512, false, true},           {"nt", 4096, 512, 2048, false, true},
 };
 
-class OneDnnProduct {
- public:
-  OneDnnProduct(const Gemm& product, DType dtype)
-      : engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {
-    using dnnl::memory;
-    const auto type = dtype == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
-    const auto described = [&](int64_t rows, int64_t columns, bool transposed) {
-      return transposed ? memory::desc({rows, columns}, type, memory::dims{1, rows})
-                        : memory::desc({rows, columns}, type, memory::dims{columns, 1});
-    };
-    const auto a = described(product.m(), product.k(), product.transpose_a);
-    const auto b = described(product.k(), product.n(), product.transpose_b);
-    const auto c = described(product.m(), product.n(), false);
-    matmul_ = dnnl::matmul({dnnl::matmul::desc(a, b, c), engine_});
-    arguments_ = {{DNNL_ARG_SRC, memory(a, engine_, product.a.data())},
-                  {DNNL_ARG_WEIGHTS, memory(b, engine_, product.b.data())},
-                  {DNNL_ARG_DST, memory(c, engine_, product.c.data())}};
-  }
-  void run() {
-    matmul_.execute(stream_, arguments_);
-    stream_.wait();
-  }
-
- private:
-  dnnl::engine engine_;
-  dnnl::stream stream_;
-  dnnl::matmul matmul_;
-  std::unordered_map<int, dnnl::memory> arguments_;
-};
-
-Tensor noise(Stream& stream, DType dtype, int64_t rows, int64_t columns) {
-  const Tensor wide({}, DType::f32, {rows, columns});
-  uint32_t state = 1;
-  for (int64_t i = 0; i < wide.size(); ++i) {
-    state = state * 1664525u + 1013904223u;
-    wide.as<float>()[i] = static_cast<float>(state >> 8) / static_cast<float>(1 << 24) - 0.5f;
-  }
-  const Tensor tensor({}, dtype, {rows, columns});
-  cast(stream, wide, tensor);
-  return tensor;
-}
-
-template <typename Work>
-double seconds_of(int runs, Work work) {
-  const auto start = std::chrono::steady_clock::now();
-  for (int run = 0; run < runs; ++run) work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / runs;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 void measure(DType dtype, int rounds) {
   constexpr double kSecondsEach = 0.03;
   Stream stream{Device{}};
@@ -108,7 +52,7 @@ void measure(DType dtype, int rounds) {
         .c = Tensor({}, dtype, {s.m, s.n}),
         .transpose_a = s.transpose_a,
         .transpose_b = s.transpose_b};
-    OneDnnProduct peer(product, dtype);
+    OneDnnProduct peer(product);
     const auto ours = [&] { gemm(stream, product); };
     const auto theirs = [&] { peer.run(); };
     ours();

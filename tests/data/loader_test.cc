@@ -120,6 +120,33 @@ TEST_F(LoaderTest, ResumesFromItsCursor) {
   EXPECT_EQ(second.cursor().samples, 48);
 }
 
+TEST_F(LoaderTest, TakesMoreSamplesAStepAlongItsScheduleOnAnyNumberOfShards) {
+  options.global_batch = BatchSchedule(std::vector<BatchSchedule::Size>{{0, 4}, {10, 8}, {28, 16}});
+  Loader whole(options);
+  int64_t sample = 0;
+  for (const int64_t samples : {4, 4, 4, 8, 8, 16, 16}) {  // from 0, 4, 8, 12, 20, 28, 44
+    const Batch expected = whole.next();
+    EXPECT_EQ(expected.samples, samples);
+    ASSERT_EQ(expected.micros.size(), static_cast<size_t>(samples / 2));
+    for (const int shard : {0, 1}) {
+      LoaderOptions part = options;
+      part.num_shards = 2;
+      part.shard_index = shard;
+      Loader loader(part);
+      loader.seek({sample});
+      const Batch batch = loader.next();
+      EXPECT_EQ(batch.step, expected.step);
+      EXPECT_EQ(batch.samples, samples);
+      ASSERT_EQ(batch.micros.size(), static_cast<size_t>(samples / 4));
+      for (size_t j = 0; j < batch.micros.size(); ++j)
+        EXPECT_EQ(batch.micros[j].tokens,
+                  expected.micros[2 * j + static_cast<size_t>(shard)].tokens);
+    }
+    sample += samples;
+    EXPECT_EQ(whole.cursor().samples, sample);
+  }
+}
+
 TEST_F(LoaderTest, MixesSourcesByWeightAndResumesInTheMiddle) {
   write_tokens(directory / "b", {counting(5000, 400)});
   options.sources = {{directory / "a", 3}, {directory / "b", 1}};
@@ -169,6 +196,9 @@ TEST_F(LoaderTest, RethrowsWhatItsThreadMet) {
 TEST_F(LoaderTest, RefusesOptionsThatCannotWork) {
   LoaderOptions bad = options;
   bad.num_shards = 3;
+  EXPECT_THROW(Loader{bad}, Error);
+  bad = options;
+  bad.global_batch = BatchSchedule(std::vector<BatchSchedule::Size>{{0, 8}, {80, 9}});
   EXPECT_THROW(Loader{bad}, Error);
   bad = options;
   bad.sequence_length = 1003;

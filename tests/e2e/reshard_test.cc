@@ -36,6 +36,28 @@ TEST(Reshard, TheRunGoesOnInTheOtherLayoutAsIfItHadLoadedTheOldFiles) {
   EXPECT_EQ(workshop().tessera({"eval", "other"}).exit_code, 0) << "the recipe is in there";
 }
 
+// Steps of 4 sequences until token 1200, then of 8: ten of the former, so the sixth is inside.
+TEST(Reshard, ARampGoesOnOnAnotherNumberOfDataRanks) {
+  const Words ramp = {"batch.ramp={from: 4, increment: 4, tokens: 1200}",
+                      "run.determinism=layout_free", "run.tokens=4K"};
+  const auto with = [&](Words more) {
+    more.insert(more.begin(), ramp.begin(), ramp.end());
+    return more;
+  };
+  ASSERT_EQ(workshop().train(2, "ramp", with({"--steps", "6"})).exit_code, 0);
+  const ProgramResult made =
+      workshop().tessera({"checkpoint", "reshard", "ramp", "-o", "alone/checkpoints", "-n", "1"});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  const ProgramResult rest = workshop().train(1, "alone", with({}));
+  ASSERT_EQ(rest.exit_code, 0) << rest.err;
+  ASSERT_EQ(workshop().train(2, "whole", with({})).exit_code, 0);
+  EXPECT_EQ(workshop().difference("alone", "whole"), "");
+  const auto alone = workshop().losses("alone"), whole = workshop().losses("whole");
+  ASSERT_EQ(whole.size(), 21u) << "10 x 4 and 11 x 8 sequences of 32 tokens";
+  EXPECT_EQ(alone.size(), 15u);
+  for (const auto& [step, loss] : alone) EXPECT_EQ(loss, whole.at(step)) << "step " << step;
+}
+
 TEST(Reshard, SpeaksJson) {
   const ProgramResult made = reshard("json", {"-n", "2", "parallel.zero=1", "--json"});
   ASSERT_EQ(made.exit_code, 0) << made.err;

@@ -19,13 +19,14 @@ Words longer(Words more) {
 }
 
 // Resumes `run` for ten more steps and compares it with a run that was never interrupted.
-void expect_continues(const std::string& run, int64_t resumed_from) {
+void expect_continues(const std::string& run, int64_t resumed_from, Words more = {}) {
   const std::string end = std::to_string(resumed_from + 10);
-  const ProgramResult rest = workshop().train(2, run, longer({"--steps", end}));
+  more.insert(more.end(), {"--steps", end});
+  const ProgramResult rest = workshop().train(2, run, longer(more));
   ASSERT_EQ(rest.exit_code, 0) << rest.err;
   EXPECT_EQ(workshop().metrics(run, "start").back()["step"], resumed_from) << rest.err;
   const std::string whole = run + "-uninterrupted";
-  const ProgramResult reference = workshop().train(2, whole, longer({"--steps", end}));
+  const ProgramResult reference = workshop().train(2, whole, longer(more));
   ASSERT_EQ(reference.exit_code, 0) << reference.err;
   EXPECT_EQ(workshop().difference(run, whole), "");
   // What the killed job trained beyond its last checkpoint was trained again, to the same bits.
@@ -78,6 +79,23 @@ TEST(Resume, AKilledRankEndsTheJobWithinTenSecondsAndNothingIsLost) {
   const int64_t saved = newest_checkpoint("killed");
   ASSERT_GE(saved, 5);
   expect_continues("killed", saved);
+}
+
+// Steps of 4, 8 and 12 sequences for 2000 tokens each, then of 16: sixteen, eight and five steps.
+TEST(Resume, AKilledRampGrowsOnAsIfNothingHadBeen) {
+  const Words ramp = {"batch.global=16", "batch.ramp={from: 4, increment: 4, tokens: 6K}"};
+  Program job(Workshop::train_words(2, "ramp", longer(ramp)), workshop().options());
+  ASSERT_TRUE(workshop().wait_for_step(job, "ramp", 12)) << job.err();
+  ::kill(job.children().back(), SIGKILL);
+  EXPECT_NE(job.wait(10).exit_code, 0);
+  const int64_t saved = newest_checkpoint("ramp");
+  ASSERT_GE(saved, 10);
+  expect_continues("ramp", saved, ramp);
+  std::map<int64_t, int64_t> sequences;  // of each step
+  for (const auto& line : workshop().metrics("ramp-uninterrupted", "train"))
+    sequences[line["step"]] = line["sequences"];
+  EXPECT_EQ(sequences[16], 4);
+  EXPECT_EQ(sequences[17], 8);
 }
 
 TEST(Resume, AKilledFirstRankIsNoWorse) {

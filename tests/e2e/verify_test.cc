@@ -56,6 +56,21 @@ TEST(Verify, FindsDataRanksEqualWhereTheyAreFree) {
   for (size_t i = 1; i < 4; ++i) EXPECT_EQ(table["layouts"][i]["verdict"], "bit-equal");
 }
 
+// Steps of 2, 2, 4 and 6 sequences: other numbers of microbatches, other plans, the same promise.
+TEST(Verify, FindsTheSameAlongARamp) {
+  const ProgramResult run =
+      verify(2, {"batch.ramp={from: 2, increment: 2, tokens: 350}", "--steps", "4", "--layouts",
+                 "data=1; pipeline=2,schedule=zb_h1; pipeline=2,schedule=zb_v; data=2; "
+                 "data=2,zero=1"});
+  ASSERT_EQ(run.exit_code, 0) << run.out << run.err;
+  const Json table = Json::parse(run.out);
+  const std::vector<std::string> expected = {"within bound", "bit-equal", "bit-equal",
+                                             "within bound", "bit-equal"};
+  ASSERT_EQ(table["layouts"].size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i)
+    EXPECT_EQ(table["layouts"][i]["verdict"], expected[i]) << table["layouts"][i].dump();
+}
+
 // The same for a mixture of experts with multi-token prediction, along one routing.
 TEST(Verify, FindsEveryGridOfExpertsAsPromised) {
   const ProgramResult run = verify(

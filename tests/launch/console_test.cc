@@ -17,7 +17,7 @@ using testing::Not;
 std::string shown(bool terminal, const std::function<void(Console&)>& events) {
   testing::internal::CaptureStderr();
   {
-    Console console({.total_steps = 10, .log_every = 5, .terminal = terminal});
+    Console console({.total_steps = 10, .total_samples = 20, .log_every = 5, .terminal = terminal});
     events(console);
   }
   return testing::internal::GetCapturedStderr();
@@ -26,6 +26,8 @@ std::string shown(bool terminal, const std::function<void(Console&)>& events) {
 StepReport step(int64_t number) {
   StepReport report;
   report.step = number;
+  report.sequences = 2;
+  report.samples = 2 * number;
   report.seconds = 1;
   return report;
 }
@@ -44,6 +46,17 @@ TEST(Console, InALogPrintsEveryFifthStepAndTheLast) {
   });
   EXPECT_THAT(text, AllOf(HasSubstr(" 5/10 "), HasSubstr(" 10/10 "), Not(HasSubstr(" 4/10 ")),
                           Not(HasSubstr("\r"))));
+}
+
+// Five steps of 2 sequences took 5 s; 10 of 20 sequences are left, in fewer steps.
+TEST(Console, AlongARampTellsTheBatchAndCountsSequencesToTheEnd) {
+  testing::internal::CaptureStderr();
+  {
+    Console console({.total_steps = 7, .total_samples = 20, .ramp = true, .log_every = 5});
+    for (int64_t number = 1; number <= 5; ++number) console.on_step(step(number));
+  }
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              AllOf(HasSubstr(" 5/7 "), HasSubstr("  batch 2  lr "), HasSubstr("  eta 5.0s")));
 }
 
 TEST(Console, OnATerminalRedrawsTheStepsBetween) {

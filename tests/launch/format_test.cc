@@ -23,6 +23,15 @@ TEST(Format, RoundingNeverShowsAThousandOfAUnit) {
   EXPECT_EQ(with_prefix(9999), "10.0k");
 }
 
+TEST(Format, CountsAreShortAndAsRecipesReadThem) {
+  EXPECT_EQ(as_count(0), "0");
+  EXPECT_EQ(as_count(999), "999");
+  EXPECT_EQ(as_count(96000), "96K");
+  EXPECT_EQ(as_count(333'000'000'000), "333B");
+  EXPECT_EQ(as_count(14'633'000'000'000), "14.633T");
+  EXPECT_EQ(as_count(14'800'012'345'678), "14.8T");
+}
+
 TEST(Format, BytesAreInPowersOfAThousand) {
   EXPECT_EQ(as_bytes(0), "0 B");
   EXPECT_EQ(as_bytes(999), "999 B");

@@ -44,8 +44,8 @@ TEST(RecipeErrors, AnUnknownKeyIsUnderlinedAndTheNearestNamed) {
                  "a.yaml:1:36: unknown key `warmup_step` in `lr_schedule`\n"
                  "    1 | lr_schedule: {kind: warmup_cosine, warmup_step: 20}\n"
                  "      |                                    ^^^^^^^^^^^ did you mean "
-                 "`warmup_steps`?     keys here: kind, warmup_steps, decay_steps, min_lr_ratio, "
-                 "milestones, milestone_factor");
+                 "`warmup_steps`?     keys here: kind, warmup_steps, warmup_tokens, decay_steps, "
+                 "decay_tokens, min_lr_ratio, milestones, milestone_factor, phases");
 }
 
 TEST(RecipeErrors, AKeyOfAnotherSectionIsSentThere) {
@@ -58,7 +58,7 @@ TEST(RecipeErrors, AKeyOfAnotherSectionIsSentThere) {
                  "a.yaml:2:3: unknown key `grad_clip` in `run`\n"
                  "    2 |   grad_clip: 1\n"
                  "      |   ^^^^^^^^^ it belongs to `optimizer.grad_clip`     keys here: steps, "
-                 "device, seed, determinism, log_every, eval_every, eval_batches");
+                 "tokens, device, seed, determinism, log_every, eval_every, eval_batches");
 }
 
 TEST(RecipeErrors, AKeyOfALaterVersionSaysSo) {
@@ -123,7 +123,7 @@ TEST(RecipeErrors, AScalarWhereASectionIsWantedListsItsKeys) {
   expect_refused("batch: 16\n",
                  "a.yaml:1:1: `batch` is a section\n"
                  "    1 | batch: 16\n"
-                 "      | ^^^^^ keys here: global, micro");
+                 "      | ^^^^^ keys here: global, micro, ramp");
 }
 
 TEST(RecipeErrors, AQuoteMustBeClosedOnItsLine) {
@@ -192,6 +192,58 @@ TEST(RecipeErrors, OverridesAreCheckedLikeTheFile) {
             "command line: run.steps wants a whole number, got \"3oo\" (letter o?)");
   EXPECT_EQ(refusal(kSound, {"steps"}).text,
             "command line: `steps` is not key=value; e.g. optimizer.lr=1e-3");
+}
+
+TEST(RecipeErrors, ALengthHasOneUnit) {
+  expect_refused(kSound.substr(0, kSound.find("run:")) + "run: {steps: 3, tokens: 14.8T}\n",
+                 "a.yaml:5:17: run.tokens: is the same length as run.steps: give one of them\n"
+                 "    5 | run: {steps: 3, tokens: 14.8T}\n"
+                 "      |                 ^^^^^^");
+  EXPECT_EQ(refusal(kSound, {"run.steps=null"}).text,
+            "command line: run.steps: must be at least 1, got 0; or give run.tokens");
+  EXPECT_EQ(refusal(kSound, {"run.tokens=2B"}).text, "accepted") << "in the place of run.steps";
+  EXPECT_EQ(refusal(kSound, {"run.tokens=2B", "run.steps=9"}).text, "accepted");
+  EXPECT_EQ(refusal(kSound, {"run.tokens=null"}).text, "accepted");
+}
+
+TEST(RecipeErrors, ARampNamesWhatIsWrongAndTheNearestLegal) {
+  const auto with = [](const std::string& ramp) {
+    return kSound + "batch: {global: 16, micro: 2, ramp: " + ramp + "}\n";
+  };
+  expect_refused(
+      with("{from: 4, increment: 5, tokens: 1K}"),
+      "a.yaml:6:47: batch.ramp.increment: 5 does not divide the way from "
+      "batch.ramp.from to batch.global, 12 sequences; nearest legal: 4 or 6\n"
+      "    6 | batch: {global: 16, micro: 2, ramp: {from: 4, increment: 5, tokens: 1K}}\n"
+      "      |                                               ^^^^^^^^^");
+  EXPECT_EQ(refusal(with("{increment: 4}")).exit_code, 2);
+  EXPECT_EQ(refusal(with("{from: 16, increment: 4, tokens: 1K}")).exit_code, 2);
+  const Refusal ranks = refusal(with("{from: 6, increment: 2, tokens: 1K}"), {}, 2);
+  EXPECT_EQ(ranks.exit_code, 5);
+  EXPECT_EQ(ranks.text.substr(0, ranks.text.find('\n')),
+            "a.yaml:6:38: batch.ramp.from: 6 sequences cannot be cut into microbatches of 2 on 2 "
+            "data rank(s); nearest legal: 4 or 8");
+}
+
+TEST(RecipeErrors, APhaseOfTheLearningRateIsReadStrictly) {
+  const auto with = [](const std::string& phases) {
+    return kSound + "lr_schedule: {kind: phases, phases: " + phases + "}\n";
+  };
+  EXPECT_EQ(refusal(with("[{steps: 2}, {shape: cosine, lr: 1e-4, steps: 1}]")).text, "accepted");
+  const auto first_line = [&](const std::string& phases) {
+    const std::string text = refusal(with(phases)).text;
+    return text.substr(0, text.find('\n'));
+  };
+  EXPECT_EQ(first_line("[{steps: 2, rate: 1}]"),
+            "a.yaml:6:37: lr_schedule.phases has the unknown key `rate`; keys: shape, lr, steps, "
+            "tokens");
+  EXPECT_EQ(first_line("[{steps: 2}, {tokens: 2}]"),
+            "a.yaml:6:29: lr_schedule.phases: phase 2 has another unit than the first: all in "
+            "steps or all in tokens");
+  EXPECT_EQ(first_line("[{steps: 2}, {shape: cosine, steps: 2}]"),
+            "a.yaml:6:29: lr_schedule.phases: phase 2: a cosine wants the lr that it ends with");
+  EXPECT_EQ(first_line("[{lr: 1}]"),
+            "a.yaml:6:29: lr_schedule.phases: phase 1 wants steps or tokens, at least 1");
 }
 
 TEST(RecipeErrors, ALayoutThatDoesNotMultiplyOutExitsWith5) {

@@ -48,6 +48,43 @@ TEST(Recipe, ValuesArriveWhereTheyBelong) {
   EXPECT_EQ(recipe.checkpoint.keep.last, 2);
 }
 
+const std::string kSchedules =
+    "recipe: 1\nname: a\n"
+    "model: {vocab_size: 64, hidden_size: 16, intermediate_size: 32, num_hidden_layers: 1, "
+    "num_attention_heads: 2}\n"
+    "data: {train: corpus}\n"
+    "batch: {global: 16, micro: 2, ramp: {from: 4, increment: 6, tokens: 469B}}\n"
+    "lr_schedule: {kind: phases, warmup_tokens: 8B, phases: [{tokens: 10T}, {shape: cosine, lr: "
+    "2.2e-5, tokens: 4.3T}]}\n"
+    "run: {tokens: 14.8T}\n";
+
+TEST(Recipe, SchedulesInTokensArriveAndReadBack) {
+  const LoadedRecipe loaded = parse_recipe(kSchedules, "a.yaml", {}, 1);
+  const Recipe& recipe = loaded.recipe;
+  EXPECT_EQ(recipe.run.steps, 0);
+  EXPECT_EQ(recipe.run.tokens, 14'800'000'000'000);
+  EXPECT_EQ(recipe.batch.ramp.from, 4);
+  EXPECT_EQ(recipe.batch.ramp.tokens, 469'000'000'000);
+  EXPECT_EQ(recipe.lr_schedule.warmup.tokens, 8'000'000'000);
+  ASSERT_EQ(recipe.lr_schedule.phases.size(), 2u);
+  EXPECT_FALSE(recipe.lr_schedule.phases[0].lr);
+  EXPECT_EQ(recipe.lr_schedule.phases[1].lr, 2.2e-5);
+  EXPECT_EQ(recipe.lr_schedule.phases[1].shape, "cosine");
+  EXPECT_EQ(recipe.lr_schedule.phases[1].length.tokens, 4'300'000'000'000);
+  const Recipe again = parse_recipe(resolved_yaml(loaded, {}), "resolved", {}, 1).recipe;
+  EXPECT_EQ(all_values(again), all_values(recipe));
+}
+
+TEST(Recipe, AnOverrideInAnotherUnitTakesThePlaceOfTheFiles) {
+  const LoadedRecipe loaded =
+      parse_recipe(kSchedules, "a.yaml", {"run.steps=9", "lr_schedule.warmup_steps=3"}, 1);
+  EXPECT_EQ(loaded.recipe.run.steps, 9);
+  EXPECT_EQ(loaded.recipe.run.tokens, 0);
+  EXPECT_EQ(loaded.recipe.lr_schedule.warmup.tokens, 0);
+  EXPECT_EQ(loaded.origin.count("run.tokens"), 0u);
+  EXPECT_EQ(parse_recipe(kSchedules, "a.yaml", {"batch.ramp=null"}, 1).recipe.batch.ramp.from, 0);
+}
+
 TEST(Recipe, OverridesWinAndTheLastOneCounts) {
   const LoadedRecipe loaded = parse_recipe(
       kRecipe, "a.yaml", {"run.steps=5", "optimizer.betas=[0.8, 0.9]", "run.steps=7"}, 0);

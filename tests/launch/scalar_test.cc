@@ -28,6 +28,19 @@ TEST(Scalar, WholeNumbersMayHaveUnderscoresExponentsAndPrefixes) {
   EXPECT_EQ(parse_integer("-3"), -3);
 }
 
+TEST(Scalar, AFractionOfAUnitIsTheWholeNumberThatItSays) {
+  EXPECT_EQ(parse_integer("1.003K"), 1003);
+  EXPECT_EQ(parse_integer("14.633T"), 14'633'000'000'000);
+  for (int64_t thousandths = 1; thousandths < 20000; ++thousandths) {
+    const std::string digits = std::to_string(1000 + thousandths % 1000).substr(1);
+    const std::string text = std::to_string(thousandths / 1000) + "." + digits;
+    ASSERT_EQ(parse_integer(text + "K"), thousandths) << text;
+    ASSERT_EQ(parse_integer(text + "T"), thousandths * 1'000'000'000) << text;
+  }
+  EXPECT_NE(refusal([] { parse_integer("1.0005K"); }), "");
+  EXPECT_NE(refusal([] { parse_integer("1.0000000000001T"); }), "");
+}
+
 TEST(Scalar, WhatIsNoWholeNumberIsRefusedWithTheReason) {
   for (const char* text :
        {"", "abc", "1.5", "1__", "_1", "0x10", "1e30", "nan", "inf", "3 4", "1k"})

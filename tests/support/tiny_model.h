@@ -73,7 +73,7 @@ inline Recipe tiny_recipe(const std::string& tokens, const std::string& compute 
   recipe.batch = {.global = 8, .micro = 2};
   recipe.precision.compute = compute;
   recipe.optimizer.lr = 1e-2;
-  recipe.lr_schedule.warmup_steps = 2;
+  recipe.lr_schedule.warmup.steps = 2;
   recipe.run.steps = 40;
   recipe.run.device = "cpu";
   return recipe;

@@ -71,7 +71,7 @@ TEST_F(Metrics, OfAStepHaveTheKeysOfTheContract) {
   const Json line = lines().at(0);
   for (const char* key :
        {"step", "loss", "grad_norm", "lr", "loss_scale", "applied", "updates", "tokens",
-        "tokens_per_second", "step_seconds", "data_seconds", "comm_seconds", "mfu"})
+        "sequences", "tokens_per_second", "step_seconds", "data_seconds", "comm_seconds", "mfu"})
     EXPECT_TRUE(line.contains(key)) << key;
   EXPECT_EQ(line["kind"], "train");
   EXPECT_EQ(line["loss"], 0.1) << "to the last bit";

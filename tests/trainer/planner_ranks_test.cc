@@ -46,6 +46,8 @@ const Layout kLayouts[] = {
        r.parallel.pipeline = 2;
        r.parallel.schedule = "dualpipe_v";
      }},
+    {"ramp", 1,  // one step of 4 sequences, the others of 16
+     [](Recipe& r) { r.batch.ramp = {.from = 4, .increment = 12, .tokens = 1}; }},
 };
 
 struct PlannedMemory : testing::TestWithParam<Layout> {};

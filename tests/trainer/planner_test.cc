@@ -85,6 +85,41 @@ TEST(Planner, PlaysAnyRankOf4096) {
   EXPECT_EQ(num_parameters(llama_70b().model), 70553706496) << "published: 70.6 B";
 }
 
+TEST(Planner, PlaysTheFirstAndTheLargestStepOfARamp) {
+  Recipe recipe = llama_70b();
+  EXPECT_EQ(dry_jobs(recipe, kRanks).size(), 1u);
+  recipe.parallel.chunks = 0;
+  recipe.parallel.schedule = "gpipe";  // remembers every microbatch
+  recipe.batch.ramp = {.from = 128, .increment = 128, .tokens = 1 << 30};
+  ASSERT_THAT(validate(recipe, kRanks), IsEmpty());
+  const std::vector<DryJob> jobs = dry_jobs(recipe, kRanks);
+  ASSERT_EQ(jobs.size(), 2u);
+  EXPECT_EQ(jobs[0].sequences(), 128);
+  EXPECT_EQ(jobs[0].plan().num_micro, 4);
+  EXPECT_EQ(jobs[1].sequences(), 1024);
+  EXPECT_EQ(jobs[1].plan().num_micro, 32);
+  EXPECT_GT(jobs[0].simulate().bubble(), jobs[1].simulate().bubble());
+  EXPECT_LT(bytes_of(jobs[0].play(0), MemoryClass::activations),
+            bytes_of(jobs[1].play(0), MemoryClass::activations));
+}
+
+// 2, 3, 4, 5, 6 microbatches over two ranks, of which dualpipe_v has plans for the last three.
+TEST(Planner, PlaysTheLastStepOfEachScheduleOfARamp) {
+  Recipe recipe = tiny_recipe("corpus");
+  recipe.model.num_hidden_layers = 4;
+  recipe.parallel.pipeline = 2;
+  recipe.parallel.schedule = "dualpipe_v";
+  recipe.batch.global = 12;
+  recipe.batch.ramp = {.from = 4, .increment = 2, .tokens = 100, .schedule = "zb_v"};
+  ASSERT_THAT(validate(recipe, 2), IsEmpty());
+  std::vector<int> micros;
+  for (const DryJob& job : dry_jobs(recipe, 2)) {
+    EXPECT_GT(job.play(0).memory.system_bytes, 0);
+    micros.push_back(job.plan().num_micro);
+  }
+  EXPECT_EQ(micros, (std::vector<int>{2, 3, 6}));
+}
+
 TEST(Planner, EverySendMeetsItsReceive) {
   const DryJob job(llama_70b(), kRanks);
   const int last = kRanks - 1;  // the last tensor and data rank of the last stage

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/recipe.h"
 
+#include <fstream>
 #include <functional>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "parallel/pipeline/generators.h"
+#include "tests/support/temporary.h"
 #include "tests/support/tiny_model.h"
+#include "trainer/training_plan.h"
 
 namespace tessera::test {
 namespace {
@@ -23,6 +27,10 @@ struct Rule {
   std::function<void(Recipe&)> break_it;
   ErrorKind kind = ErrorKind::usage;
 };
+
+std::vector<LrPhase> phases(int64_t first, int64_t second) {
+  return {{.length = {.steps = first}}, {.lr = 1e-3, .length = {.steps = second}}};
+}
 
 const std::vector<Rule> kRules = {
     {"recipe", [](Recipe& r) { r.version = 2; }},
@@ -97,11 +105,54 @@ const std::vector<Rule> kRules = {
     {"optimizer.weight_decay", [](Recipe& r) { r.optimizer.weight_decay = -1; }},
     {"optimizer.grad_clip", [](Recipe& r) { r.optimizer.grad_clip = -1; }},
     {"lr_schedule.kind", [](Recipe& r) { r.lr_schedule.kind = "linear"; }},
-    {"lr_schedule.warmup_steps", [](Recipe& r) { r.lr_schedule.warmup_steps = -1; }},
-    {"lr_schedule.decay_steps", [](Recipe& r) { r.lr_schedule.decay_steps = -1; }},
+    {"lr_schedule.warmup_steps", [](Recipe& r) { r.lr_schedule.warmup.steps = -1; }},
+    {"lr_schedule.decay_steps", [](Recipe& r) { r.lr_schedule.decay.steps = -1; }},
     {"lr_schedule.min_lr_ratio", [](Recipe& r) { r.lr_schedule.min_lr_ratio = 1.5; }},
     {"run.steps", [](Recipe& r) { r.run.steps = 0; }},
+    {"run.tokens", [](Recipe& r) { r.run.tokens = 1000; }},
+    {"run.tokens", [](Recipe& r) { r.run.tokens = -1; }},
     {"run.log_every", [](Recipe& r) { r.run.log_every = 0; }},
+    {"lr_schedule.warmup_tokens", [](Recipe& r) { r.lr_schedule.warmup.tokens = 9; }},
+    {"lr_schedule.decay_tokens",
+     [](Recipe& r) {
+       r.lr_schedule.kind = "constant";
+       r.lr_schedule.decay.tokens = 9;
+     }},
+    {"lr_schedule.phases", [](Recipe& r) { r.lr_schedule.kind = "phases"; }},
+    {"lr_schedule.phases", [](Recipe& r) { r.lr_schedule.phases = phases(9, 9); }},
+    {"lr_schedule.phases",
+     [](Recipe& r) {
+       r.lr_schedule.kind = "phases";
+       r.lr_schedule.phases = phases(1, 9);  // the warm-up is longer
+     }},
+    {"lr_schedule.phases",
+     [](Recipe& r) {
+       r.lr_schedule.kind = "phases";
+       r.lr_schedule.phases = phases(9, 9);
+       r.lr_schedule.phases[1].length = {.tokens = 9};
+     }},
+    {"mtp.second_phase_tokens", [](Recipe& r) { r.mtp.second_phase = {.steps = 1, .tokens = 1}; }},
+    {"batch.ramp.from",
+     [](Recipe& r) { r.batch.ramp = {.from = 8, .increment = 4, .tokens = 100}; }},
+    {"batch.ramp.increment",
+     [](Recipe& r) { r.batch.ramp = {.from = 4, .increment = 3, .tokens = 100}; }},
+    {"batch.ramp.increment",
+     [](Recipe& r) { r.batch.ramp = {.from = 4, .increment = 2, .tokens = 100}; },
+     ErrorKind::capacity},
+    {"batch.ramp.tokens", [](Recipe& r) { r.batch.ramp = {.from = 4, .increment = 4}; }},
+    {"batch.ramp.tokens", [](Recipe& r) { r.batch.ramp.tokens = 100; }},
+    {"batch.ramp.increment",
+     [](Recipe& r) {
+       r.batch.global = 4 * 300;
+       r.batch.ramp = {.from = 4, .increment = 4, .tokens = 100};
+     }},
+    {"run.determinism",
+     [](Recipe& r) {
+       r.run.determinism = "layout_free";
+       r.batch.global = 16;  // 1, 2, 3 and 4 microbatches
+       r.batch.ramp = {.from = 4, .increment = 4, .tokens = 100};
+     },
+     ErrorKind::capacity},
     {"run.device", [](Recipe& r) { r.run.device = "tpu"; }},
     {"run.determinism", [](Recipe& r) { r.run.determinism = "none"; }},
     {"checkpoint.on_preempt", [](Recipe& r) { r.checkpoint.on_preempt = "ignore"; }},
@@ -208,6 +259,49 @@ TEST(ModelOptions, LeaveWhatTheRecipeDoesNotSayToTheArchitecture) {
   EXPECT_FALSE(model.normalizes_topk());
   model.n_group = 8;
   EXPECT_EQ(model.selection(), "group_limited_greedy");
+}
+
+// 2 ranks of one pipeline: dualpipe_v wants 4 microbatches.
+TEST(Validate, LooksAtTheMicrobatchesOfEverySizeOfARamp) {
+  Recipe recipe = sound();
+  recipe.model.num_hidden_layers = 4;
+  recipe.parallel.pipeline = 2;
+  recipe.parallel.schedule = "dualpipe_v";
+  recipe.batch.ramp = {.from = 4, .increment = 2, .tokens = 100};
+  const std::vector<RecipeProblem> few = validate(recipe, 2);
+  ASSERT_EQ(few.size(), 1u);
+  EXPECT_EQ(few[0].key, "batch.ramp.from");
+  EXPECT_EQ(few[0].kind, ErrorKind::capacity);
+  EXPECT_THAT(few[0].message,
+              AllOf(HasSubstr("a step of 4 sequences has 2 microbatches a pipeline"),
+                    HasSubstr("nearest is 4 (each is 2 sequences over the data ranks)"),
+                    HasSubstr("batch.ramp.schedule")));
+  recipe.batch.ramp.schedule = "zb_v";
+  EXPECT_TRUE(validate(recipe, 2).empty());
+  recipe.batch.ramp.schedule = "1f1b";
+  const std::vector<RecipeProblem> elsewhere = validate(recipe, 2);
+  ASSERT_EQ(elsewhere.size(), 1u);
+  EXPECT_EQ(elsewhere[0].key, "batch.ramp.schedule");
+  EXPECT_THAT(elsewhere[0].message, HasSubstr("deals the layers to other ranks than dualpipe_v"));
+}
+
+// A plan in a file is for one number of microbatches; a ramp needs another schedule for the rest.
+TEST(Validate, LetsARampLeadUpToAPlanFromAFile) {
+  const TemporaryDirectory directory;
+  std::ofstream(directory / "plan") << to_string(one_f_one_b(2, 4));
+  Recipe recipe = sound();
+  recipe.parallel.pipeline = 2;
+  recipe.parallel.schedule = "file:" + (directory / "plan");
+  EXPECT_TRUE(validate(recipe, 2).empty());
+  recipe.batch.ramp = {.from = 4, .increment = 2, .tokens = 100};
+  const std::vector<RecipeProblem> problems = validate(recipe, 2);
+  ASSERT_EQ(problems.size(), 1u);
+  EXPECT_EQ(problems[0].key, "batch.ramp.from");
+  EXPECT_THAT(problems[0].message, HasSubstr("is a plan for 2 ranks and 4 microbatches"));
+  recipe.batch.ramp.schedule = "gpipe";
+  EXPECT_TRUE(validate(recipe, 2).empty());
+  EXPECT_EQ(layout_of_step(recipe, 2).schedule, "gpipe");
+  EXPECT_EQ(layout_of_step(recipe, 4).schedule, recipe.parallel.schedule);
 }
 
 TEST(Validate, TellsEverythingAtOnceAndTheNearestLegalBatches) {

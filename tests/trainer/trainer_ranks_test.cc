@@ -72,6 +72,55 @@ TEST_F(TrainingOnRanks, GivesTheLossesOfOneRank) {
   EXPECT_EQ(from_rank_0(together), together) << "every rank reports the same bits";
 }
 
+// Five steps of 4, 4, 8, 12 and 12 sequences.
+TEST_F(TrainingOnRanks, GivesTheLossesOfOneRankAlongARamp) {
+  Recipe ramp = recipe();
+  ramp.batch.global = 12;
+  ramp.batch.ramp = {.from = 4, .increment = 4, .tokens = 12 * 12};
+  std::vector<double> alone;
+  if (world().rank() == 0) alone = run(ramp, Communicators(), 5);
+  alone = from_rank_0(alone);
+  const std::vector<double> together = run(ramp, comms, 5);
+  ASSERT_EQ(together.size(), alone.size());
+  for (size_t i = 0; i < alone.size(); ++i)
+    EXPECT_NEAR(together[i] / alone[i], 1, 1e-5) << "number " << i;
+  EXPECT_EQ(together[2], 4 * 12);
+  EXPECT_EQ(together[14], 12 * 12);
+}
+
+// 4 sequences, then 8: powers of two of microbatches on 1, 2 and 4 ranks.
+TEST_F(TrainingOnRanks, GivesTheBitsOfOneRankAlongARampWhenLayoutFree) {
+  Recipe ramp = recipe();
+  ramp.batch.ramp = {.from = 4, .increment = 4, .tokens = 12 * 6};
+  ramp.run.determinism = "layout_free";
+  std::vector<double> alone;
+  if (world().rank() == 0) alone = run(ramp, Communicators(), 5);
+  EXPECT_EQ(run(ramp, comms, 5), from_rank_0(alone));
+}
+
+// Steps of 2, 2, 4, 6 and 6 microbatches; dualpipe_v has plans for the last three.
+TEST_F(TrainingOnRanks, GivesTheBitsOfOneStageAlongARamp) {
+  if (world().size() != 2) GTEST_SKIP() << "two stages";
+  Recipe ramp = recipe("bf16");
+  ramp.model.num_hidden_layers = 4;
+  ramp.batch.global = 6;
+  ramp.batch.ramp = {.from = 2, .increment = 2, .tokens = 12 * 8};
+  std::vector<double> alone;
+  if (world().rank() == 0) alone = run(ramp, Communicators(), 5);
+  alone = from_rank_0(alone);
+  ramp.parallel.pipeline = 2;
+  const Communicators stages(world(), ProcessGrid::filling(2, {.pipeline = 2}));
+  for (const char* schedule : {"gpipe", "1f1b", "interleaved", "zb_h1", "zb_v"}) {
+    ramp.parallel.schedule = schedule;
+    EXPECT_TRUE(validate(ramp, 2).empty()) << schedule;
+    EXPECT_EQ(run(ramp, stages, 5), alone) << schedule;
+  }
+  ramp.parallel.schedule = "dualpipe_v";
+  ramp.batch.ramp.schedule = "zb_v";
+  EXPECT_TRUE(validate(ramp, 2).empty());
+  EXPECT_EQ(run(ramp, stages, 5), alone);
+}
+
 TEST_F(TrainingOnRanks, KeepsTheWeightsOfAllRanksEqual) {
   for (const char* compute : {"f32", "bf16"}) {
     Trainer trainer(recipe(compute), Device{}, comms);

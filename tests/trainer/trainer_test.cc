@@ -102,6 +102,77 @@ TEST_F(Training, ResumesToTheSameBits) {
   }
 }
 
+// Samples 0 4 8 16 28 40: steps of 4, 4, 8, 12, 12.
+Recipe with_ramp(Recipe recipe) {
+  recipe.batch = {.global = 12, .micro = 2, .ramp = {.from = 4, .increment = 4, .tokens = 12 * 12}};
+  return recipe;
+}
+
+TEST_F(Training, TakesMoreSequencesAStepAlongARamp) {
+  Recipe tokens = with_ramp(recipe());
+  tokens.run.steps = 0;
+  tokens.run.tokens = 12 * 30;
+  tokens.lr_schedule.kind = "phases";
+  tokens.lr_schedule.warmup = {};
+  tokens.lr_schedule.phases = {{.lr = 1e-2, .length = {.tokens = 12 * 8}},
+                               {.lr = 1e-3, .length = {.tokens = 12 * 22}}};
+  Trainer trainer(tokens, Device{}, alone);
+  EXPECT_EQ(trainer.total_steps(), 5) << "the one at sample 28 reaches 30";
+  EXPECT_EQ(trainer.total_samples(), 40);
+  int64_t samples = 0;
+  for (const int64_t sequences : {4, 4, 8, 12, 12}) {
+    const double rate = samples < 8 ? 1e-2 : 1e-3;
+    const StepReport report = trainer.step({});
+    samples += sequences;
+    EXPECT_EQ(report.sequences, sequences);
+    EXPECT_EQ(report.samples, samples);
+    EXPECT_EQ(report.target_tokens, 12 * sequences);
+    EXPECT_EQ(report.tokens, 12 * samples);
+    EXPECT_EQ(report.learning_rate, rate) << "at sample " << samples - sequences;
+    EXPECT_EQ(trainer.total_steps(), 5);
+  }
+}
+
+// The means over a step are over the sequences that it has.
+TEST_F(Training, BeginsARampAsARunOfTheSmallBatchWould) {
+  Recipe ramp = with_ramp(recipe());
+  ramp.model = tiny_deepseek();
+  ramp.router.sequence_aux_loss = 0.1;
+  Recipe even = ramp;
+  even.batch = {.global = 4, .micro = 2};
+  Trainer first(ramp, Device{}, alone), second(even, Device{}, alone);
+  for (int step = 0; step < 2; ++step) {
+    const StepReport along = first.step({}), without = second.step({});
+    EXPECT_EQ(along.loss, without.loss);
+    EXPECT_EQ(along.grad_norm, without.grad_norm);
+    EXPECT_EQ(along.aux_loss, without.aux_loss);
+    EXPECT_GT(along.aux_loss, 0);
+  }
+  EXPECT_NE(first.step({}).loss, second.step({}).loss);
+}
+
+TEST_F(Training, ResumesInsideARampToTheSameBits) {
+  const Recipe options = with_ramp(recipe("bf16"));
+  Trainer whole(options, Device{}, alone);
+  for (int step = 0; step < 5; ++step) whole.step({});
+  for (int saved = 0; saved < 5; ++saved) {
+    Trainer first(options, Device{}, alone);
+    for (int step = 0; step < saved; ++step) first.step({});
+    PosixStorage storage;
+    const std::string root = directory / ("ramp-" + std::to_string(saved));
+    make_directories(storage, root);
+    save_checkpoint(storage, alone.world(), root, {"run", saved, "", ""}, first.state());
+    Recipe other = options;
+    other.run.seed += 1;
+    Trainer second(other, Device{}, alone);
+    State state = second.state();
+    ASSERT_TRUE(load_newest(storage, alone.world(), root, state));
+    second.restore(state);
+    for (int step = saved; step < 5; ++step) second.step({});
+    EXPECT_TRUE(weight_bits(second) == weight_bits(whole)) << "saved after " << saved;
+  }
+}
+
 TEST_F(Training, RefusesAStateWithoutItsScalars) {
   Trainer trainer(recipe(), Device{}, alone);
   State state = trainer.state();
@@ -228,7 +299,7 @@ TEST(ExpertBalance, MovesTheBiasesOfTheTrainerAndSavesThem) {
   recipe.model = tiny_deepseek();
   recipe.router.balance = "aux_free";
   recipe.router.bias_update_speed = 0.5;
-  recipe.router.bias_update_tokens = 2 * 8 * 12 + 1;  // two steps
+  recipe.router.bias_update.tokens = 2 * 8 * 12 + 1;  // two steps
   const Communicators alone;
   Trainer trainer(recipe, Device{}, alone);
   const auto biases = [&] {

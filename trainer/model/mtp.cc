@@ -30,9 +30,8 @@ Micro seen_from(Stream& stream, const Micro& micro, int64_t k) {
 
 }  // namespace
 
-double mtp_loss_weight(const MtpOptions& options, int64_t tokens) {
-  const bool second = options.second_phase_tokens > 0 && tokens >= options.second_phase_tokens;
-  return second ? options.second_loss_weight : options.loss_weight;
+double mtp_loss_weight(const MtpOptions& options, const Reached& now) {
+  return options.second_phase.over(now) ? options.second_loss_weight : options.loss_weight;
 }
 
 MultiTokenPrediction::MultiTokenPrediction(LayerContext context, std::vector<Depth> depths)

@@ -55,7 +55,7 @@ class MultiTokenPrediction : public Layer {
   Tensor loss_words_;
 };
 
-// MtpOptions' weight at this number of tokens seen.
-double mtp_loss_weight(const MtpOptions& options, int64_t tokens);
+// MtpOptions' weight of a step that begins here.
+double mtp_loss_weight(const MtpOptions& options, const Reached& now);
 
 }  // namespace tessera

@@ -60,7 +60,7 @@ struct ExpertLoad {
 
 class Routing {
  public:
-  // rows: of a step's global batch, over all ranks (for the record).
+  // rows: of the largest global batch, over all ranks (for the record).
   Routing(Stream& stream, const ModelOptions& model, int64_t rows);
 
   int64_t first_layer() const { return first_layer_; }  // with routed experts

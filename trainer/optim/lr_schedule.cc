@@ -6,31 +6,79 @@
 #include <numbers>
 
 namespace tessera {
+namespace {
 
-double learning_rate(const LrScheduleOptions& schedule, double peak, int64_t total_steps,
-                     int64_t updates) {
-  const auto u = static_cast<double>(updates);
-  const auto warmup = static_cast<double>(schedule.warmup_steps);
-  if (u < warmup) return peak * (u + 1) / (warmup + 1);
-  const double minimum = peak * schedule.min_lr_ratio;
-  const auto total = static_cast<double>(total_steps);
-  if (schedule.kind == "warmup_cosine") {
-    const double end = schedule.decay_steps > 0 ? static_cast<double>(schedule.decay_steps) : total;
-    const double progress = std::clamp((u - warmup) / std::max(1.0, end - warmup), 0.0, 1.0);
-    return minimum + (peak - minimum) * (1 + std::cos(std::numbers::pi * progress)) / 2;
+// The length whose unit the schedule counts in.
+const Length& measure_of(const LrScheduleOptions& schedule, const Length& run) {
+  if (schedule.kind == "phases") return schedule.phases.front().length;
+  const bool decays = schedule.kind == "warmup_cosine" || schedule.kind == "wsd";
+  return decays && schedule.decay.given() ? schedule.decay : run;
+}
+
+double half_cosine(double from, double to, double progress) {
+  return to + (from - to) * (1 + std::cos(std::numbers::pi * progress)) / 2;
+}
+
+}  // namespace
+
+LearningRate::LearningRate(const LrScheduleOptions& schedule, double peak, const Length& run,
+                           const Timeline& timeline)
+    : schedule_(schedule),
+      peak_(peak),
+      in_tokens_(measure_of(schedule, run).tokens > 0),
+      warmup_(static_cast<double>(std::max(schedule.warmup.steps, schedule.warmup.tokens))) {
+  const auto measured = [&](const Length& length) {
+    return static_cast<double>(in_tokens_ ? timeline.in_tokens(length) : timeline.in_steps(length));
+  };
+  start_ = measured(schedule.warmup);
+  decay_ = measured(schedule.decay);
+  total_ = measured(run);
+  double end = 0, lr = peak;
+  for (const LrPhase& phase : schedule.phases) {
+    end += measured(phase.length);
+    lr = phase.lr.value_or(lr);
+    stretches_.push_back({phase.shape, end, lr});
   }
-  if (schedule.kind == "wsd") {
-    const double decay = std::max(1.0, static_cast<double>(schedule.decay_steps));
-    const double left = std::clamp((total - u) / decay, 0.0, 1.0);
-    return minimum + (peak - minimum) * left;
+}
+
+double LearningRate::at(const Reached& now) const {
+  const bool by_tokens = schedule_.warmup.tokens > 0;
+  const auto done = static_cast<double>(by_tokens ? now.tokens : now.updates);
+  const auto next = static_cast<double>(by_tokens ? now.step_tokens : 1);
+  if (done < warmup_) return peak_ * (done + next) / (warmup_ + next);
+  const double minimum = peak_ * schedule_.min_lr_ratio;
+  const auto x = static_cast<double>(in_tokens_ ? now.tokens : now.updates);
+  if (schedule_.kind == "warmup_cosine") {
+    const double end = decay_ > 0 ? decay_ : total_;
+    return half_cosine(peak_, minimum,
+                       std::clamp((x - start_) / std::max(1.0, end - start_), 0.0, 1.0));
   }
-  if (schedule.kind == "multi_step") {
-    double rate = peak;
-    for (const double milestone : schedule.milestones)
-      if (u >= milestone * total) rate *= schedule.milestone_factor;
+  if (schedule_.kind == "wsd") {
+    const double left = std::clamp((total_ - x) / std::max(1.0, decay_), 0.0, 1.0);
+    return minimum + (peak_ - minimum) * left;
+  }
+  if (schedule_.kind == "multi_step") {
+    double rate = peak_;
+    for (const double milestone : schedule_.milestones)
+      if (x >= milestone * total_) rate *= schedule_.milestone_factor;
     return rate;
   }
-  return peak;
+  return schedule_.kind == "phases" ? in_phases(x) : peak_;
+}
+
+double LearningRate::in_phases(double x) const {
+  double begin = start_, before = peak_;
+  for (const Stretch& stretch : stretches_) {
+    if (x < stretch.end) {
+      const double progress = std::clamp((x - begin) / (stretch.end - begin), 0.0, 1.0);
+      if (stretch.shape == "cosine") return half_cosine(before, stretch.lr, progress);
+      if (stretch.shape == "linear") return before + (stretch.lr - before) * progress;
+      return stretch.lr;
+    }
+    begin = stretch.end;
+    before = stretch.lr;
+  }
+  return before;
 }
 
 }  // namespace tessera

@@ -233,6 +233,7 @@ Recipe in_layout(const Recipe& recipe, const Layout& layout, int64_t steps) {
   changed.precision.loss_scaling.initial = kSafeLossScale;
   changed.run.device = layout.device;
   changed.run.steps = steps;
+  changed.run.tokens = 0;
   changed.run.eval_every = 0;
   return changed;
 }

@@ -171,10 +171,10 @@ TEST(MultiTokenPrediction, KeepsBitsWhateverTheScheduleAndRecompute) {
 
 TEST(MultiTokenPrediction, WeighsTheSecondPhaseDifferently) {
   const MtpOptions options{
-      .loss_weight = 0.3, .second_phase_tokens = 100, .second_loss_weight = 0.1};
-  EXPECT_EQ(mtp_loss_weight(options, 99), 0.3);
-  EXPECT_EQ(mtp_loss_weight(options, 100), 0.1);
-  EXPECT_EQ(mtp_loss_weight({}, 1000000), 0.3);
+      .loss_weight = 0.3, .second_phase = {.tokens = 100}, .second_loss_weight = 0.1};
+  EXPECT_EQ(mtp_loss_weight(options, {.tokens = 99}), 0.3);
+  EXPECT_EQ(mtp_loss_weight(options, {.tokens = 100}), 0.1);
+  EXPECT_EQ(mtp_loss_weight({}, {.tokens = 1000000}), 0.3);
 }
 
 }  // namespace
