@@ -32,7 +32,7 @@ int launch_verb(const LaunchCommand& command);
 struct VerifyCommand {
   std::string recipe;
   std::vector<std::string> overrides;
-  std::string layouts;  // 'tensor=2; pipeline=2,schedule=zb_h1'; "": a covering array
+  std::string layouts;          // 'tensor=2; pipeline=2,schedule=zb_h1'; "": a covering array
   std::string devices = "cpu";  // or cpu,cuda: each layout on each of them
   int64_t steps = 3;
   bool json = false;
