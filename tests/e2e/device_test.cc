@@ -4,6 +4,7 @@
 // host cannot touch.
 #include <gmock/gmock.h>
 
+#include "tests/support/deepseek_recipe.h"
 #include "tests/support/workshop.h"
 
 namespace tessera {
@@ -20,37 +21,9 @@ Environment with(const std::string& name, const std::string& value) {
   return environment;
 }
 
-const char* const kDeepSeek =
-    "recipe: 1\n"
-    "name: experts\n"
-    "model:\n"
-    "  architecture: deepseek_v3\n"
-    "  vocab_size: 260\n"
-    "  hidden_size: 32\n"
-    "  intermediate_size: 48\n"
-    "  num_hidden_layers: 3\n"
-    "  num_attention_heads: 4\n"
-    "  q_lora_rank: 16\n"
-    "  kv_lora_rank: 16\n"
-    "  qk_nope_head_dim: 8\n"
-    "  qk_rope_head_dim: 4\n"
-    "  v_head_dim: 8\n"
-    "  first_k_dense_replace: 1\n"
-    "  moe_intermediate_size: 16\n"
-    "  n_routed_experts: 8\n"
-    "  num_experts_per_tok: 2\n"
-    "  n_shared_experts: 1\n"
-    "  num_nextn_predict_layers: 1\n"
-    "data: {train: corpus/train, validation: corpus/validation, sequence_length: 32,\n"
-    "       tokenizer: corpus/tokenizer.json}\n"
-    "batch: {global: 8, micro: 2}\n"
-    "router: {rebalance_every: 2}\n"
-    "run: {steps: 4, log_every: 1, eval_batches: 2}\n"
-    "checkpoint: {every: 3}\n";
-
 const Workshop& workshop() {
   static const Workshop shared;
-  static const bool written = (shared.write("experts.yaml", kDeepSeek), true);
+  static const bool written = (shared.write("experts.yaml", test::kDeepSeekRecipe), true);
   (void)written;
   return shared;
 }
