@@ -4,7 +4,7 @@
 // host cannot touch.
 #include <gmock/gmock.h>
 
-#include "tests/support/deepseek_recipe.h"
+#include "tests/support/experts_recipe.h"
 #include "tests/support/workshop.h"
 
 namespace tessera {
@@ -23,7 +23,7 @@ Environment with(const std::string& name, const std::string& value) {
 
 const Workshop& workshop() {
   static const Workshop shared;
-  static const bool written = (shared.write("experts.yaml", test::kDeepSeekRecipe), true);
+  static const bool written = (shared.write("experts.yaml", kExpertsRecipe), true);
   (void)written;
   return shared;
 }
@@ -125,6 +125,7 @@ TEST(WithTheStandIn, RanksThatShareAGpuAreWarnedOnce) {
       train(2, "recipe.yaml", "each", steps, with("TESSERA_STAND_IN_DEVICES", "2"));
   ASSERT_EQ(each.exit_code, 0) << each.err;
   EXPECT_THAT(each.err, Not(HasSubstr("W014")));
+  EXPECT_THAT(each.err, HasSubstr("comm NCCL 2.28.99"));
 }
 
 TEST(WithTheStandIn, VerifyHoldsLayoutsOnBothDevicesToOneBound) {

@@ -7,7 +7,7 @@
 
 #include "kernels/cuda_plugin.h"
 #include "kernels/transfer.h"
-#include "tests/support/deepseek_recipe.h"
+#include "tests/support/experts_recipe.h"
 #include "tests/support/workshop.h"
 
 namespace tessera {
@@ -27,7 +27,7 @@ const std::string kPlugin = [] {
 
 const Workshop& workshop() {
   static const Workshop shared;
-  static const bool written = (shared.write("experts.yaml", test::kDeepSeekRecipe), true);
+  static const bool written = (shared.write("experts.yaml", kExpertsRecipe), true);
   (void)written;
   return shared;
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A recipe of DeepSeek-V3's shape for a Workshop that trains in seconds: latent attention, a dense
-// layer and two of experts, multi-token prediction, experts dealt anew.
+// A recipe of DeepSeek-V3's shape that trains in seconds in the directory of a Workshop.
 #pragma once
 
-namespace tessera::test {
+namespace tessera {
 
-inline constexpr const char* kDeepSeekRecipe =
+inline const char* const kExpertsRecipe =
     "recipe: 1\n"
     "name: experts\n"
     "model:\n"
@@ -33,4 +32,4 @@ inline constexpr const char* kDeepSeekRecipe =
     "run: {steps: 4, log_every: 1, eval_batches: 2}\n"
     "checkpoint: {every: 3}\n";
 
-}  // namespace tessera::test
+}  // namespace tessera
