@@ -48,6 +48,8 @@ sed -E 's#^/(lib|lib64|bin|sbin)/#/usr/\1/#' "$work/files" | sort -u | sed 's#^/
 usr=$work/prefix/usr
 machine=$(gcc -print-multiarch)
 for name in mpirun mpiexec mpicc mpicxx; do ln -sfn "$name.openmpi" "$usr/bin/$name"; done
+# A compiler looks below include/MACHINE in its own prefix alone.
+cp -an "$usr/include/$machine/." "$usr/include/" && rm -r "$usr/include/$machine"
 mkdir -p "$usr/hdf5"
 ln -sfn ../include/hdf5/serial "$usr/hdf5/include"
 ln -sfn "../lib/$machine/hdf5/serial" "$usr/hdf5/lib"
