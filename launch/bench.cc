@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/attention.h"
+#include "kernels/base/check.h"
 #include "kernels/base/random.h"
 #include "kernels/copy.h"
 #include "kernels/cpu_path.h"
@@ -203,6 +204,9 @@ int bench_verb(const BenchCommand& command) {
   const DType dtype = command.dtype == "f32"   ? DType::f32
                       : command.dtype == "f16" ? DType::f16
                                                : DType::bf16;
+  check(command.what == "step" || (command.device == "cpu" && command.recipe.empty()),
+        ErrorKind::usage, "--device and a recipe are for `tessera bench step`;", command.what,
+        "measures this machine's CPU");
   if (command.what == "gemm") return bench_gemm(command, dtype);
   if (command.what == "attention") return bench_attention(command, dtype);
   if (command.what == "adamw") return bench_adamw(command, dtype);

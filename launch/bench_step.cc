@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// `tessera bench step`: whole training steps of a dense decoder of 124M parameters on random
-// tokens, in the order of Trainer::step(), timed part by part.
+// `tessera bench step`: whole training steps of a recipe's model (a dense decoder of 124M
+// parameters without one) on random tokens, in the order of Trainer::step(), timed part by part; on
+// one CPU or one GPU.
 #include <cmath>
 #include <cstdio>
+#include <memory>
+#include <optional>
 
 #include <nlohmann/json.hpp>
 
@@ -10,18 +13,26 @@
 #include "kernels/base/random.h"
 #include "kernels/copy.h"
 #include "kernels/cpu_path.h"
+#include "kernels/cuda_plugin.h"
 #include "kernels/reduce.h"
+#include "kernels/transfer.h"
 #include "launch/bench.h"
+#include "launch/device_choice.h"
 #include "launch/format.h"
+#include "launch/gpu_peak.h"
+#include "launch/recipe_reader.h"
 #include "trainer/model/build.h"
 #include "trainer/model/counts.h"
+#include "trainer/model/mtp.h"
+#include "trainer/model/routing.h"
 #include "trainer/optim/optimizer.h"
 
 namespace tessera {
 namespace {
 
-ModelOptions dense_124m(int64_t sequence) {
-  ModelOptions model;
+Recipe dense_124m(int64_t sequence) {
+  Recipe recipe;
+  ModelOptions& model = recipe.model;
   model.vocab_size = 50304;
   model.hidden_size = 768;
   model.intermediate_size = 2048;
@@ -29,52 +40,62 @@ ModelOptions dense_124m(int64_t sequence) {
   model.num_attention_heads = 12;
   model.tie_word_embeddings = true;
   model.max_position_embeddings = sequence;
-  return model;
+  return recipe;
 }
 
-Micro random_micro(int64_t batch, int64_t sequence, int64_t vocab_size) {
+Recipe recipe_of(const BenchCommand& command) {
+  if (command.recipe.empty()) return dense_124m(command.sequence);
+  return load_recipe(command.recipe, command.overrides, 0).recipe;
+}
+
+Micro random_micro(Stream& stream, int64_t batch, int64_t sequence, int64_t vocab_size) {
   const int64_t rows = batch * sequence;
-  Micro micro;
-  micro.num_sequences = batch;
-  micro.sequence_length = sequence;
-  for (Tensor* ints : {&micro.tokens, &micro.targets, &micro.positions})
-    *ints = Tensor({}, DType::i32, {rows});
   const Philox philox{1, stream_named("tokens")};
   const auto token = [&](int64_t row) {
     const double draw = philox.uniform(static_cast<uint64_t>(row));
     return static_cast<int32_t>(draw * static_cast<double>(vocab_size));
   };
+  std::vector<int32_t> tokens, targets, positions;
   for (int64_t row = 0; row < rows; ++row) {
-    micro.tokens.as<int32_t>()[row] = token(row);
-    micro.targets.as<int32_t>()[row] = token(row + 1);
-    micro.positions.as<int32_t>()[row] = static_cast<int32_t>(row % sequence);
+    tokens.push_back(token(row));
+    targets.push_back(token(row + 1));
+    positions.push_back(static_cast<int32_t>(row % sequence));
   }
+  Micro micro;
+  micro.num_sequences = batch;
+  micro.sequence_length = sequence;
+  micro.tokens = uploaded(stream, tokens);
+  micro.targets = uploaded(stream, targets);
+  micro.positions = uploaded(stream, positions);
   micro.dloss = std::exp2(-std::round(std::log2(static_cast<double>(rows))));
+  micro.dsequence = micro.dloss * static_cast<double>(sequence);
+  micro.first_row = 0;
   return micro;
-}
-
-Recipe recipe_of(const ModelOptions& model) {
-  Recipe recipe;
-  recipe.model = model;
-  return recipe;
 }
 
 class StepBench {
  public:
-  StepBench(const BenchCommand& command, DType dtype)
-      : model_(dense_124m(command.sequence)),
-        stage_(build_stage({stream_, store_, comms_, dtype}, recipe_of(model_), command.sequence)) {
-    store_.allocate(Device{}, dtype);
+  StepBench(const BenchCommand& command, DType dtype, Device device)
+      : recipe_(recipe_of(command)), stream_(device) {
+    LayerContext context{stream_, store_, comms_, dtype};
+    if (model().has_experts())
+      routing_ = std::make_unique<Routing>(stream_, model(), command.batch * command.sequence);
+    context.routing = routing_.get();
+    stage_ = build_stage(context, recipe_, command.sequence);
+    store_.allocate(device, dtype);
     store_.initialize(1);
     gradients_ = std::make_unique<Gradients>(stream_, store_, comms_);
-    optimizer_ = std::make_unique<Optimizer>(OptimizerOptions{}, store_);
-    micro_ = random_micro(command.batch, command.sequence, model_.vocab_size);
+    optimizer_ = std::make_unique<Optimizer>(recipe_.optimizer, store_);
+    micro_ = random_micro(stream_, command.batch, command.sequence, model().vocab_size);
+    micro_.mtp_loss_weight = mtp_loss_weight(recipe_.mtp, {});
   }
 
+  // Returns when the device has done all of it.
   void step() {
     ++updates_;
-    begin();
+    next_ = 0;
     time("zero gradients", [&] { gradients_->begin_step(false); });
+    if (routing_) routing_->begin_step(updates_);
     stage_->begin_step({micro_}, *gradients_);
     time("forward, loss head", [&] { stage_->forward(0, 0, {}); });
     time("backward", [&] { stage_->backward(0, 0, {}); });
@@ -82,36 +103,47 @@ class StepBench {
     gradients_->finish();
     const double scale = 1 / (micro_.dloss * static_cast<double>(micro_.rows()));
     time("gradient norm", [&] {
-      const Tensor words({}, DType::i64, {ExactSum::kWords});
+      const Tensor words(stream_.device(), DType::i64, {ExactSum::kWords});
       fill(stream_, 0, words);
       for (const Piece& piece : store_.pieces()) sum_of_squares(stream_, store_.grad(piece), words);
     });
     time("optimizer", [&] {
       optimizer_->step(stream_, {.grad_scale = scale, .learning_rate = 1e-4, .update = updates_});
     });
+    stream_.synchronize();
+    for (Part& part : parts_)
+      part.seconds.push_back(part.end.milliseconds_since(part.start) * kSecond);
   }
   void forget() { parts_.clear(); }
 
-  const ModelOptions& model() const { return model_; }
-  int64_t num_parameters() const { return tessera::num_parameters(model_); }
+  const ModelOptions& model() const { return recipe_.model; }
+  int64_t num_parameters() const { return tessera::num_parameters(model()); }
+  // Timed by the device: the host may be ahead of it.
   struct Part {
     std::string name;
-    std::vector<double> seconds;
+    Event start, end;
+    std::vector<double> seconds = {};
   };
   const std::vector<Part>& parts() const { return parts_; }
 
  private:
-  void begin() { next_ = 0; }
+  static constexpr double kSecond = 1e-3;  // of a millisecond
+
   template <typename Work>
   void time(const char* name, Work work) {
-    if (next_ == parts_.size()) parts_.push_back({name, {}});
-    parts_[next_++].seconds.push_back(seconds_of(work));
+    const Device device = stream_.device();
+    if (next_ == parts_.size()) parts_.push_back({name, Event(device), Event(device)});
+    Part& part = parts_[next_++];
+    part.start.record(stream_);
+    work();
+    part.end.record(stream_);
   }
 
-  ModelOptions model_;
-  Stream stream_{Device{}};
+  Recipe recipe_;
+  Stream stream_;
   Communicators comms_;
   ParameterStore store_;
+  std::unique_ptr<Routing> routing_;  // null: the model has no experts
   std::unique_ptr<Stage> stage_;
   std::unique_ptr<Gradients> gradients_;
   std::unique_ptr<Optimizer> optimizer_;
@@ -120,6 +152,17 @@ class StepBench {
   std::vector<Part> parts_;
   size_t next_ = 0;
 };
+
+// What this device could do at best. CPU: measured; GPU: its data sheet, 0 where not known.
+struct Ceiling {
+  double flops = 0;
+  std::string words;  // "peak", "published peak of ..."
+};
+Ceiling ceiling_of(Device device, Limit* measured, DType dtype) {
+  if (measured != nullptr) return {measured->value(), "peak"};
+  const std::string gpu = cuda_accelerator().facts(device.index).name;
+  return {published_peak_flops(gpu, dtype), "published peak of " + gpu};
+}
 
 std::string span(const Spread& spread, double factor, int decimals) {
   return fixed(spread.median * factor, decimals) + " [" + fixed(spread.least * factor, decimals) +
@@ -131,23 +174,26 @@ std::string span(const Spread& spread, double factor, int decimals) {
 int bench_step(const BenchCommand& command, DType dtype) {
   constexpr int kWarmUp = 1;
   constexpr double kMilli = 1e3, kGiga = 1e-9;
-  StepBench bench(command, dtype);
-  Limit peak = peak_flops(dtype);
+  const Device device = resolve_device(command.device, 0);
+  StepBench bench(command, dtype, device);
+  std::optional<Limit> peak;
+  if (device.is_host()) peak.emplace(peak_flops(dtype));
   for (int i = 0; i < kWarmUp; ++i) bench.step();
   bench.forget();
-  const int64_t allocations = memory_use().system_allocations;
+  const int64_t allocations = memory_use(device).system_allocations;
   std::vector<double> seconds;
   for (int i = 0; i < command.rounds; ++i) seconds.push_back(seconds_of([&] { bench.step(); }));
-  const MemoryUse memory = memory_use();
+  const MemoryUse memory = memory_use(device);
   const int64_t new_allocations = memory.system_allocations - allocations;
-  const double limit = peak.value();
+  const Ceiling limit = ceiling_of(device, peak ? &*peak : nullptr, dtype);
 
   const Spread time = spread_of(seconds);
   const auto tokens = static_cast<double>(command.batch * command.sequence);
   const double flops = tokens * training_flops_per_token(bench.model(), command.sequence);
-  const double share = 100 * flops / time.median / limit;
+  const double share = limit.flops > 0 ? 100 * flops / time.median / limit.flops : 0;
   nlohmann::ordered_json json = {{"benchmark", "step"},
                                  {"dtype", command.dtype},
+                                 {"device", describe(device)},
                                  {"path", name(cpu_path())},
                                  {"threads", cpu_threads()},
                                  {"parameters", bench.num_parameters()},
@@ -157,10 +203,12 @@ int bench_step(const BenchCommand& command, DType dtype) {
                                  {"tokens_per_second_least", tokens / time.most},
                                  {"tokens_per_second_most", tokens / time.least},
                                  {"gflops", flops / time.median * kGiga},
-                                 {"peak_gflops", limit * kGiga},
-                                 {"percent_of_peak", share},
                                  {"system_allocations_in_steady_steps", new_allocations},
                                  {"peak_bytes", memory.peak_total}};
+  if (limit.flops > 0) {
+    json["peak_gflops"] = limit.flops * kGiga;
+    json["percent_of_peak"] = share;
+  }
   std::vector<std::vector<std::string>> rows = {{"part", "ms", "share %"}};
   for (const StepBench::Part& part : bench.parts()) {
     const Spread spread = spread_of(part.seconds);
@@ -176,20 +224,23 @@ int bench_step(const BenchCommand& command, DType dtype) {
     std::printf("%s\n", json.dump().c_str());
     return 0;
   }
-  std::printf("%s parameters, B=%lld T=%lld, %s, %s, %d threads, median of %d steps\n",
+  std::printf("%s parameters, B=%lld T=%lld, %s, %s, median of %d steps\n",
               with_prefix(static_cast<double>(bench.num_parameters())).c_str(),
               static_cast<long long>(command.batch), static_cast<long long>(command.sequence),
-              command.dtype.c_str(), name(cpu_path()), cpu_threads(), command.rounds);
+              command.dtype.c_str(), describe(device).c_str(), command.rounds);
   std::fputs(table(rows).c_str(), stdout);
-  std::printf("%.1f tokens/s [%.1f .. %.1f], %.1f GFLOP/s = %.1f %% of the peak of %.0f\n",
-              tokens / time.median, tokens / time.most, tokens / time.least,
-              flops / time.median * kGiga, share, limit * kGiga);
   std::printf("system allocations in the steady steps: %lld\npeak memory:",
               static_cast<long long>(new_allocations));
   for (int i = 0; i < kNumMemoryClasses; ++i)
     std::printf(" %s %s,", name(static_cast<MemoryClass>(i)),
                 as_bytes(static_cast<double>(memory.peak[static_cast<size_t>(i)])).c_str());
   std::printf(" together %s\n", as_bytes(static_cast<double>(memory.peak_total)).c_str());
+  std::printf("%.1f tokens/s [%.1f .. %.1f], %.1f GFLOP/s", tokens / time.median,
+              tokens / time.most, tokens / time.least, flops / time.median * kGiga);
+  if (limit.flops > 0)
+    std::printf(" = %.1f %% of the %s of %.0f\n", share, limit.words.c_str(), limit.flops * kGiga);
+  else
+    std::printf(" (%s: not known for %s)\n", limit.words.c_str(), command.dtype.c_str());
   return 0;
 }
 

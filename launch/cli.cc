@@ -316,6 +316,12 @@ void add_tools(CLI::App& app, VerbAction& action) {
   bench->add_option("--rounds", measure->rounds, "the median of so many is shown")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  bench->add_option("recipe", measure->recipe,
+                    "step: whose model, router, optimizer and parallel.recompute; default 124M");
+  bench->add_option("overrides", measure->overrides, "step: key=value ... of the recipe");
+  bench->add_option("--device", measure->device, "step: cpu | cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
   bench->add_flag("--json", measure->json, "machine-readable");
   bench->callback([measure, &action] { action = [measure] { return bench_verb(*measure); }; });
 

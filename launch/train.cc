@@ -10,10 +10,12 @@
 #include "checkpoint/reader.h"
 #include "kernels/base/log.h"
 #include "kernels/cpu_path.h"
+#include "kernels/cuda_plugin.h"
 #include "kernels/peak.h"
 #include "launch/console.h"
 #include "launch/device_choice.h"
 #include "launch/format.h"
+#include "launch/gpu_peak.h"
 #include "launch/in_world.h"
 #include "launch/open_checkpoint.h"
 #include "launch/preflight.h"
@@ -234,7 +236,7 @@ class TrainRun {
     loop.trace_file = run_.path() + "/trace/trace.json";
     loop.stop_after = command_.stop_after;
     loop.stop_requested = stop_signalled;
-    const double peak = measured_peak();
+    const double peak = peak_of_all();
     std::unique_ptr<Console> console;
     std::vector<std::unique_ptr<Observer>> files;
     if (world_.rank() == 0) {
@@ -288,14 +290,24 @@ class TrainRun {
               "  (" + peaks + ")");
   }
 
-  // What the CPUs of all ranks could do together, measured by all at the same time: what MFU is a
-  // share of. 0 on the reference device, whose speed is of no interest, and on GPUs, of which no
-  // peak is measured.
-  double measured_peak() const {
+  // What all ranks' devices could do together: what MFU is a share of. CPUs: measured by all at
+  // the same time. GPUs: by their data sheets, each counted once. 0 where it is not known, and on
+  // the reference device, whose speed is of no interest.
+  double peak_of_all() const {
+    if (device_.kind == Device::Kind::cuda) return published_peak_of_all();
     if (device_.kind != Device::Kind::cpu) return 0;
     const double mine = measure_peak_flops(recipe_.compute_type(), cpu_threads());
     return static_cast<double>(
         world_.all().all_reduce(static_cast<int64_t>(mine), Reduce::sum, "peak"));
+  }
+  double published_peak_of_all() const {
+    const DeviceFacts facts = cuda_accelerator().facts(device_.index);
+    const double mine = published_peak_flops(facts.name, recipe_.compute_type());
+    const auto all = world_.all().all_gather(facts.identity, "GPU");
+    const auto sharing = std::count(all.begin(), all.end(), facts.identity);
+    if (!world_.all().agree(mine > 0, "peak")) return 0;
+    return static_cast<double>(
+        world_.all().all_reduce(static_cast<int64_t>(mine) / sharing, Reduce::sum, "peak"));
   }
 
   const TrainCommand& command_;

@@ -164,6 +164,10 @@ struct BenchCommand {
   int64_t batch = 4;
   int64_t sequence = 1024;
   int rounds = 5;
+  // Of `step`. Where `recipe` is empty, a dense decoder of 124M parameters.
+  std::string device = "cpu";  // cpu | cuda
+  std::string recipe;
+  std::vector<std::string> overrides;
   bool json = false;
 };
 int bench_verb(const BenchCommand& command);

@@ -48,6 +48,18 @@ run_tests() {  # run_tests PRESET CTEST-ARGUMENTS...: then the reason of each sk
     grep -vE '(: Skipped|--)$' | sort | uniq -c | sed 's/^/skipped: /' || true
   return $status
 }
+check_registers() {  # no CUDA kernel spills; where nvcc built the plugin
+  [ -f build/ci/libtessera_cuda.so ] ||
+    { echo "CUDA registers not checked: this build has no plugin (nvcc, cuDNN or NCCL missing)"; return 0; }
+  tests/cuda_registers.sh --check build/ci
+}
+run_gpu_tests() {  # says why, and of how many, where there is no GPU
+  run_tests ci -L gpu | tee build/ci/gpu_tests.log || return
+  local skipped
+  skipped=$(grep -c '\*\*\*Skipped' build/ci/gpu_tests.log) || return 0
+  echo "GPU tests skipped: $(grep -oE 'skipped: +[0-9]+ .*' build/ci/gpu_tests.log |
+    sed -E 's/^skipped: +[0-9]+ *(SKIPPED: )?//' | sort | uniq -c | sort -rn | sed -E '1!d; s/^ *[0-9]+ //') ($skipped programs)"
+}
 fuzz() {  # each target from real files on, keeping what it learns for the next time
   local -A seeds=([idx]=tests/golden/indexed_dataset [recipe]=recipes
     [tokenizer_json]=tests/golden/tokenizer [jsonl]=tests/golden/tokenizer
@@ -72,7 +84,8 @@ quick_stages() {
 }
 full_stages() {
   stage "rank tests" run_tests ci -L ranks
-  stage "GPU tests (skipped without one)" run_tests ci -L gpu
+  stage "GPU tests (skipped without one)" run_gpu_tests
+  stage "registers of CUDA kernels" check_registers
   stage "end-to-end tests" run_tests ci -L e2e -LE slurm -j 1
   stage "slurm" run_tests ci -L slurm -j 1
 }

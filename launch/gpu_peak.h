@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a GPU could compute at best, by the name that its driver gives: the denominator of MFU. No
+// program reaches it (a plain product gets to about 80 %), but all papers divide by it.
+#pragma once
+
+#include <string>
+
+#include "kernels/base/dtype.h"
+
+namespace tessera {
+
+// Floating-point operations per second of dense products on tensor cores. 0: not known, also for
+// f32, where it is a choice whether tensor cores are used (TESSERA_TF32).
+double published_peak_flops(const std::string& device_name, DType dtype);
+
+}  // namespace tessera

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# tests/gpu_pack.sh [PACK]: packs what a bare machine lacks to build Tessera (launch/dependencies.sh
+# build, GoogleTest, cmake, ninja) from the Debian packages of this one into PACK, a tar that
+# tests/gpu.sh unpacks as a prefix; at most 60 MiB. Not the compiler, CUDA, cuDNN or NCCL: they are
+# there. The other machine's C library must be as new as this one's.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+pack=$(realpath -m "${1:-build/gpu_pack.tar.xz}")
+most=$((60 << 20))
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+./launch/dependencies.sh build test
+# The packages that the build names, with the libraries and the data that they belong to.
+wanted=(openmpi-bin openmpi-common libopenmpi-dev libopenmpi3 libpmix2 libhdf5-dev libdnnl-dev libspdlog-dev
+  libfmt-dev libcli11-dev libyaml-cpp-dev nlohmann-json3-dev libisal-dev libpcre2-dev libsimdjson-dev
+  libzstd-dev zlib1g-dev liblzma-dev libssl-dev libgtest-dev libgmock-dev libbenchmark-dev
+  cmake cmake-data ninja-build)
+# Documents, static libraries where there is a shared one, and languages that nobody asked for.
+unwanted='^/\.$|/share/(doc|man|lintian|bash-completion|vim|emacs|aclocal|metainfo|icons|applications|info|locale|mime)(/|$)|/share/cmake-[0-9.]*/Help/|/bin/(h5|mpif|oshf|shmemf)'
+unwanted+='|/lib(hdf5|openmpi|crypto|ssl|zstd|z|lzma|pcre2|simdjson|isal|dnnl|spdlog|fmt|yaml-cpp)[^/]*\.a$|/lib(hdf5|mpi)[^/]*(cpp|fortran|mpifh|usempi|java)[^/]*$|\.mod$'
+
+for package in "${wanted[@]}"; do dpkg -L "$package"; done | sort -u | grep -vE "$unwanted" |
+  while read -r file; do { [ -f "$file" ] || [ -L "$file" ]; } && [ ! -d "$file" ] && echo "$file"; done \
+  >"$work/files" || true
+
+# What the linker's names lead to: libspdlog.so.1.10, libspdlog.so.1.10.0.
+grep -E '/lib[^/]*\.so$' "$work/files" |
+  while read -r link; do ls -d "$link".* 2>/dev/null; readlink -f "$link"; done | sort -u >"$work/versions" || true
+cat "$work/versions" >>"$work/files"
+
+# The libraries that these need; the C and C++ libraries come with the other machine's compiler.
+base='/(ld-linux[^/]*|lib(c|m|dl|rt|pthread|resolv|util|gcc_s|stdc\+\+|gomp|anl|nsl))\.so'
+xargs -d '\n' -a "$work/files" file -L 2>/dev/null | grep -E 'ELF 64-bit.*(shared object|executable)' |
+  cut -d: -f1 | xargs -d '\n' ldd 2>/dev/null | grep -oE '=> /[^ ]+' | cut -c4- | sort -u |
+  grep -vE "$base" >"$work/libraries"
+while read -r library; do
+  echo "$library"
+  readlink -f "$library"
+done <"$work/libraries" >>"$work/files"
+
+# Debian's /lib is /usr/lib: everything goes below usr/.
+mkdir "$work/prefix"
+sed -E 's#^/(lib|lib64|bin|sbin)/#/usr/\1/#' "$work/files" | sort -u | sed 's#^/##' |
+  tar -C / -cf - --no-recursion -T - 2>/dev/null | tar -C "$work/prefix" -xf -
+# What Debian leaves to its alternatives, and HDF5 as one directory: h5cc names absolute paths.
+usr=$work/prefix/usr
+machine=$(gcc -print-multiarch)
+for name in mpirun mpiexec mpicc mpicxx; do ln -sfn "$name.openmpi" "$usr/bin/$name"; done
+# A compiler looks below include/MACHINE in its own prefix alone.
+cp -an "$usr/include/$machine/." "$usr/include/" && rm -r "$usr/include/$machine"
+mkdir -p "$usr/hdf5"
+ln -sfn ../include/hdf5/serial "$usr/hdf5/include"
+ln -sfn "../lib/$machine/hdf5/serial" "$usr/hdf5/lib"
+# Links that lead out of the prefix would dangle: their files take their place.
+find "$usr" -type l | while read -r link; do
+  [ -e "$link" ] && [ "$(realpath "$link" | cut -c1-${#work})" = "$work" ] && continue
+  origin=$(readlink -f "/usr${link#"$usr"}") || true
+  rm "$link"
+  [ -f "$origin" ] && cp "$origin" "$link"
+done || true
+
+mkdir -p "$(dirname "$pack")"
+tar -C "$work/prefix" -cf - usr | xz -T0 -6 >"$pack"
+bytes=$(stat -c %s "$pack")
+printf '%s: %d files, %d MiB, %d MiB unpacked\n' "$pack" "$(find "$work/prefix" -type f | wc -l)" \
+  $((bytes >> 20)) "$(du -sm "$work/prefix" | cut -f1)"
+[ "$bytes" -le "$most" ] || { echo "gpu_pack.sh: larger than $((most >> 20)) MiB" >&2; exit 1; }
