@@ -84,7 +84,7 @@ CudaPlugin open_plugin() {
   plugin.problem = plugin.library != nullptr
                        ? problem_of(plugin.library, plugin)
                        : "run.device=cuda: plugin " + std::string(kCudaPluginName) +
-                                            " cannot be loaded (" + said + ")." + kAutoRemedy;
+                             " cannot be loaded (" + said + ")." + kAutoRemedy;
   return plugin;
 }
 

@@ -9,8 +9,10 @@
 //
 // Called by all ranks of the group, in the same order, from one thread. Tensors must be contiguous,
 // of equal whole size on all ranks. A Cut says which rows (dim 0) of a whole tensor are whose; a
-// rank without rows passes a tensor of no elements. A failed peer raises Error{peer} or ends the
-// job.
+// rank without rows passes a tensor of no elements. A failed peer raises
+// Error{peer} or ends the job. NCCL's sums have an order of their own, within rounding of this one;
+// and as it has no channels, messages from one rank to another are received there in the order of
+// sending, as those of plans are (parallel/pipeline/communicate.h).
 #pragma once
 
 #include <memory>

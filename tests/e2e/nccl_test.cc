@@ -104,8 +104,7 @@ TEST(OverNccl, VerifyGivesEachLayoutAClassOfItsOwn) {
   ASSERT_EQ(run.exit_code, 0) << run.err << run.out;
   std::map<std::string, std::string> verdicts;
   const auto rows = nlohmann::json::parse(run.out)["layouts"];
-  for (const auto& row : rows)
-    verdicts[row["layout"]] = row["verdict"];
+  for (const auto& row : rows) verdicts[row["layout"]] = row["verdict"];
   ASSERT_EQ(verdicts.size(), 6u);
   for (const auto& [layout, verdict] : verdicts) {
     const bool nccl =
