@@ -80,9 +80,10 @@ std::string problem_of(void* library, CudaPlugin& plugin) {
 CudaPlugin open_plugin() {
   CudaPlugin plugin;
   std::string said;
-  void* library = open_first(plugin.path, said);
-  plugin.problem = library != nullptr ? problem_of(library, plugin)
-                                      : "run.device=cuda: plugin " + std::string(kCudaPluginName) +
+  plugin.library = open_first(plugin.path, said);
+  plugin.problem = plugin.library != nullptr
+                       ? problem_of(plugin.library, plugin)
+                       : "run.device=cuda: plugin " + std::string(kCudaPluginName) +
                                             " cannot be loaded (" + said + ")." + kAutoRemedy;
   return plugin;
 }
@@ -96,6 +97,11 @@ std::string plugin_abi() {
 const CudaPlugin& cuda_plugin() {
   static const CudaPlugin plugin = open_plugin();
   return plugin;
+}
+
+void* cuda_plugin_symbol(const char* name) {
+  const CudaPlugin& plugin = cuda_plugin();
+  return plugin.problem.empty() ? dlsym(plugin.library, name) : nullptr;
 }
 
 bool gpu_in_sight() {

@@ -25,9 +25,13 @@ struct CudaPlugin {
   std::string path;     // of the library that was opened; empty: none was
   std::string problem;  // a whole sentence that says why it cannot be used; empty: it can
   Accelerator* accelerator = nullptr;  // null: no library
+  void* library = nullptr;             // as dlopen() gave it
 };
 // The first call opens it. Throws nothing.
 const CudaPlugin& cuda_plugin();
+
+// Something else that it exports, for a room above this one; null: it cannot be used, or has none.
+void* cuda_plugin_symbol(const char* name);
 
 // Whether it is worth while to open it when nobody insists on a GPU: there is a driver's device
 // file, or $TESSERA_CUDA_PLUGIN is set. Costs nothing, opens nothing.

@@ -8,7 +8,6 @@
 #include "kernels/cpu_path.h"
 #include "kernels/cuda_plugin.h"
 #include "launch/format.h"
-#include "parallel/host_staging.h"
 
 namespace tessera {
 namespace {
@@ -38,10 +37,6 @@ Device settle_device(World& world, const std::string& name, Device mine) {
               " GPU" + (gpus > 1 ? "s" : "") +
               ": they take turns, and talk over the host's memory; use one rank a GPU");
   return mine;
-}
-
-void fit_to_device(Communicators& comms, Device device) {
-  if (device.kind == Device::Kind::cuda) stage_through_host(comms);
 }
 
 std::string describe_cpu() {

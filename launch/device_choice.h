@@ -5,7 +5,7 @@
 #include <string>
 
 #include "kernels/base/device.h"
-#include "parallel/communicators.h"
+#include "parallel/world.h"
 
 namespace tessera {
 
@@ -16,9 +16,6 @@ Device resolve_device(const std::string& name, int local_rank);
 // The same for all ranks of a job, of which `mine` is this rank's: what auto finds is used only if
 // all ranks found it. Says once when ranks share a GPU. Collective.
 Device settle_device(World& world, const std::string& name, Device mine);
-
-// Makes the groups fit for tensors of the device.
-void fit_to_device(Communicators& comms, Device device);
 
 // What `tessera train` says about it: "cpu x86-64-v4, 2 threads a rank".
 std::string describe(Device device);

@@ -23,6 +23,7 @@
 #include "launch/schedule_lines.h"
 #include "launch/signals.h"
 #include "launch/verbs.h"
+#include "parallel/gpu_groups.h"
 #include "trainer/metrics.h"
 #include "trainer/model/counts.h"
 #include "trainer/planner.h"
@@ -48,9 +49,10 @@ class TrainRun {
         loaded_(load_together(world, command.recipe, command.overrides, world.size())),
         recipe_(loaded_.recipe),
         device_(preflight()),
+        gpu_groups_(world, recipe_.on_failure.hang_timeout_seconds),
         comms_(world, grid(), recipe_.model.kv_replicas(recipe_.parallel.tensor)),
         run_(prepare_directory()) {
-    fit_to_device(comms_, device_);
+    gpu_groups_.fit(comms_, device_);
   }
 
   int operator()() {
@@ -316,6 +318,7 @@ class TrainRun {
   DataSummary summary_;
   std::string resume_from_, init_from_;  // checkpoints asked for; empty: none
   Device device_;                        // preflight() fills the three above
+  GpuGroups gpu_groups_;
   Communicators comms_;
   RunDirectory run_;
   std::string resolved_;

@@ -18,6 +18,7 @@
 #include "launch/local_job.h"
 #include "launch/preflight.h"
 #include "launch/verbs.h"
+#include "parallel/gpu_groups.h"
 #include "trainer/timeline.h"
 #include "trainer/training_plan.h"
 #include "trainer/verify/judge.h"
@@ -78,7 +79,8 @@ class Verification {
       : command_(command),
         world_(world),
         recipe_(load_together(world, command.recipe, command.overrides, 0).recipe),
-        threads_(cpu_threads()) {}
+        threads_(cpu_threads()),
+        gpu_groups_(world, recipe_.on_failure.hang_timeout_seconds) {}
 
   int operator()() {
     in_agreement(world_, "layouts", [&] {
@@ -151,14 +153,14 @@ class Verification {
     Communicators comms(world_, ProcessGrid(sizes),
                         recipe.model.kv_replicas(recipe.parallel.tensor), transport);
     const Device device = device_of(layout);
-    fit_to_device(comms, device);
+    const bool own_class = gpu_groups_.fit(comms, device, transport);
     Captured run;
     if (comms.member()) {
       set_cpu_threads(layout.threads > 0 ? layout.threads : threads_);
       run = capture(recipe, device, comms, {.replay = &base.routing});
       set_cpu_threads(threads_);
     }
-    if (speaks()) judge_row(layout, std::move(run), table);
+    if (speaks()) judge_row(layout, own_class, std::move(run), table);
     world_.all().barrier("verify: next layout");
   }
 
@@ -191,10 +193,12 @@ class Verification {
     return base;
   }
 
-  void judge_row(const Layout& layout, Captured run, const Table& table) {
+  // own_class: its sums have NCCL's order, and equal bits are promised to its repetitions only.
+  void judge_row(const Layout& layout, bool own_class, Captured run, const Table& table) {
     const Base& base = bases_.at(layout.compute);
     const int number = static_cast<int>(rows_.size()) + 1;
-    const std::string group = class_of(layout, recipe_);
+    const std::string group =
+        class_of(layout, recipe_) + (own_class ? ", " + layout.to_string() : "");
     const auto twin = firsts_.find(group);
     const bool has_twin = twin != firsts_.end();
     const Verdict verdict =
@@ -239,6 +243,7 @@ class Verification {
   World& world_;
   Recipe recipe_;
   int threads_;
+  GpuGroups gpu_groups_;
   Communicators alone_;
   std::vector<Layout> layouts_;
   std::map<std::string, Base> bases_;                       // by compute type

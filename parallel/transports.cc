@@ -15,8 +15,9 @@ namespace {
 bool wanted() {
   const char* wish = std::getenv("TESSERA_TRANSPORT");
   if (wish == nullptr || *wish == '\0' || std::string(wish) == "shared_memory") return true;
+  if (std::string(wish) == "nccl") return true;  // between GPUs: parallel/gpu_groups.h
   check(std::string(wish) == "mpi", ErrorKind::usage,
-        "TESSERA_TRANSPORT must be mpi or shared_memory, not", wish);
+        "TESSERA_TRANSPORT must be mpi, shared_memory or nccl, not", wish);
   return false;
 }
 

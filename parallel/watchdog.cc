@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parallel/watchdog.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include <unistd.h>
 
@@ -26,6 +28,7 @@ struct State {
   int64_t number = 0;  // of collectives so far
   std::atomic<double> timeout{0};
   bool running = false;
+  std::vector<Overseen*> overseen;
 };
 
 State& state() {
@@ -39,19 +42,31 @@ std::string missing_ranks() {
   return ranks.empty() ? "the other ranks" : ranks;
 }
 
-void watch() {
+// Never through MPI or NCCL: it may be what hangs.
+[[noreturn]] void stop(const std::string& why) {
+  log::error(why + "; stopping with exit code 7, a restart continues from the newest checkpoint");
+  log::flush();
+  _exit(exit_code(ErrorKind::peer));
+}
+
+void look_at_overseen(double timeout) {
+  for (Overseen* each : state().overseen)
+    if (const std::string trouble = each->trouble(timeout); !trouble.empty()) stop(trouble);
+}
+
+void watch_for_ever() {
   for (;;) {
     std::this_thread::sleep_for(std::chrono::seconds(1));
     const double timeout = state().timeout.load();
     const std::lock_guard lock(state().mutex);
-    if (timeout <= 0 || !state().waiting) continue;
+    if (timeout <= 0) continue;
+    look_at_overseen(timeout);
+    if (!state().waiting) continue;
     const double waited = std::chrono::duration<double>(Clock::now() - state().since).count();
     if (waited < timeout) continue;
-    log::error(state().what, "#" + std::to_string(state().number), "waited",
-               static_cast<int64_t>(waited), "s for", missing_ranks(), "(on_failure.hang_timeout);",
-               "stopping with exit code 7, a restart continues from the newest checkpoint");
-    log::flush();
-    _exit(exit_code(ErrorKind::peer));  // never through MPI: it may be what hangs
+    stop(state().what + " #" + std::to_string(state().number) + " waited " +
+         std::to_string(static_cast<int64_t>(waited)) + " s for " + missing_ranks() +
+         " (on_failure.hang_timeout)");
   }
 }
 
@@ -62,7 +77,7 @@ void set_hang_timeout(double seconds) {
   const std::lock_guard lock(state().mutex);
   if (seconds > 0 && !state().running) {
     state().running = true;
-    std::thread(watch).detach();
+    std::thread(watch_for_ever).detach();
   }
 }
 
@@ -83,6 +98,16 @@ Watched::~Watched() {
   const std::lock_guard lock(state().mutex);
   state().waiting = false;
   state().awaited = nullptr;
+}
+
+void Overseen::watch() {
+  const std::lock_guard lock(state().mutex);
+  state().overseen.push_back(this);
+}
+
+void Overseen::unwatch() {
+  const std::lock_guard lock(state().mutex);
+  std::erase(state().overseen, this);
 }
 
 }  // namespace tessera

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Names the collective that has not moved for a while and ends the process: MPI itself never
-// reports a rank that stopped. Waiting loops hold a Watched; the thread looks once a second.
+// reports a rank that stopped. Waiting loops hold a Watched; what a device does while nobody here
+// waits is Overseen. The thread looks once a second.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +31,20 @@ class Watched {
 
  private:
   trace::Range range_;
+};
+
+// Work that goes on by itself. Watched from the constructor of the last class to unwatch(), which
+// its destructor calls.
+class Overseen {
+ public:
+  // What failed, or has not moved for `seconds`, as a whole clause; empty: nothing. Called by the
+  // watchdog's thread.
+  virtual std::string trouble(double seconds) = 0;
+
+ protected:
+  ~Overseen() = default;
+  void watch();
+  void unwatch();
 };
 
 }  // namespace tessera

@@ -54,6 +54,7 @@ const std::multimap<std::string, std::string> kHomes = {
     {"nvtx3/", "kernels/cuda/"},
     {"nccl.h", "kernels/cuda/versions.cc"},
     {"nccl.h", "parallel/nccl_communicator.cc"},
+    {"nccl.h", "parallel/nccl_lane."},
     {"dlfcn.h", "kernels/cuda_plugin.cc"},
 };
 

@@ -13,7 +13,8 @@ import struct
 
 import torch
 import transformers
-from transformers import (DeepseekV3Config, DeepseekV3ForCausalLM, LlamaConfig, LlamaForCausalLM)
+from transformers import (DeepseekV2ForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM,
+                          LlamaConfig, LlamaForCausalLM)
 
 HERE = pathlib.Path(__file__).parent
 
@@ -105,6 +106,37 @@ def make(name, options, kind, config_kind, seed):
     print(name, sum(p.numel() for p in model.parameters()), "parameters, loss", loss.item())
 
 
+def follow(name):
+    """Adds to a golden model the ten AdamW steps of its "train" with every expert updated in each of
+    them: transformers keeps a layer's experts in one tensor, so an expert without tokens has a
+    gradient of zeros. The model's own code has one module an expert, and none for such a one."""
+    folder = HERE / name
+    golden = json.loads((folder / "golden.json").read_text())
+    model = DeepseekV2ForCausalLM.from_pretrained(folder, dtype=torch.float32,
+                                                  attn_implementation="eager").train()
+    tokens = torch.tensor(golden["tokens"])
+    matrices = [p for p in model.parameters() if p.dim() >= 2]
+    others = [p for p in model.parameters() if p.dim() < 2]
+    optimizer = torch.optim.AdamW([dict(params=matrices, weight_decay=0.1),
+                                   dict(params=others, weight_decay=0)],
+                                  lr=1e-3, betas=(0.9, 0.95), eps=1e-8)
+    losses, norms = [], []
+    for _ in range(10):
+        optimizer.zero_grad()
+        logits = model(tokens).logits
+        loss = torch.nn.functional.cross_entropy(logits[:, :-1].reshape(-1, logits.shape[-1]),
+                                                 tokens[:, 1:].reshape(-1))
+        loss.backward()
+        norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item())
+        losses.append(loss.item())
+        optimizer.step()
+    golden |= dict(every_expert_source=f"transformers {transformers.__version__}, torch "
+                                       f"{torch.__version__}, f32, CPU; make_deepseek_vectors.py",
+                   every_expert_train_loss=losses, every_expert_train_grad_norm=norms)
+    (folder / "golden.json").write_text(json.dumps(golden, separators=(",", ":")) + "\n")
+
+
 make("deepseek_v3_random", V3, DeepseekV3ForCausalLM, DeepseekV3Config, 1)
 make("deepseek_v3_yarn_random", YARN, DeepseekV3ForCausalLM, DeepseekV3Config, 2)
 make("llama_random", LLAMA, LlamaForCausalLM, LlamaConfig, 3)
+follow("deepseek_v2_tiny")

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// One conformance suite for every Communicator: each test runs over every transport.
+// One conformance suite for every Communicator: each test runs over every transport. NCCL's runs on
+// the plug-in that $TESSERA_CUDA_PLUGIN names, else on the stand-ins of CUDA and NCCL.
 #include "parallel/communicator.h"
 
+#include <cstdlib>
 #include <functional>
 #include <numeric>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "kernels/cuda_plugin.h"
 #include "parallel/dry_run_communicator.h"
+#include "parallel/gpu_groups.h"
+#include "tests/support/device_communicator.h"
 #include "tests/support/errors.h"
 #include "tests/support/rank_world.h"
 #include "tests/support/reductions.h"
@@ -31,6 +36,28 @@ std::vector<int> everyone() {
   return ranks;
 }
 
+// Before anybody asks for the plugin, which is opened once.
+const bool kHasPlugin = [] {
+  setenv("TESSERA_CUDA_PLUGIN", TESSERA_CUDA_STAND_IN, 0);
+  setenv("TESSERA_STAND_IN_DEVICES", "8", 0);
+  return true;
+}();
+
+// All ranks of the job over NCCL, each on a device of its own.
+struct NcclWorld {
+  Device device{Device::Kind::cuda, world().local_rank() % cuda_accelerator().count()};
+  std::unique_ptr<Communicator> over = world().mpi_group(everyone(), "world");
+  std::unique_ptr<NcclRanks> ranks = nccl_ranks(*over, device, 20);
+  std::unique_ptr<Communicator> all = ranks->group(*over);
+};
+
+// Why NCCL's tests cannot run here; empty: they can.
+std::string lacks_nccl() {
+  if (!cuda_plugin().problem.empty()) return cuda_plugin().problem;
+  const int device = world().local_rank() % cuda_accelerator().count();
+  return why_not_nccl(world().all(), {Device::Kind::cuda, device});
+}
+
 using Body = std::function<void(Communicator& all, Stream& stream)>;
 
 struct EveryCommunicator : testing::TestWithParam<const char*> {
@@ -46,6 +73,10 @@ struct EveryCommunicator : testing::TestWithParam<const char*> {
         Stream mine{Device{}};
         body(all, mine);
       });
+    } else if (transport == "nccl") {
+      if (const std::string why = lacks_nccl(); !why.empty()) GTEST_SKIP() << why;
+      const NcclWorld nccl;
+      body(*device_communicator(*nccl.all, nccl.device), stream);
     } else if (transport == "mpi") {
       body(*world().mpi_group(everyone(), "world"), stream);
     } else {
@@ -74,14 +105,16 @@ Tensor part_of(const Tensor& x, const Interval& rows) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Transport, EveryCommunicator,
-                         testing::Values("self", "threads", "mpi", "shared_memory"),
+                         testing::Values("self", "threads", "mpi", "shared_memory", "nccl"),
                          [](const auto& each) { return std::string(each.param); });
 
 TEST_P(EveryCommunicator, KnowsItsPlace) {
   run([](Communicator& all, Stream&) {
     std::string transport = GetParam();
     if (transport == "shared_memory") transport = all.size() == 1 ? "self" : "shared memory";
+    if (transport == "nccl") transport = all.transport();
     EXPECT_EQ(all.transport(), transport);
+    EXPECT_EQ(transport.starts_with("NCCL "), GetParam() == std::string("nccl"));
     EXPECT_EQ(all.size(), GetParam() == std::string("self") ? 1 : world().size());
     EXPECT_GE(all.rank(), 0);
     EXPECT_LT(all.rank(), all.size());
@@ -233,10 +266,16 @@ TEST_P(EveryCommunicator, BroadcastsFromAnyRoot) {
   });
 }
 
-// Sends to both neighbours on two channels each, with receives started in the other order.
+// Sends to both neighbours on two channels each, with receives started in the other order; over
+// NCCL, which has no channels, in the order in which each neighbour sends.
 void exchange_with_neighbours(Communicator& all, Stream& stream) {
   const int right = (all.rank() + 1) % all.size();
   const int left = (all.rank() + all.size() - 1) % all.size();
+  const bool in_order = std::string(all.transport()).starts_with("NCCL");
+  const std::vector<int> channels = in_order ? std::vector<int>{0, 1} : std::vector<int>{1, 0};
+  // To itself, a rank is both neighbours.
+  const std::vector<bool> sides =
+      in_order && left == right ? std::vector<bool>{true, false} : std::vector<bool>{false, true};
   std::vector<Tensor> received;
   std::vector<std::unique_ptr<Pending>> pending;
   const auto size = [](bool to_right, int channel) { return 10 + channel + (to_right ? 5000 : 0); };
@@ -245,8 +284,8 @@ void exchange_with_neighbours(Communicator& all, Stream& stream) {
       pending.push_back(all.start_send(
           stream, numbers_of(all.rank() + 10 * channel, DType::f32, size(to_right, channel)),
           to_right ? right : left, channel + (to_right ? 0 : 2)));
-  for (const bool to_right : {false, true})
-    for (const int channel : {1, 0}) {
+  for (const bool to_right : sides)
+    for (const int channel : channels) {
       received.emplace_back(Device{}, DType::f32,
                             std::initializer_list<int64_t>{size(to_right, channel)});
       pending.push_back(all.start_recv(stream, received.back(), to_right ? left : right,
@@ -255,8 +294,8 @@ void exchange_with_neighbours(Communicator& all, Stream& stream) {
   all.all_reduce(int64_t{1}, Reduce::sum, "while messages are on their way");
   for (const auto& each : pending) each->wait();
   size_t next = 0;
-  for (const bool to_right : {false, true})
-    for (const int channel : {1, 0}) {
+  for (const bool to_right : sides)
+    for (const int channel : channels) {
       const int from = to_right ? left : right;
       EXPECT_TRUE(same_bits(received[next++],
                             numbers_of(from + 10 * channel, DType::f32, size(to_right, channel))))
@@ -337,6 +376,11 @@ void expect_host_values(Communicator& all) {
 
 TEST_P(EveryCommunicator, CarriesHostValuesAndTexts) {
   run([](Communicator& all, Stream&) { expect_host_values(all); });
+}
+
+TEST(Nccl, LeavesHostValuesToTheHost) {
+  if (const std::string why = lacks_nccl(); !why.empty()) GTEST_SKIP() << why;
+  expect_host_values(*NcclWorld().all);
 }
 
 TEST(ThreadCommunicator, HasAsManyRanksAsAsked) {

@@ -96,6 +96,24 @@ TEST_F(Balance, ExpertsMayMoveBetweenRanksWhileTheModelLearns) {
   }
 }
 
+// Stacks so large that ZeRO cuts them by rows, between and within experts.
+TEST_F(Balance, ExpertsMayMoveWhereZeroCutsThem) {
+  if (world().size() != 4) GTEST_SKIP() << "wants 4 ranks";
+  for (const int64_t zero : {1, 2, 3}) {
+    Recipe recipe = moe_recipe(tokens);
+    recipe.model.hidden_size = 64;
+    recipe.model.moe_intermediate_size = 136;
+    recipe.run.steps = 7;
+    recipe.parallel.zero = zero;
+    const Result still = train(recipe, {.data = 4, .expert = 2});
+    recipe.router.rebalance_every = 3;
+    const Result moved = train(recipe, {.data = 4, .expert = 2});
+    for (size_t step = 0; step < still.losses.size(); ++step)
+      EXPECT_NEAR(still.losses[step], moved.losses[step], 1e-6)
+          << "zero " << zero << " step " << step;
+  }
+}
+
 TEST_F(Balance, EveryLayoutLearnsTheSame) {
   const int n = world().size();
   Recipe recipe = moe_recipe(tokens);

@@ -4,7 +4,9 @@
 // with a GPU. The host cannot touch device memory (arena.h). Copies are not done when they are
 // asked for: one to the device reads its source when the next thing happens in its queue, one to
 // the host arrives when its queue or a mark behind it is waited for, and until then its target
-// holds garbage. So what a program forgets to wait for, a test sees.
+// holds garbage. So what a program forgets to wait for, a test sees. Ranks with a device each talk
+// over parallel/nccl_communicator.cc and the stand-in of NCCL (tests/support/nccl_stand_in), whose
+// results arrive when the next thing but a mark happens in their queue, or it is waited for.
 //
 // $TESSERA_STAND_IN_MEMORY    bytes of each device (1 GiB)
 // $TESSERA_STAND_IN_DEVICES   their number (1)
@@ -14,7 +16,10 @@
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <utility>
 #include <vector>
+
+#include <nccl.h>
 
 #include "kernels/kernel_list.h"
 #include "kernels/plugin_abi.h"
@@ -24,11 +29,13 @@ namespace tessera {
 
 struct Accelerator::Queue {
   struct Copy {
-    CopyDirection direction;
-    std::byte* to;
-    const std::byte* from;
-    CopyArea area;
+    CopyDirection direction = CopyDirection::to_device;
+    std::byte* to = nullptr;
+    const std::byte* from = nullptr;
+    CopyArea area{};
     std::vector<std::byte> taken{};  // to the host: what left the device
+    void (*later)(void*) = nullptr;  // instead of a copy
+    void* data = nullptr;            // for it
   };
   std::deque<Copy> copies;
   int64_t finished = 0;  // copies that have arrived
@@ -61,19 +68,26 @@ void move_area(std::byte* to, int64_t to_pitch, const std::byte* from, int64_t f
     std::memcpy(to + row * to_pitch, from + row * from_pitch, static_cast<size_t>(area.row_bytes));
 }
 
-// Of this queue, in order: copies to the device are done; with `arrive`, those to the host too.
-void proceed(Accelerator::Queue& queue, bool arrive) {
+// What happens in a queue: a mark is set, work is added, or somebody waits for what is in it.
+enum class Next { mark, work, wait };
+
+// Of this queue, in order: copies to the device are done; before work, what NCCL left; when waited
+// for, copies to the host too.
+void proceed(Accelerator::Queue& queue, Next next) {
   if (queue.copies.empty()) return;
   const Open open(arena());
   for (auto& copy : queue.copies) {
-    if (copy.direction != CopyDirection::to_host && copy.to != nullptr) {
+    if (copy.later != nullptr) {
+      if (next == Next::mark) return;
+      std::exchange(copy.later, nullptr)(copy.data);
+    } else if (copy.to != nullptr && copy.direction != CopyDirection::to_host) {
       move_area(copy.to, copy.area.to_pitch, copy.from, copy.area.from_pitch, copy.area);
       copy.to = nullptr;  // done
     }
   }
-  if (!arrive) return;
+  if (next != Next::wait) return;
   for (const auto& copy : queue.copies)
-    if (copy.direction == CopyDirection::to_host)
+    if (copy.to != nullptr && copy.direction == CopyDirection::to_host)
       move_area(copy.to, copy.area.to_pitch, copy.taken.data(), copy.area.row_bytes, copy.area);
   queue.finished += static_cast<int64_t>(queue.copies.size());
   queue.copies.clear();
@@ -84,7 +98,7 @@ struct Forward;
 template <auto Kernel, typename... Arguments>
 struct Forward<Kernel, void (*)(Stream&, Arguments...)> {
   static void call(Stream& stream, Arguments... arguments) {
-    proceed(*stream.queue(), false);
+    proceed(*stream.queue(), Next::work);
     const Open open(arena());
     (cpu_backend().*Kernel)(stream, std::forward<Arguments>(arguments)...);
   }
@@ -139,13 +153,13 @@ class StandIn : public Accelerator {
 
   Queue* make_queue(int) override { return new Queue; }
   void destroy(Queue* queue) noexcept override {
-    proceed(*queue, true);
+    proceed(*queue, Next::wait);
     delete queue;
   }
-  void synchronize(Queue* queue) override { proceed(*queue, true); }
+  void synchronize(Queue* queue) override { proceed(*queue, Next::wait); }
   void copy(Queue* queue, CopyDirection direction, void* to, const void* from,
             const CopyArea& area) override {
-    proceed(*queue, false);
+    proceed(*queue, Next::work);
     Queue::Copy copy{direction, static_cast<std::byte*>(to), static_cast<const std::byte*>(from),
                      area};
     if (direction == CopyDirection::to_host) {
@@ -161,7 +175,7 @@ class StandIn : public Accelerator {
   Mark* make_mark(int) override { return new Mark; }
   void destroy(Mark* mark) noexcept override { delete mark; }
   void record(Mark* mark, Queue* queue) override {
-    proceed(*queue, false);
+    proceed(*queue, Next::mark);
     *mark = {queue, queue->finished + static_cast<int64_t>(queue->copies.size())};
   }
   void wait(Queue*, Mark* mark) override { synchronize(mark); }
@@ -169,7 +183,7 @@ class StandIn : public Accelerator {
     return mark->queue == nullptr || mark->queue->finished >= mark->after;
   }
   void synchronize(Mark* mark) override {
-    if (!reached(mark)) proceed(*mark->queue, true);
+    if (!reached(mark)) proceed(*mark->queue, Next::wait);
   }
   double milliseconds(Mark*, Mark*) const override { return 0; }
 };
@@ -186,4 +200,18 @@ extern "C" const char* tessera_plugin_abi() {
 extern "C" tessera::Accelerator* tessera_plugin_accelerator() {
   static auto* stand_in = new tessera::stand_in::StandIn;
   return stand_in;
+}
+
+extern "C" void tessera_stand_in_now(cudaStream_t stream, void (*function)(void*), void* data) {
+  auto& queue = *reinterpret_cast<tessera::Accelerator::Queue*>(stream);
+  tessera::stand_in::proceed(queue, tessera::stand_in::Next::work);
+  const tessera::stand_in::Open open(tessera::stand_in::arena());
+  function(data);
+}
+
+extern "C" void tessera_stand_in_later(cudaStream_t stream, void (*function)(void*), void* data) {
+  auto& queue = *reinterpret_cast<tessera::Accelerator::Queue*>(stream);
+  queue.copies.push_back({});
+  queue.copies.back().later = function;
+  queue.copies.back().data = data;
 }
