@@ -123,7 +123,7 @@ void add_vocabulary(Stream& stream, BenchSize size, std::vector<GpuCase>& cases)
   const Tensor x = random_on(stream, kBf16, rows, size.hidden);
   const Tensor logits = random_on(stream, kF32, part, size.vocabulary);
   const Tensor dlogits(stream.device(), kBf16, {part, size.vocabulary});
-  const Tensor targets = tokens.row_slice(0, part);
+  const Tensor targets = random_integers_on(stream, part, size.vocabulary);
   const Tensor stats(stream.device(), kF32, {part, 3}), lse(stream.device(), kF32, {part});
   fill(stream, 1, lse);
   Stream* s = &stream;

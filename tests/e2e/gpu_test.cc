@@ -146,7 +146,8 @@ TEST_P(VerifiesOnAGpu, BothDevicesWithinTheBound) {
 
 INSTANTIATE_TEST_SUITE_P(
     Layouts, VerifiesOnAGpu,
-    testing::Values(std::pair{1, Words{"recipe.yaml"}}, std::pair{1, Words{"experts.yaml"}},
+    testing::Values(std::pair{1, Words{"recipe.yaml", "--layouts", "data=1; recompute=full"}},
+                    std::pair{1, Words{"experts.yaml", "--layouts", "data=1; recompute=full"}},
                     std::pair{2, Words{"recipe.yaml", "--layouts",
                                        "data=2,zero=3; tensor=2; pipeline=2"}},
                     std::pair{2, Words{"experts.yaml", "--layouts", "expert=2,data=2; tensor=2"}},
