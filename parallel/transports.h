@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Over what a group of hosts talks (GPUs: parallel/gpu_groups.h): memory of our own when all its ranks are on one node, else MPI. The
-// environment variable TESSERA_TRANSPORT=mpi chooses MPI everywhere. Where shared memory cannot be
-// had, all groups made from then on talk over MPI and the first rank says so once.
+// Over what a group of hosts talks (GPUs: parallel/gpu_groups.h): memory of our own when all its
+// ranks are on one node, else MPI. The environment variable TESSERA_TRANSPORT=mpi chooses MPI
+// everywhere. Where shared memory cannot be had, all groups made from then on talk over MPI and the
+// first rank says so once.
 #pragma once
 
 #include <memory>
