@@ -277,8 +277,9 @@ TEST_F(SharedMemory, IsNotUsedWhereAnyRankAsksForMpi) {
   Transports choice(*mpi, *mpi, one_node(), true);
   EXPECT_STREQ(choice.best(world().mpi_group(everyone(), "x"), everyone())->transport(), "mpi");
   setenv("TESSERA_TRANSPORT", "pigeons", 1);
-  EXPECT_THAT(error_of([&] { Transports(*mpi, *mpi, one_node(), true); }),
-              StartsWith("usage: TESSERA_TRANSPORT must be mpi or shared_memory, not pigeons"));
+  EXPECT_THAT(
+      error_of([&] { Transports(*mpi, *mpi, one_node(), true); }),
+      StartsWith("usage: TESSERA_TRANSPORT must be mpi, shared_memory or nccl, not pigeons"));
   unsetenv("TESSERA_TRANSPORT");
 }
 
