@@ -21,18 +21,9 @@ Environment with(const std::string& name, const std::string& value) {
   return environment;
 }
 
-const Workshop& workshop() {
-  static const Workshop shared;
-  static const bool written = (shared.write("experts.yaml", kExpertsRecipe), true);
-  (void)written;
-  return shared;
-}
-
-ProgramResult train(int ranks, const std::string& recipe, const std::string& run, Words more,
+ProgramResult train(int ranks, const std::string& recipe, const std::string& run, const Words& more,
                     const Environment& environment = kStandIn) {
-  Words words = Workshop::train_words(ranks, run, more);
-  std::replace(words.begin(), words.end(), std::string("recipe.yaml"), recipe);
-  return run_program(words, workshop().options(environment), 120);
+  return train_recipe(ranks, recipe, run, more, environment);
 }
 
 struct Case {

@@ -25,24 +25,10 @@ const std::string kPlugin = [] {
   return plugin;
 }();
 
-const Workshop& workshop() {
-  static const Workshop shared;
-  static const bool written = (shared.write("experts.yaml", kExpertsRecipe), true);
-  (void)written;
-  return shared;
-}
-
 class OnAGpu : public testing::Test {
  protected:
   void SetUp() override {
     if (!cuda_plugin().problem.empty()) GTEST_SKIP() << cuda_plugin().problem;
-  }
-
-  static ProgramResult train(int ranks, const std::string& recipe, const std::string& run,
-                             const Words& more, const Environment& environment = {}) {
-    Words words = Workshop::train_words(ranks, run, more);
-    std::replace(words.begin(), words.end(), std::string("recipe.yaml"), recipe);
-    return run_program(words, workshop().options(environment), 120);
   }
 
   // Two runs of equal bits, close to the CPU's.
@@ -52,7 +38,7 @@ class OnAGpu : public testing::Test {
     for (const std::string run : {"cpu", "cuda", "again"}) {
       Words words = options;
       words.push_back(run == "cpu" ? "run.device=cpu" : "run.device=cuda");
-      const ProgramResult result = train(ranks, recipe, name + run, words);
+      const ProgramResult result = train_recipe(ranks, recipe, name + run, words);
       ASSERT_EQ(result.exit_code, 0) << result.err;
       EXPECT_THAT(result.err, HasSubstr(run == "cpu" ? "device   cpu" : "device   cuda:0"));
     }
@@ -89,10 +75,10 @@ TEST_F(OnAGpu, FourRanksShareIt) {
 }
 
 TEST_F(OnAGpu, ARunGoesFromTheCpuToTheGpuAndBack) {
-  ASSERT_EQ(train(1, "recipe.yaml", "straight", {"run.device=cpu"}).exit_code, 0);
+  ASSERT_EQ(train_recipe(1, "recipe.yaml", "straight", {"run.device=cpu"}).exit_code, 0);
   for (const auto& [steps, device] : {std::pair{"6", "cpu"}, {"12", "cuda"}, {"20", "cpu"}}) {
-    const ProgramResult run =
-        train(1, "recipe.yaml", "moved", {"--steps", steps, std::string("run.device=") + device});
+    const ProgramResult run = train_recipe(1, "recipe.yaml", "moved",
+                                           {"--steps", steps, std::string("run.device=") + device});
     ASSERT_EQ(run.exit_code, 0) << run.err;
   }
   const auto straight = workshop().losses("straight"), moved = workshop().losses("moved");
@@ -102,9 +88,10 @@ TEST_F(OnAGpu, ARunGoesFromTheCpuToTheGpuAndBack) {
 }
 
 TEST_F(OnAGpu, F16RecoversFromAScaleThatIsTooHigh) {
-  const ProgramResult run = train(1, "recipe.yaml", "scaled",
-                                  {"run.device=cuda", "run.steps=30", "precision.compute=f16",
-                                   "precision.loss_scaling.initial=16777216"});
+  const ProgramResult run =
+      train_recipe(1, "recipe.yaml", "scaled",
+                   {"run.device=cuda", "run.steps=30", "precision.compute=f16",
+                    "precision.loss_scaling.initial=16777216"});
   ASSERT_EQ(run.exit_code, 0) << run.err;
   EXPECT_THAT(run.err, HasSubstr("W020 step 1 skipped: gradient not finite, first in "));
   const auto lines = workshop().metrics("scaled", "train");
@@ -119,7 +106,7 @@ TEST_F(OnAGpu, OutOfMemorySaysWhatItIsUsedForAndExitsWith5) {
   constexpr int64_t kLeft = int64_t{2} << 30;
   const int64_t bytes = cuda_accelerator().memory(0).free - kLeft;
   const Tensor taken = bytes > 0 ? Tensor(kGpu, DType::f32, {bytes / 4}) : Tensor{};
-  const ProgramResult run = train(
+  const ProgramResult run = train_recipe(
       1, "recipe.yaml", "full",
       {"run.device=cuda", "run.steps=1", "model.hidden_size=256", "model.intermediate_size=8192",
        "data.sequence_length=512", "batch.global=64", "batch.micro=64", "run.eval_batches=0"},

@@ -26,20 +26,6 @@ Environment devices(int ranks, const Environment& more = {}) {
   return environment;
 }
 
-const Workshop& workshop() {
-  static const Workshop shared;
-  static const bool written = (shared.write("experts.yaml", kExpertsRecipe), true);
-  (void)written;
-  return shared;
-}
-
-ProgramResult train(int ranks, const std::string& recipe, const std::string& run, Words more,
-                    const Environment& environment) {
-  Words words = Workshop::train_words(ranks, run, more);
-  std::replace(words.begin(), words.end(), std::string("recipe.yaml"), recipe);
-  return run_program(words, workshop().options(environment), 120);
-}
-
 struct Case {
   const char* name;
   int ranks;
@@ -54,10 +40,10 @@ TEST_P(OverNccl, TrainingHasTheCpusBits) {
   const std::string cpu = now.name + std::string("_cpu"), cuda = now.name + std::string("_cuda");
   Words options = now.options;
   options.insert(options.end(), {"run.steps=4", "run.device=cpu"});
-  const ProgramResult there = train(now.ranks, now.recipe, cpu, options, {});
+  const ProgramResult there = train_recipe(now.ranks, now.recipe, cpu, options, {});
   ASSERT_EQ(there.exit_code, 0) << there.err;
   options.back() = "run.device=cuda";
-  const ProgramResult here = train(now.ranks, now.recipe, cuda, options, devices(now.ranks));
+  const ProgramResult here = train_recipe(now.ranks, now.recipe, cuda, options, devices(now.ranks));
   ASSERT_EQ(here.exit_code, 0) << here.err;
   EXPECT_THAT(here.err, HasSubstr("comm NCCL 2.28.99 (Open MPI"));
   EXPECT_THAT(here.err, Not(HasSubstr("W014")));
@@ -118,15 +104,15 @@ TEST(OverNccl, VerifyGivesEachLayoutAClassOfItsOwn) {
 TEST(Transport, NcclIsInsistedOnOrDeclined) {
   const Words steps = {"run.device=cuda", "run.steps=1"};
   const ProgramResult shared =
-      train(2, "recipe.yaml", "insists", steps, devices(1, {{"TESSERA_TRANSPORT", "nccl"}}));
+      train_recipe(2, "recipe.yaml", "insists", steps, devices(1, {{"TESSERA_TRANSPORT", "nccl"}}));
   EXPECT_EQ(shared.exit_code, 2) << shared.err;
   EXPECT_THAT(shared.err, HasSubstr("TESSERA_TRANSPORT=nccl: 2 ranks share 1 GPU"));
   const ProgramResult declined =
-      train(2, "recipe.yaml", "declines", steps, devices(2, {{"TESSERA_TRANSPORT", "mpi"}}));
+      train_recipe(2, "recipe.yaml", "declines", steps, devices(2, {{"TESSERA_TRANSPORT", "mpi"}}));
   EXPECT_EQ(declined.exit_code, 0) << declined.err;
   EXPECT_THAT(declined.err, HasSubstr("comm host staging over mpi"));
-  const ProgramResult cpu = train(2, "recipe.yaml", "cpu", {"run.device=cpu", "run.steps=1"},
-                                  devices(2, {{"TESSERA_TRANSPORT", "nccl"}}));
+  const ProgramResult cpu = train_recipe(2, "recipe.yaml", "cpu", {"run.device=cpu", "run.steps=1"},
+                                         devices(2, {{"TESSERA_TRANSPORT", "nccl"}}));
   EXPECT_EQ(cpu.exit_code, 2) << cpu.err;
   EXPECT_THAT(cpu.err, HasSubstr("TESSERA_TRANSPORT=nccl needs run.device=cuda"));
 }
@@ -135,9 +121,10 @@ TEST(Transport, NcclIsInsistedOnOrDeclined) {
 
 ProgramResult with_fault(const std::string& run, const std::string& fault,
                          const std::string& timeout) {
-  return train(2, "recipe.yaml", run,
-               {"run.device=cuda", "run.steps=200", "on_failure.hang_timeout=" + timeout + "s"},
-               devices(2, {{"TESSERA_NCCL_STAND_IN_FAULT", fault}}));
+  return train_recipe(
+      2, "recipe.yaml", run,
+      {"run.device=cuda", "run.steps=200", "on_failure.hang_timeout=" + timeout + "s"},
+      devices(2, {{"TESSERA_NCCL_STAND_IN_FAULT", fault}}));
 }
 
 TEST(Fault, ARankThatNeverComesIsWaitedForOnlySoLong) {

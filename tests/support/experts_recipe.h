@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// A recipe of DeepSeek-V3's shape that trains in seconds in the directory of a Workshop.
+// What tests of devices train: in one Workshop a program, beside recipe.yaml experts.yaml, of
+// DeepSeek-V3's shape, which trains in seconds.
 #pragma once
+
+#include <algorithm>
+
+#include "tests/support/workshop.h"
 
 namespace tessera {
 
@@ -31,5 +36,21 @@ inline const char* const kExpertsRecipe =
     "router: {rebalance_every: 2}\n"
     "run: {steps: 4, log_every: 1, eval_batches: 2}\n"
     "checkpoint: {every: 3}\n";
+
+inline const Workshop& workshop() {
+  static const Workshop& shared = []() -> const Workshop& {
+    static const Workshop made;
+    made.write("experts.yaml", kExpertsRecipe);
+    return made;
+  }();
+  return shared;
+}
+
+inline ProgramResult train_recipe(int ranks, const std::string& recipe, const std::string& run,
+                                  const Words& more, const Environment& environment = {}) {
+  Words words = Workshop::train_words(ranks, run, more);
+  std::replace(words.begin(), words.end(), std::string("recipe.yaml"), recipe);
+  return run_program(words, workshop().options(environment), 120);
+}
 
 }  // namespace tessera
