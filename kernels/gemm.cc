@@ -34,7 +34,7 @@ Gemm GroupedGemm::product(int64_t group) const {
             .b = b.row_slice(first, rows),
             .c = mine,
             .transpose_a = true,
-            .accumulate = true};
+            .accumulate = accumulate};
   return {.a = a.row_slice(first, rows),
           .b = mine,
           .c = c.row_slice(first, rows),
@@ -62,6 +62,7 @@ void grouped_gemm(Stream& stream, const GroupedGemm& products) {
     arguments.matrix(c, groups * products.a.columns(), products.b.columns());
     arguments.of_type(c, accumulation_type(products.a.dtype()));
   } else {
+    arguments.holds(!products.accumulate, "accumulate with products for weights only");
     const int64_t inner = products.transpose_b ? products.b.columns() : each;
     check(inner == products.a.columns(),
           "grouped_gemm: inner sizes of a and op(b) differ:", products.a.columns(), inner);
@@ -69,7 +70,8 @@ void grouped_gemm(Stream& stream, const GroupedGemm& products) {
     if (products.c.dtype() != products.a.dtype())
       arguments.of_type(c, accumulation_type(products.a.dtype()));
   }
-  if (products.c.size() == 0 || products.a.rows() == 0) return;
+  const bool nothing_to_add = !products.weights || products.accumulate;
+  if (products.c.size() == 0 || (products.a.rows() == 0 && nothing_to_add)) return;
   stream.backend().grouped_gemm(stream, products);
 }
 

@@ -31,8 +31,8 @@ void gemm(Stream& stream, const Gemm& product);
 // One product for each of G groups of rows (the experts of a mixture, each with its tokens), no row
 // more than there are; groups may be empty:
 //   rows        C_g  = A_g op(B_g)    A: (R, K), B: G matrices one below the other, C: (R, N)
-//   weights     C_g += A_g^T B_g      A: (R, M), B: (R, N), C: (G M, N) of accumulation_type(T)
-// X_g: rows [offsets[g], offsets[g + 1]) of what has R rows, the g-th matrix of what has G. Types
+//   weights     C_g  = A_g^T B_g      A: (R, M), B: (R, N), C: (G M, N) of accumulation_type(T)
+// With accumulate, weights only, C_g += A_g^T B_g; without it a group of no rows gives zeros. X_g: rows [offsets[g], offsets[g + 1]) of what has R rows, the g-th matrix of what has G. Types
 // and bits as of gemm(): what a group gives does not depend on the other groups.
 struct GroupedGemm {
   Tensor a;
@@ -41,6 +41,7 @@ struct GroupedGemm {
   std::vector<int64_t> offsets;  // G + 1, ascending, from 0 to R
   bool weights = false;
   bool transpose_b = false;  // rows: op(B_g) = B_g^T
+  bool accumulate = false;
 
   int64_t groups() const { return static_cast<int64_t>(offsets.size()) - 1; }
   Gemm product(int64_t group) const;  // of views

@@ -8,9 +8,11 @@
 
 #include <vector>
 
+#include "kernels/copy.h"
 #include "kernels/cpu/parallel.h"
 
 namespace tessera::cpu {
+decltype(tessera::fill) fill;
 namespace {
 
 constexpr int64_t kDepth = 1024;                  // panels of one depth fit the second-level cache
@@ -257,13 +259,16 @@ void gemm_members(std::vector<Member>& members, const GemmLoops& gemm) {
 }  // namespace
 
 // As many groups at a time as fill a slab with their packed A.
-void grouped_gemm(Stream&, const GroupedGemm& products) {
+void grouped_gemm(Stream& stream, const GroupedGemm& products) {
   const GemmLoops& gemm = gemm_loops(element_of(products.a));
   std::vector<Member> members;
   int64_t words = 0;
   for (int64_t group = 0; group < products.groups(); ++group) {
     const Gemm product = products.product(group);
-    if (product.a.rows() == 0) continue;
+    if (product.a.rows() == 0) {
+      if (products.weights && !products.accumulate) cpu::fill(stream, 0, product.c);
+      continue;
+    }
     Member member{.product = product};
     const int64_t rows_behind =
         products.a.rows() - products.offsets[static_cast<size_t>(group) + 1];

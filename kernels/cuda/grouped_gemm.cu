@@ -144,16 +144,16 @@ __global__ void __launch_bounds__(kThreads) rows_of_groups(Operands<T, Out> of, 
            groups.row[low + 1] - row, of.n - column, of.k});
 }
 
-// C_g += A_g^T B_g: blockIdx.z is the group.
-template <typename T>
+// C_g = A_g^T B_g, or += with kAdd: blockIdx.z is the group.
+template <typename T, bool kAdd>
 __global__ void __launch_bounds__(kThreads)
     weights_of_groups(Operands<T, float> of, Groups groups) {
   const int group = static_cast<int>(blockIdx.z);
   const int64_t row = groups.row[group], depth = groups.row[group + 1] - row;
-  if (depth == 0) return;
+  if (kAdd && depth == 0) return;
   const int64_t m = static_cast<int64_t>(blockIdx.y) * kTileM;
   const int64_t n = static_cast<int64_t>(blockIdx.x) * kTileN;
-  Product<T, float, true, true, true>::run(
+  Product<T, float, true, true, kAdd>::run(
       of, {of.a.row(row) + m, of.b.row(row) + n, of.c.row(group * of.m + m) + n, of.m - m, of.n - n,
            depth});
 }
@@ -203,7 +203,7 @@ void all_rows(Stream& stream, const GroupedGemm& products) {
   }
 }
 
-template <typename T>
+template <typename T, bool kAdd>
 void all_weights(Stream& stream, const GroupedGemm& products) {
   const dim3 grid(static_cast<unsigned>(divide_up(products.b.columns(), kTileN)),
                   static_cast<unsigned>(divide_up(products.a.columns(), kTileM)));
@@ -211,8 +211,8 @@ void all_weights(Stream& stream, const GroupedGemm& products) {
     const Groups groups = some_groups(products, first);
     Operands<T, float> of = operands<T, float>(products);
     of.c.data = of.c.row(first * of.m);
-    launch(stream, weights_of_groups<T>, dim3(grid.x, grid.y, static_cast<unsigned>(groups.count)),
-           dim3(kThreads), Product<T, float, true, true, true>::kBytes, of, groups);
+    launch(stream, weights_of_groups<T, kAdd>, dim3(grid.x, grid.y, static_cast<unsigned>(groups.count)),
+           dim3(kThreads), Product<T, float, true, true, kAdd>::kBytes, of, groups);
   }
 }
 
@@ -225,7 +225,8 @@ void grouped_gemm(Stream& stream, const GroupedGemm& products) {
       for (int64_t group = 0; group < products.groups(); ++group)
         cuda::gemm(stream, products.product(group));
     } else if (products.weights) {
-      all_weights<T>(stream, products);
+      products.accumulate ? all_weights<T, true>(stream, products)
+                          : all_weights<T, false>(stream, products);
     } else if (products.c.dtype() == products.a.dtype()) {
       all_rows<T, T>(stream, products);
     } else {

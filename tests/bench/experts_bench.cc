@@ -67,9 +67,10 @@ void measure_products(Stream& stream, DType dtype) {
             {.a = x, .b = one, .c = y, .transpose_b = true});
     compare(stream, "d input", rows, {.a = y, .b = w, .c = x, .offsets = offsets},
             {.a = y, .b = one, .c = x});
-    compare(stream, "d weight", rows,
-            {.a = y, .b = x, .c = sums, .offsets = offsets, .weights = true},
-            {.a = y, .b = x, .c = sum, .transpose_a = true});
+    GroupedGemm weights{.a = y, .b = x, .c = sums, .offsets = offsets, .weights = true};
+    compare(stream, "d weight", rows, weights, {.a = y, .b = x, .c = sum, .transpose_a = true});
+    weights.accumulate = true;
+    compare(stream, "d weight +", rows, weights, {.a = y, .b = x, .c = sum, .transpose_a = true});
   }
 }
 

@@ -3,7 +3,7 @@
 """What two ranks gain over one on the 124M decoder: rounds that interleave the layouts, one thread a
 rank, the first step of each run left out. Needs token files (launch/quickstart.sh makes them).
 
-  tests/bench/layouts.py build/release/tessera [rounds]
+  tests/bench/layouts.py build/release/tessera [rounds [WORD]]   # WORD: layouts that have it in their name
 
 For the pipeline it also asks the trace for the times of F, B and W and compares the step with what
 the plan takes on a clock with these times (stages weighted as they were measured).
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 
-STEPS = 3
+STEPS = 6
 COMMON = [
     "data.train=corpora/kjv/train", "data.validation=null", "data.tokenizer=null",
     "data.sequence_length=256", "batch.micro=4", f"run.steps={STEPS}", "run.eval_every=0",
@@ -94,22 +94,26 @@ def pipeline(tessera, directory):
 
 def main():
     tessera, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    word = sys.argv[3] if len(sys.argv) > 3 else ""
+    layouts = {name: how for name, how in LAYOUTS.items() if word in name or name == "one rank"}
     rates = collections.defaultdict(list)
     ratios = []
     with tempfile.TemporaryDirectory() as directory:
         for _ in range(rounds):
-            for name, (ranks, overrides) in LAYOUTS.items():
+            for name, (ranks, overrides) in layouts.items():
                 rates[name].append(statistics.median(
                     train(tessera, ranks, overrides, directory + "/run")))
-            _, measured, simulated = pipeline(tessera, directory + "/run")
-            ratios.append(measured / simulated)
-    one = statistics.median(rates["one rank"])
+            if word in "pipeline":
+                _, measured, simulated = pipeline(tessera, directory + "/run")
+                ratios.append(measured / simulated)
     for name, values in rates.items():
         pairs = sorted(v / o for v, o in zip(values, rates["one rank"]))
         print(f"{name:13s} {statistics.median(values):7.1f} tokens/s   "
-              f"{statistics.median(values) / one:5.2f} x one rank   "
-              f"pairs [{pairs[0]:.2f} .. {pairs[-1]:.2f}]")
+              f"{statistics.median(pairs):5.3f} x one rank   "
+              f"pairs [{pairs[0]:.3f} .. {pairs[-1]:.3f}]")
     ratios.sort()
+    if not ratios:
+        return
     print(f"pipeline=2 zb_h1, 8 microbatches: {statistics.median(ratios):.3f} of the simulated time "
           f"[{ratios[0]:.3f} .. {ratios[-1]:.3f}]")
 

@@ -38,22 +38,29 @@ TEST(GroupedGemm, OfRowsAgreesWithTheReference) {
     expect_rows(DType::bf16, DType::bf16, 168, 200, transpose_b, false);
 }
 
-TEST(GroupedGemm, OfWeightsAddsToEachGroupsMatrix) {
+void expect_weights(DType dtype, int64_t m, int64_t n, bool accumulate) {
+  const Tensor a = normal(dtype, kRows, m, 1), b = normal(dtype, kRows, n, 2);
+  const Tensor truth = normal(DType::f32, kGroups * m, n, 3);
+  const Tensor actual = converted(truth, kCpu, DType::f32);
+  grouped_gemm(
+      reference_stream(),
+      {.a = a, .b = b, .c = truth, .offsets = kOffsets, .weights = true, .accumulate = accumulate});
+  grouped_gemm(cpu_stream(), {.a = converted(a, kCpu, dtype),
+                              .b = converted(b, kCpu, dtype, n != 72),
+                              .c = actual,
+                              .offsets = kOffsets,
+                              .weights = true,
+                              .accumulate = accumulate});
+  expect_close(actual, truth, DType::f32);
+}
+
+// Groups of no rows leave what is there, or give zeros.
+TEST(GroupedGemm, OfWeightsWritesOrAddsToEachGroupsMatrix) {
   for (const DType dtype : {DType::f32, DType::bf16, DType::f16})
-    for (const auto& [m, n] :
-         {std::pair<int64_t, int64_t>{1, 1}, {33, 50}, {100, 193}, {136, 72}}) {
-      const Tensor a = normal(dtype, kRows, m, 1), b = normal(dtype, kRows, n, 2);
-      const Tensor truth = normal(DType::f32, kGroups * m, n, 3);
-      const Tensor actual = converted(truth, kCpu, DType::f32);
-      grouped_gemm(reference_stream(),
-                   {.a = a, .b = b, .c = truth, .offsets = kOffsets, .weights = true});
-      grouped_gemm(cpu_stream(), {.a = converted(a, kCpu, dtype),
-                                  .b = converted(b, kCpu, dtype, n != 72),
-                                  .c = actual,
-                                  .offsets = kOffsets,
-                                  .weights = true});
-      expect_close(actual, truth, DType::f32);
-    }
+    for (const bool accumulate : {false, true})
+      for (const auto& [m, n] :
+           {std::pair<int64_t, int64_t>{1, 1}, {33, 50}, {100, 193}, {136, 72}})
+        expect_weights(dtype, m, n, accumulate);
 }
 
 TEST(GroupedGemm, GivesTheBitsOfGemmForAnyThreadsAndPath) {
@@ -67,7 +74,9 @@ TEST(GroupedGemm, GivesTheBitsOfGemmForAnyThreadsAndPath) {
       fill(cpu_stream(), 0.5, sums);
       grouped_gemm(cpu_stream(),
                    {.a = a, .b = b, .c = c, .offsets = kOffsets, .transpose_b = true});
-      grouped_gemm(cpu_stream(), {.a = d, .b = a, .c = sums, .offsets = kOffsets, .weights = true});
+      grouped_gemm(
+          cpu_stream(),
+          {.a = d, .b = a, .c = sums, .offsets = kOffsets, .weights = true, .accumulate = true});
       return std::vector<Tensor>{c, sums};
     };
     expect_same_bits_everywhere(grouped);
@@ -100,22 +109,33 @@ TEST(GroupedGemm, OfMoreGroupsThanOneLaunchHolds) {
   grouped_gemm(reference_stream(), {.a = a, .b = b, .c = c, .offsets = offsets});
   grouped_gemm(cpu_stream(), {.a = a16, .b = b16, .c = c32, .offsets = offsets});
   expect_close(c32, c, DType::f32);
-  grouped_gemm(reference_stream(),
-               {.a = a, .b = a, .c = sums, .offsets = offsets, .weights = true});
-  grouped_gemm(cpu_stream(),
-               {.a = a16, .b = a16, .c = sums32, .offsets = offsets, .weights = true});
-  expect_close(sums32, sums, DType::f32);
+  for (const bool accumulate : {true, false}) {
+    grouped_gemm(
+        reference_stream(),
+        {.a = a, .b = a, .c = sums, .offsets = offsets, .weights = true, .accumulate = accumulate});
+    grouped_gemm(cpu_stream(), {.a = a16,
+                                .b = a16,
+                                .c = sums32,
+                                .offsets = offsets,
+                                .weights = true,
+                                .accumulate = accumulate});
+    expect_close(sums32, sums, DType::f32);
+  }
 }
 
-TEST(GroupedGemm, OfNoRowsDoesNothing) {
+TEST(GroupedGemm, OfNoRowsGivesZerosOrAddsNothing) {
   const Tensor none(kCpu, DType::f32, {0, 4}), b(kCpu, DType::f32, {8, 4});
   const Tensor sums(kCpu, DType::f32, {8, 4});
   fill(cpu_stream(), 7, sums);
   grouped_gemm(cpu_stream(),
                {.a = none, .b = b, .c = none, .offsets = {0, 0, 0}, .transpose_b = true});
-  grouped_gemm(cpu_stream(),
-               {.a = none, .b = none, .c = sums, .offsets = {0, 0, 0}, .weights = true});
+  GroupedGemm products{
+      .a = none, .b = none, .c = sums, .offsets = {0, 0, 0}, .weights = true, .accumulate = true};
+  grouped_gemm(cpu_stream(), products);
   EXPECT_EQ(values_of(sums), std::vector<double>(32, 7.0));
+  products.accumulate = false;
+  grouped_gemm(cpu_stream(), products);
+  EXPECT_EQ(values_of(sums), std::vector<double>(32, 0.0));
 }
 
 TEST(GroupedGemm, RefusesWhatDoesNotFit) {
@@ -131,6 +151,15 @@ TEST(GroupedGemm, RefusesWhatDoesNotFit) {
   EXPECT_NE(message({0, 2, 1, 3}).find("ascending offsets"), std::string::npos);
   EXPECT_NE(message({0, 1, 2}).find("ascending offsets"), std::string::npos);
   EXPECT_NE(message({0, 1, 2, 3}).find("equal matrices"), std::string::npos);
+  EXPECT_NE(error_of([&] {
+              grouped_gemm(cpu_stream(), {.a = a,
+                                          .b = b,
+                                          .c = c,
+                                          .offsets = {0, 1, 3},
+                                          .transpose_b = true,
+                                          .accumulate = true});
+            }).find("weights only"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // What a ParameterStore holds, parameter by parameter. Without ZeRO piece i is parameter i.
 #pragma once
 
+#include "kernels/copy.h"
 #include "tests/support/numeric.h"
 #include "trainer/model/parameter.h"
 
@@ -27,6 +28,11 @@ std::vector<double> values_of_all(const ParameterStore& store, TensorOf&& tensor
 }
 inline std::vector<double> masters_of(const ParameterStore& store) {
   return values_of_all(store, [&](const Piece& piece) { return store.master(piece); });
+}
+// They hold nothing, which a test sees as zeros.
+inline void zero_grads(Stream& stream, ParameterStore& store) {
+  store.clear_grads();
+  for (const Piece& piece : store.pieces()) fill(stream, 0, store.grad(piece));
 }
 inline std::vector<double> grads_of(const ParameterStore& store) {
   return values_of_all(store, [&](const Piece& piece) { return store.grad(piece); });

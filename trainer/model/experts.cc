@@ -23,12 +23,9 @@ Tensor like(const Tensor& x, int64_t rows, int64_t columns) {
   return Tensor(x.device(), x.dtype(), {rows, columns});
 }
 
-Tensor zero_gradient(const LayerContext& context, Stack weight) {
+Tensor gradient_of(const LayerContext& context, Stack weight) {
   const Tensor value = context.store.value(weight);
-  const Tensor zeros(value.device(), accumulation_type(value.dtype()),
-                     {value.rows(), value.columns()});
-  fill(context.stream, 0, zeros);
-  return zeros;
+  return Tensor(value.device(), accumulation_type(value.dtype()), {value.rows(), value.columns()});
 }
 
 // Each number a row of its own.
@@ -209,13 +206,19 @@ Tensor Experts::backward_round(const Saved& saved, size_t index, const Tensor& d
   return dweights;
 }
 
-// dgate_up, ddown += this round's gradients of the weights.
-void Experts::add_gradients(const Round& round, const ExpertRound& route, const Tensor& dgate_up,
-                            const Tensor& ddown) const {
+// This round's gradients of the weights, written or added.
+void Experts::add_gradients(const Round& round, const ExpertRound& route,
+                            const ParameterStore::GradTarget& dgate_up,
+                            const ParameterStore::GradTarget& ddown) const {
   const trace::Range range("compute", [] { return "experts"; });
-  const auto add_to = [&](const Tensor& sums, const Tensor& a, const Tensor& b) {
-    grouped_gemm(context_.stream,
-                 {.a = a, .b = b, .c = sums, .offsets = route.offsets, .weights = true});
+  const auto add_to = [&](const ParameterStore::GradTarget& sums, const Tensor& a,
+                          const Tensor& b) {
+    grouped_gemm(context_.stream, {.a = a,
+                                   .b = b,
+                                   .c = sums.tensor,
+                                   .offsets = route.offsets,
+                                   .weights = true,
+                                   .accumulate = sums.accumulate});
   };
   add_to(ddown, round.dy, round.weighted);
   add_to(dgate_up, round.dgate_up, round.rows);
@@ -225,8 +228,8 @@ Experts::InputGradient Experts::backward_input(const Tensor& x, const Tensor& dy
                                                Saved& saved) const {
   const bool kept = !saved.rounds.empty();
   if (!kept) {
-    saved.dgate_up = zero_gradient(context_, gate_up_);
-    saved.ddown = zero_gradient(context_, down_);
+    saved.dgate_up = gradient_of(context_, gate_up_);
+    saved.ddown = gradient_of(context_, down_);
   }
   Tensor sorted_dx, sorted_dweights;
   for (size_t i = 0; i < saved.routes.size(); ++i) {
@@ -234,7 +237,7 @@ Experts::InputGradient Experts::backward_input(const Tensor& x, const Tensor& dy
     Round& round = kept ? saved.rounds[i] : anew;
     if (!kept) forward_round(saved, i, x, round);
     const Tensor dweights = backward_round(saved, i, dy, round);
-    if (!kept) add_gradients(round, saved.routes[i], saved.dgate_up, saved.ddown);
+    if (!kept) add_gradients(round, saved.routes[i], {saved.dgate_up, i > 0}, {saved.ddown, i > 0});
     bring_back(saved, i, grouped(round.dgate_up, gate_up_, saved.routes[i], false), sorted_dx,
                "expert row gradients");
     bring_back(saved, i, dweights, sorted_dweights, "expert weight gradients");
@@ -249,11 +252,18 @@ Experts::InputGradient Experts::backward_input(const Tensor& x, const Tensor& dy
 }
 
 void Experts::backward_weight(Saved& saved) const {
-  const Tensor dgate_up = context_.store.grad(gate_up_), ddown = context_.store.grad(down_);
+  const auto dgate_up = context_.store.grad_target(gate_up_);
+  const auto ddown = context_.store.grad_target(down_);
   if (!saved.rounds.empty())
     return add_gradients(saved.rounds.front(), saved.routes.front(), dgate_up, ddown);
-  add(context_.stream, dgate_up, saved.dgate_up, dgate_up);
-  add(context_.stream, ddown, saved.ddown, ddown);
+  const auto add_to = [&](const ParameterStore::GradTarget& sums, const Tensor& gradient) {
+    if (sums.accumulate)
+      add(context_.stream, sums.tensor, gradient, sums.tensor);
+    else
+      copy(context_.stream, gradient, sums.tensor);
+  };
+  add_to(dgate_up, saved.dgate_up);
+  add_to(ddown, saved.ddown);
 }
 
 }  // namespace tessera

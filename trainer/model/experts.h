@@ -62,8 +62,9 @@ class Experts : public MovableExperts {
   Tensor product(const Tensor& gate_up) const;
   void forward_round(const Saved& saved, size_t index, const Tensor& x, Round& round) const;
   Tensor backward_round(const Saved& saved, size_t index, const Tensor& dy, Round& round) const;
-  void add_gradients(const Round& round, const ExpertRound& route, const Tensor& dgate_up,
-                     const Tensor& ddown) const;
+  void add_gradients(const Round& round, const ExpertRound& route,
+                     const ParameterStore::GradTarget& dgate_up,
+                     const ParameterStore::GradTarget& ddown) const;
   Tensor grouped(const Tensor& rows, Stack weight, const ExpertRound& round, bool transpose) const;
 
   void take_places(const ExpertPlacement& placement);

@@ -21,7 +21,7 @@ Gradients::Gradients(Stream& stream, ParameterStore& store, const Communicators&
 }
 
 void Gradients::begin_step(bool watch_overflow) {
-  store_.zero_grads(stream_);
+  store_.clear_grads();
   uses_to_come_ = num_uses_;
   watch_overflow_ = watch_overflow;
   first_overflow_ = -1;
@@ -38,6 +38,7 @@ void Gradients::added(const std::vector<Stack>& weights, bool last) {
       reducer_.start(data_of(unit), whole, store_.cut(unit),
                      [this, &sum](const Tensor& mine) { sum.add(stream_, mine); });
     } else if (last) {
+      store_.complete_grad(slot);
       look_at(slot, store_.whole_grad(slot));
       if (--uses_to_come_[static_cast<size_t>(unit)] == 0) uses_done(unit);
     }

@@ -36,6 +36,12 @@ Parameter cut_columns(Parameter whole, const TensorParallel& tensor) {
   return whole;
 }
 
+void add_weight_gradient(const LayerContext& context, Stack weight, const Tensor& dy,
+                         const Tensor& x) {
+  const auto [sum, accumulate] = context.store.grad_target(weight);
+  gemm(context.stream, {.a = dy, .b = x, .c = sum, .transpose_a = true, .accumulate = accumulate});
+}
+
 Linear::Linear(LayerContext context, Style style, std::vector<Parameter> members)
     : context_(context), tensor_(context.tensor()), style_(style) {
   if (style == Style::replicated)
@@ -64,11 +70,7 @@ void Linear::backward_weight(Tape& tape) {
   const Saved& saved = tape.frame<Saved>(this);
   const Tensor whole =
       style_ == Style::column ? tensor_.gather_rows(saved.x, saved.rows, "activations") : saved.x;
-  gemm(context_.stream, {.a = saved.dy,
-                         .b = whole,
-                         .c = context_.store.grad(weight_),
-                         .transpose_a = true,
-                         .accumulate = true});
+  add_weight_gradient(context_, weight_, saved.dy, whole);
   tape.release(this);
 }
 

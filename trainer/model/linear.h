@@ -35,6 +35,10 @@ class Linear : public Layer {
 // New memory for op(a) op(b), of a's type.
 Tensor matmul(Stream& stream, const Tensor& a, const Tensor& b, bool transpose_b = false);
 
+// The gradient of weight (out, in) of a product x W^T: dy^T x, to where the store keeps it.
+void add_weight_gradient(const LayerContext& context, Stack weight, const Tensor& dy,
+                         const Tensor& x);
+
 // The declaration of a (rows, columns) weight, drawn from normal(0, deviation).
 Parameter matrix(std::string name, int64_t rows, int64_t columns, double deviation);
 // The same, cut for one rank of the tensor group.

@@ -5,6 +5,7 @@
 
 #include "kernels/cross_entropy.h"
 #include "kernels/gemm.h"
+#include "trainer/model/linear.h"
 
 namespace tessera {
 namespace {
@@ -54,11 +55,7 @@ Tensor LossHead::forward(const Tensor& mine, const Micro& micro, Tape* tape) {
     cross_entropy_backward(stream, scores, targets, first_class_, log_sum_exp, micro.dloss,
                            dscores);
     gemm(stream, {.a = dscores, .b = weight, .c = dx.row_slice(first, rows)});
-    gemm(stream, {.a = dscores,
-                  .b = xs,
-                  .c = context_.store.grad(weight_),
-                  .transpose_a = true,
-                  .accumulate = true});
+    add_weight_gradient(context_, weight_, dscores, xs);
   }
   if (tape)
     tape->frame<Saved>(this).dx = context_.tensor().scatter_sum_rows(dx, "head input gradient");

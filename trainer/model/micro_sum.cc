@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/model/micro_sum.h"
 
+#include <utility>
+
 #include "kernels/copy.h"
 #include "kernels/elementwise.h"
 
 namespace tessera {
 
 void MicroSum::add(Stream& stream, const Tensor& summand) {
-  if (!as_tree_) return tessera::add(stream, target_, summand, target_);
+  if (!as_tree_) {
+    if (std::exchange(empty_, false)) return copy(stream, summand, target_);
+    return tessera::add(stream, target_, summand, target_);
+  }
   Tensor carry(summand.device(), summand.dtype(), {summand.rows(), summand.columns()},
                MemoryClass::gradients);
   copy(stream, summand, carry);
@@ -31,6 +36,8 @@ void MicroSum::finish(Stream& stream) {
     rest = level;
   }
   if (!rest.empty()) copy(stream, rest, target_);
+  if (rest.empty() && empty_) fill(stream, 0, target_);
+  empty_ = true;
   levels_.clear();
 }
 

@@ -15,7 +15,7 @@ namespace tessera {
 
 class MicroSum {
  public:
-  // target (R, C): zeros at the start of a step; holds the sum after finish().
+  // target (R, C): holds the sum after finish(); zeros, if there was nothing to add.
   MicroSum(Tensor target, bool as_tree) : target_(std::move(target)), as_tree_(as_tree) {}
   void add(Stream& stream, const Tensor& summand);
   void finish(Stream& stream);
@@ -23,6 +23,7 @@ class MicroSum {
  private:
   Tensor target_;
   bool as_tree_;
+  bool empty_ = true;
   std::vector<Tensor> levels_;  // level i: the sum of 2^i summands, or empty
 };
 

@@ -205,9 +205,7 @@ void ParameterStore::allocate(Device device, DType compute, const ZeroSharding& 
   first_moments_ = flat(my_elements_, MemoryClass::optimizer);
   second_moments_ = flat(my_elements_, MemoryClass::optimizer);
   Stream stream(device);
-  fill(stream, 0, first_moments_);
-  fill(stream, 0, second_moments_);
-  zero_grads(stream);
+  for (const Tensor& zeros : {grads_, first_moments_, second_moments_}) fill(stream, 0, zeros);
 }
 
 void ParameterStore::initialize(uint64_t seed) {
@@ -307,24 +305,27 @@ Tensor ParameterStore::value(Stack stack) const {
   return unit.gathered;
 }
 
-Tensor ParameterStore::grad(Stack stack) {
+ParameterStore::GradTarget ParameterStore::grad_target(Stack stack) {
   const int index = slot(stack);
-  if (!zero_.sums_each_micro()) return whole_grad(index);
   Slot& use = slots_[at_index(index)];
-  if (use.open.empty()) {
-    const Unit& unit = units_[at_index(use.unit)];
+  if (!zero_.sums_each_micro()) return {whole_grad(index), std::exchange(use.held, true)};
+  const bool held = !use.open.empty();
+  const Unit& unit = units_[at_index(use.unit)];
+  if (!held)
     use.open =
         Tensor(grads_.device(), grads_.dtype(), {unit.rows, unit.columns}, MemoryClass::gradients);
-    Stream stream(grads_.device());
-    fill(stream, 0, use.open);
-  }
-  return use.open;
+  return {use.open, held};
 }
 
-void ParameterStore::zero_grads(Stream& stream) {
-  fill(stream, 0, grads_);
-  for (const Tensor& grad : use_grads_)
-    if (!grad.empty()) fill(stream, 0, grad);
+Tensor ParameterStore::grad(Stack stack) {
+  const auto [tensor, accumulate] = grad_target(stack);
+  Stream stream(grads_.device());
+  if (!accumulate) fill(stream, 0, tensor);
+  return tensor;
+}
+
+void ParameterStore::clear_grads() {
+  for (Slot& use : slots_) use.held = false;
 }
 
 // --- Reduction
@@ -334,6 +335,11 @@ Tensor ParameterStore::whole_grad(int slot) const {
   const Unit& unit = units_[at_index(use.unit)];
   if (use.use == 0) return part(grads_, unit.whole, unit.rows, unit.columns);
   return part(use_grads_[at_index(slot)], {0, unit.whole.count}, unit.rows, unit.columns);
+}
+
+void ParameterStore::complete_grad(int slot) {
+  Stream stream(grads_.device());
+  if (!std::exchange(slots_.at(at_index(slot)).held, true)) fill(stream, 0, whole_grad(slot));
 }
 
 Tensor ParameterStore::take_grad(int slot) {

@@ -133,14 +133,22 @@ class ParameterStore {
 
   // --- What layers see: (rows, columns).
   Tensor value(Stack stack) const;  // compute type
-  Tensor grad(Stack stack);         // accumulation type, of this use; a layer adds to it
-  void zero_grads(Stream& stream);
+  // The gradient of this use, of accumulation type: holding nothing yet, to be written as a whole,
+  // or, with accumulate, to be added to. The first microbatch saves a pass over it that way.
+  struct GradTarget {
+    Tensor tensor;
+    bool accumulate = false;
+  };
+  GradTarget grad_target(Stack stack);
+  Tensor grad(Stack stack);  // to be added to, zeros where it held nothing
+  void clear_grads();        // they hold nothing
 
   // --- What reduces gradients sees. A slot is one use of one stack.
   struct Slot {
-    int unit = 0;   // stacks in the order of add()
-    int use = 0;    // 0: the first
-    Tensor open{};  // where each microbatch is summed: its gradient at hand
+    int unit = 0;       // stacks in the order of add()
+    int use = 0;        // 0: the first
+    bool held = false;  // stages 0, 1: whether a microbatch's gradient is there
+    Tensor open{};      // where each microbatch is summed: its gradient at hand
   };
   int slot(Stack stack) const;
   const std::vector<Slot>& slots() const { return slots_; }
@@ -148,6 +156,7 @@ class ParameterStore {
   const Cut& cut(int unit) const { return units_.at(static_cast<size_t>(unit)).cut; }
   ParameterGroup group(int unit) const { return units_.at(static_cast<size_t>(unit)).group; }
   const Parameter& first_parameter(int unit) const;
+  void complete_grad(int slot);       // stages 0, 1: zeros if no microbatch gave any
   Tensor whole_grad(int slot) const;  // stages 0, 1: all rows
   Tensor my_grad(int slot) const;     // the rows that the cut deals to me
   Tensor take_grad(int slot);         // all rows of one microbatch, given up (sums_each_micro)

@@ -157,11 +157,7 @@ void Router::backward_input(const Tensor& dlogits, const Tensor& dx) const {
 
 void Router::backward_weight(const Tensor& dlogits, const Tensor& x) const {
   const trace::Range range("compute", [] { return "router"; });
-  gemm(context_.stream, {.a = dlogits,
-                         .b = widened(context_.stream, x),
-                         .c = context_.store.grad(weight_),
-                         .transpose_a = true,
-                         .accumulate = true});
+  add_weight_gradient(context_, weight_, dlogits, widened(context_.stream, x));
 }
 
 }  // namespace tessera

@@ -83,7 +83,7 @@ struct Layers : testing::Test {
     Tape tape;
     const Tensor y = layer.forward(x, micro, &tape);
     const Tensor dy = normal(DType::f64, y.rows(), y.columns(), 9);
-    store.zero_grads(stream);
+    zero_grads(stream, store);
     const Tensor dx = layer.backward_input(dy, tape);
     for (const double gradient : grads_of(store))
       ASSERT_EQ(gradient, 0) << "backward_input touched a parameter's gradient";
@@ -317,7 +317,7 @@ TEST_F(Layers, LossHeadGivesEachRowTheSameWhateverTheNumberOfRows) {
   const std::vector<double> losses = values_of(head.forward(x, many, &tape));
   const std::vector<double> dx = values_of(head.backward_input({}, tape));
   const std::vector<double> dweight = grads_of(store);
-  store.zero_grads(stream);
+  zero_grads(stream, store);
   for (int64_t first = 0; first < kMany; first += 500) {
     Micro part = many;
     part.sequence_length = 500;

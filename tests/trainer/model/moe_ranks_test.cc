@@ -53,7 +53,7 @@ struct Mixture {
                     .expert_ranks = expert.size()});
     store.initialize(7);
     store.share_values(stream, comms);
-    store.zero_grads(stream);
+    zero_grads(stream, store);
     routing.begin_step(0);
     tensor_rank = comms.along(Axis::tensor).rank();
     tensor_ranks = comms.along(Axis::tensor).size();

@@ -76,7 +76,7 @@ struct Mixture {
   Result run(const Tensor& x, const Tensor& dy, bool selective = false) {
     Tape tape;
     routing.begin_step(1);
-    store.zero_grads(stream);
+    zero_grads(stream, store);
     const Tensor y = layer->forward(x, micro, &tape);
     if (selective) {
       layer->drop_input(tape);
@@ -224,7 +224,7 @@ TEST(MixtureOfExperts, CountsLoadsOnceAndGivesTheSameBitsWithRecompute) {
   Recompute again(std::move(inner));
   Tape tape;
   full.routing.begin_step(1);
-  full.store.zero_grads(full.stream);
+  zero_grads(full.stream, full.store);
   const Tensor y = again.forward(x, full.micro, &tape);
   const Tensor dx = again.backward_input(dy, tape);
   again.backward_weight(tape);

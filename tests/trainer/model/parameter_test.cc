@@ -111,7 +111,7 @@ TEST(ParameterStore, GivesASecondUseItsOwnGradientAndTheSameValue) {
   fill(stream, 40, store.grad(use));
   EXPECT_EQ(values_of(store.grad(table)), std::vector<double>(6, 2));
   EXPECT_EQ(store.pieces().size(), 1U) << "a use is no parameter";
-  store.zero_grads(stream);
+  store.clear_grads();
   EXPECT_EQ(values_of(store.grad(use)), std::vector<double>(6, 0));
 }
 
