@@ -18,6 +18,7 @@
 #include "kernels/rope.h"
 #include "kernels/router.h"
 #include "kernels/shift.h"
+#include "kernels/step_controls.h"
 #include "kernels/update.h"
 
 namespace tessera {
@@ -64,6 +65,7 @@ struct Backend {
   decltype(tessera::gather_rows)* gather_rows;
   decltype(tessera::combine_rows)* combine_rows;
   decltype(tessera::weigh_rows)* weigh_rows;
+  decltype(tessera::step_controls)* step_controls;
   decltype(tessera::adamw_update)* adamw_update;
 };
 

@@ -49,6 +49,7 @@ void for_each_kernel(Visit&& visit) {
   visit.template operator()<&Backend::gather_rows>("gather_rows");
   visit.template operator()<&Backend::combine_rows>("combine_rows");
   visit.template operator()<&Backend::weigh_rows>("weigh_rows");
+  visit.template operator()<&Backend::step_controls>("step_controls");
   visit.template operator()<&Backend::adamw_update>("adamw_update");
 }
 

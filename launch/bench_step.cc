@@ -108,7 +108,14 @@ class StepBench {
       for (const Piece& piece : store_.pieces()) sum_of_squares(stream_, store_.grad(piece), words);
     });
     time("optimizer", [&] {
-      optimizer_->step(stream_, {.grad_scale = scale, .learning_rate = 1e-4, .update = updates_});
+      const auto [rate, correction1, correction2] = optimizer_->choice(1e-4, updates_);
+      std::vector<double> controls(kNumControls);
+      controls[kApply] = 1;
+      controls[kGradScale] = scale;
+      controls[kLearningRate] = rate;
+      controls[kCorrection1] = correction1;
+      controls[kCorrection2] = correction2;
+      optimizer_->step(stream_, uploaded(stream_, controls));
     });
     stream_.synchronize();
     for (Part& part : parts_)

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 #include "data/tokenizer.h"
 #include "kernels/base/trace.h"
-#include "kernels/copy.h"
 #include "kernels/reduce.h"
 #include "kernels/transfer.h"
 #include "trainer/model/model_state.h"
@@ -72,6 +72,7 @@ Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms
   store_.share_values(stream_, comms);
   gradients_ = std::make_unique<Gradients>(stream_, store_, comms);
   optimizer_ = std::make_unique<Optimizer>(recipe.optimizer, store_);
+  numbers_ = std::make_unique<StepNumbers>(stream_, store_, comms);
 
   LoaderOptions options;
   for (const BlendSource& source : recipe.data.blend)
@@ -161,64 +162,31 @@ Batch Trainer::next_batch() {
   return loader_->next();
 }
 
-struct Trainer::Measured {
-  double loss_sum = 0;
-  double mtp_loss_sum = 0;
-  double grad_norm = 0;  // of the scaled gradients
-  bool finite = true;
-  int64_t targets = 0;
-  StepWishes agreed;
-};
-
-// One small integer reduction carries everything the ranks must agree on. The device's sums come to
-// the host once, which is where a GPU's step waits for the host.
-Trainer::Measured Trainer::measure(int64_t targets, const StepWishes& wishes) {
-  constexpr int64_t kSums = 3;  // loss, norm, loss of multi-token prediction
-  const Tensor device_sums(stream_.device(), DType::i64, {kSums, ExactSum::kWords});
-  const auto row = [&](int64_t i) { return device_sums.row_slice(i, 1); };
-  fill(stream_, 0, device_sums);
-  const bool speaks = comms_.along(Axis::tensor).rank() == 0;  // tensor ranks know the same
-  if (speaks) copy(stream_, stage_->loss_words().flat(), row(0));
-  for (const Piece& piece : store_.pieces())
-    if (counts(store_, comms_, piece)) sum_of_squares(stream_, store_.grad(piece), row(1));
-  if (speaks) copy(stream_, stage_->mtp_loss_words().flat(), row(2));
-  if (!speaks || comms_.along(Axis::pipeline).rank() > 0) targets = 0;
-
-  std::vector<ExactSum> sums;
-  const Tensor host_sums = on_host(stream_, device_sums);
-  const Tensor agreed(Device{}, DType::i64, {kStepStatistics}, MemoryClass::communication);
-  Stream host(Device{});
-  auto* words = agreed.as<int64_t>();
-  for (int64_t i = 0; i < kSums; ++i) {
-    sums.push_back(read_sum(host, host_sums.row_slice(i, 1)));
-    words = std::copy(sums.back().words().begin(), sums.back().words().end(), words);
-  }
-  words[0] = targets;
-  words[1] = wishes.save;
-  words[2] = wishes.stop;
-  comms_.world().all_reduce(host, agreed, agreed, Reduce::sum, "step statistics");
-
-  const auto* from = agreed.as<int64_t>();
-  for (ExactSum& sum : sums) {
-    std::copy_n(from, ExactSum::kWords, sum.words().begin());
-    from += ExactSum::kWords;
-  }
-  Measured measured;
-  measured.loss_sum = sums[0].round();
-  measured.grad_norm = std::sqrt(sums[1].round());
-  measured.mtp_loss_sum = sums[2].round();
-  measured.finite = sums[0].finite() && sums[1].finite();
-  measured.targets = from[0];
-  measured.agreed = {from[1] > 0, from[2] > 0};
-  return measured;
+// What the host decides from the numbers of a step before it can queue the next one: the loss
+// scale, the experts' biases and places, the weight of multi-token prediction.
+bool Trainer::reports_late() const {
+  return !stream_.device().is_host() && !scaler_.dynamic() && !routing_ &&
+         recipe_.model.num_nextn_predict_layers == 0;
 }
 
-StepReport Trainer::step(const StepWishes& wishes) {
-  const auto start = Clock::now();
+// A step whose numbers are not known yet may be applied or not.
+std::vector<double> Trainer::choices(Reached now) const {
+  std::vector<double> table;
+  for (int unknown = 0; unknown <= (unsettled_ ? 1 : 0); ++unknown, ++now.updates) {
+    const auto row = optimizer_->choice(learning_rate_.at(now), now.updates + 1);
+    table.insert(table.end(), row.begin(), row.end());
+  }
+  return table;
+}
+
+Trainer::Started Trainer::start_step(const StepWishes& wishes) {
+  Started started;
+  StepReport& report = started.report;
+  started.start = Clock::now();
   const trace::Range step_range("step", [&] { return "step " + std::to_string(step_ + 1); });
   const Reached now = reached();
   const Batch batch = next_batch();
-  const double data_seconds = seconds_since(start);
+  report.data_seconds = seconds_since(started.start);
 
   const int64_t rows = recipe_.batch.micro * recipe_.data.sequence_length;
   const double normalizer = nearest_power_of_two(rows);  // dloss = scale / 2^k: docs/numerics.md
@@ -238,62 +206,73 @@ StepReport Trainer::step(const StepWishes& wishes) {
   stage_->end_step();
   const auto comm_start = Clock::now();
   gradients_->finish();
-  const double wait_seconds = seconds_since(comm_start);
-  const Measured measured = measure(targets, wishes);
+  report.comm_seconds = seconds_since(comm_start);
 
-  StepReport report;
-  const double unscale =
-      normalizer / (scale * static_cast<double>(std::max<int64_t>(1, measured.targets)));
-  report.grad_norm = measured.grad_norm * unscale;
-  report.loss_scale = scale;
-  report.grad_unscale = unscale;
-  report.learning_rate = learning_rate_.at(now);
-  if (!measured.finite) report.overflow = name_overflow();
-  report.applied = scaler_.update(measured.finite, step_ + 1, report.overflow);
-  const double limit = recipe_.optimizer.grad_clip;
-  // torch.nn.utils.clip_grad_norm_: max_norm / (norm + 1e-6), only when below 1.
-  const double clip = limit > 0 ? std::min(1.0, limit / (report.grad_norm + 1e-6)) : 1.0;
+  const bool speaks = comms_.along(Axis::tensor).rank() == 0 && pipeline.rank() == 0;
+  numbers_->measure(*stage_, {speaks ? targets : 0, wishes.save, wishes.stop},
+                    {.normalizer = normalizer,
+                     .scale = scale,
+                     .grad_clip = recipe_.optimizer.grad_clip,
+                     .updates_known = updates_},
+                    choices(now));
+  started.place = numbers_->send();
   const trace::Range update_range("compute", [] { return "optimizer and weights"; });
-  optimizer_->step(stream_, {.apply = report.applied,
-                             .grad_scale = report.applied ? unscale * clip : 0,
-                             .learning_rate = report.learning_rate,
-                             .update = updates_ + 1});
-  if (report.applied) store_.share_values(stream_, comms_);
-  ++step_;
-  updates_ += report.applied ? 1 : 0;
-  tokens_ += measured.targets;
-
-  report.step = step_;
-  report.updates = updates_;
-  const auto all_targets = static_cast<double>(std::max<int64_t>(1, measured.targets));
-  const int64_t depth = std::max<int64_t>(1, recipe_.model.num_nextn_predict_layers);
-  report.loss = measured.loss_sum / all_targets;
-  report.mtp_loss = measured.mtp_loss_sum / (all_targets * static_cast<double>(depth));
+  optimizer_->step(stream_, numbers_->controls());
+  store_.share_values(stream_, comms_);
+  report.step = ++step_;
+  report.loss_scale = scale;
   report.sequences = batch.samples;
   report.samples = loader_->cursor().samples;
-  report.target_tokens = measured.targets;
+  return started;
+}
+
+StepReport Trainer::finish_step(Started started) {
+  StepReport report = std::move(started.report);
+  const StepNumbers::Values numbers = numbers_->read(started.place);
+  if (!numbers.finite()) report.overflow = name_overflow(numbers.first_bad);
+  report.applied = scaler_.update(numbers.finite(), report.step, report.overflow);
+  report.target_tokens = numbers.count(kTargets);
+  report.agreed = {numbers.count(kSaveWishes) > 0, numbers.count(kStopWishes) > 0};
+  report.grad_norm = numbers[kGradNorm];
+  report.grad_unscale = numbers[kGradUnscale];
+  report.learning_rate = numbers[kLearningRate];
+  const auto targets = static_cast<double>(std::max<int64_t>(1, report.target_tokens));
+  const int64_t depth = std::max<int64_t>(1, recipe_.model.num_nextn_predict_layers);
+  report.loss = numbers[kLoss] / targets;
+  report.mtp_loss = numbers[kMtpLoss] / (targets * static_cast<double>(depth));
+  updates_ += report.applied ? 1 : 0;
+  tokens_ += report.target_tokens;
+  report.updates = updates_;
   report.tokens = tokens_;
-  report.agreed = measured.agreed;
-  report.data_seconds = data_seconds;
-  report.comm_seconds = wait_seconds;
   balance_experts(report);
-  report.seconds = seconds_since(start);
+  // From its own start, or from the end of the step before where that was later.
+  report.seconds = seconds_since(std::max(started.start, last_settled_));
+  last_settled_ = Clock::now();
   return report;
+}
+
+std::optional<StepReport> Trainer::settle() {
+  if (!unsettled_) return std::nullopt;
+  return finish_step(*std::exchange(unsettled_, std::nullopt));
+}
+
+std::optional<StepReport> Trainer::advance(const StepWishes& wishes) {
+  Started started = start_step(wishes);
+  std::optional<StepReport> before = settle();
+  if (!reports_late()) return finish_step(std::move(started));
+  unsettled_ = std::move(started);
+  return before;
+}
+
+StepReport Trainer::step(const StepWishes& wishes) {
+  check(!unsettled_, "Trainer::step: nobody has the report of the step before");
+  return finish_step(start_step(wishes));
 }
 
 // Called by all ranks. With loss scaling on, each rank looked at its own gradients before they were
 // summed and knows its first bad tensor; otherwise the sum tells which tensor, but not where.
-std::string Trainer::name_overflow() {
-  int first = gradients_->first_overflow();
-  if (!scaler_.dynamic()) {
-    const Tensor count(stream_.device(), DType::i64, {1});
-    const auto& pieces = store_.pieces();
-    for (size_t piece = pieces.size(); piece-- > 0 && first < 0;) {
-      fill(stream_, 0, count);
-      count_non_finite(stream_, store_.grad(pieces[piece]), count);
-      if (download<int64_t>(stream_, count).front() > 0) first = pieces[piece].parameter;
-    }
-  }
+std::string Trainer::name_overflow(int first_bad) {
+  const int first = scaler_.dynamic() ? gradients_->first_overflow() : first_bad;
   const std::vector<std::string> names = comms_.world().all_gather(
       first < 0 ? std::string() : store_.at(first).name + " grad", "overflow");
   if (!scaler_.dynamic()) {

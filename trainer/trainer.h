@@ -4,15 +4,16 @@
 // call the same member functions in the same order.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "checkpoint/state.h"
 #include "data/loader.h"
-#include "kernels/base/exact_sum.h"
 #include "parallel/communicators.h"
 #include "trainer/model/build.h"
 #include "trainer/model/counts.h"
@@ -21,6 +22,7 @@
 #include "trainer/optim/lr_schedule.h"
 #include "trainer/optim/optimizer.h"
 #include "trainer/recipe.h"
+#include "trainer/step_numbers.h"
 
 namespace tessera {
 
@@ -30,10 +32,6 @@ struct StepWishes {
   bool save = false;  // write a checkpoint after this step
   bool stop = false;  // end the run after this step (preemption)
 };
-
-// Whole numbers that all ranks sum after each step: three exact sums (loss, norm, loss of
-// multi-token prediction), targets, wishes.
-inline constexpr int64_t kStepStatistics = 3 * ExactSum::kWords + 3;
 
 struct StepReport {
   int64_t step = 0;      // batches consumed, from 1
@@ -75,12 +73,20 @@ class Trainer {
   // Builds the model of this rank with initial weights. The recipe is valid for this world.
   Trainer(const Recipe& recipe, Device device, const Communicators& comms);
 
+  // One step, and what came of it.
   StepReport step(const StepWishes& wishes);
+  // The same without waiting where the device need not wait for the host (reports_late()): queues a
+  // step and returns the report of the one before, nothing after the first. Elsewhere as step().
+  std::optional<StepReport> advance(const StepWishes& wishes);
+  // The report of the last step if nobody has it yet. Call it before the run's state is read.
+  std::optional<StepReport> settle();
+  bool reports_late() const;
   // Over the validation split (or eval_batches of it), the same windows on any number of ranks.
   // `progress` hears now and then what part of this rank's windows is done.
   EvalReport evaluate(const std::function<void(double part)>& progress = [](double) {});
 
-  // All that continues the run: masters, moments, scaler, data cursor, step and updates.
+  // All that continues the run, at the end of a settled step: masters, moments, scaler, data
+  // cursor, step and updates.
   State state() const;
   // After load_checkpoint() filled state()'s tensors: takes over the scalars and publishes weights.
   void restore(const State& state);
@@ -104,14 +110,20 @@ class Trainer {
   Routing* routing() { return routing_.get(); }
 
  private:
-  struct Measured;  // agreed by all ranks
+  struct Started {  // a step whose numbers the host has not read
+    StepReport report;
+    int place = 0;  // of its numbers (StepNumbers)
+    std::chrono::steady_clock::time_point start;
+  };
+  Started start_step(const StepWishes& wishes);
+  std::vector<double> choices(Reached now) const;
+  StepReport finish_step(Started started);
   Reached reached() const;
   Batch next_batch();
   std::vector<Micro> microbatches(const Batch& batch, double dloss, double mtp_weight);
   double sequence_gradient(int64_t targets, int64_t sequences, double dloss);
   void balance_experts(StepReport& report);
-  Measured measure(int64_t targets, const StepWishes& wishes);
-  std::string name_overflow();
+  std::string name_overflow(int first_bad);
 
   Recipe recipe_;
   Timeline timeline_;
@@ -124,12 +136,15 @@ class Trainer {
   std::map<int, Plan> plans_;  // by the number of microbatches
   std::unique_ptr<Gradients> gradients_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<StepNumbers> numbers_;
   LossScaler scaler_;
   std::unique_ptr<Loader> loader_;
   std::vector<int64_t> token_bytes_;  // bytes each token stands for; empty: unknown
   int64_t step_ = 0;
   int64_t updates_ = 0;
   int64_t tokens_ = 0;
+  std::optional<Started> unsettled_;
+  std::chrono::steady_clock::time_point last_settled_{};
 };
 
 // Moves a microbatch to the device.

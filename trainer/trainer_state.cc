@@ -33,6 +33,7 @@ State Trainer::gradients() const {
 }
 
 State Trainer::state() const {
+  check(!unsettled_, "Trainer::state: nobody has the report of the last step");
   State state = tensors_of(store_, comms_);
   if (routing_) add_biases(*routing_, recipe_.model, comms_.rank() == 0, state);
   state.scalars["step"] = std::to_string(step_);
@@ -47,6 +48,7 @@ void Trainer::restore(const State& state) {
   publish_weights();
   step_ = integer(state, "step");
   updates_ = integer(state, "updates");
+  numbers_->set_updates(updates_);
   tokens_ = integer(state, "tokens");
   loader_->seek({integer(state, "cursor")});
   const auto scaler = state.scalars.find("loss_scaler");

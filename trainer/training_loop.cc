@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
+#include <utility>
 
 #include "checkpoint/retention.h"
 #include "checkpoint/writer.h"
@@ -30,14 +32,18 @@ class Loop {
 
   Outcome run() {
     while (trainer_.steps_done() < end_) {
-      const StepReport report = traced_step();
-      tell([&](Observer& observer) { observer.on_step(report); });
+      if (trainer_.steps_done() + 1 == recipe_.profile.first_step) start_trace(comms_.world());
+      hear(trainer_.advance(wishes()));
       const bool last = trainer_.steps_done() == end_;
-      const bool preempted = report.agreed.stop && !last;
+      const auto& every = recipe_.checkpoint.every_steps;
+      if (agreed_.stop || agreed_.save || due(recipe_.run.eval_every, last) || due(every, false))
+        hear(trainer_.settle());
+      finish_trace(last);
+      const StepWishes agreed = std::exchange(agreed_, {});
+      const bool preempted = agreed.stop && !last;
       if (!preempted && due(recipe_.run.eval_every, last)) evaluate();
       const bool stop_saves = preempted && recipe_.checkpoint.on_preempt == "save";
-      if (last || stop_saves || report.agreed.save || due(recipe_.checkpoint.every_steps, false))
-        save(last || stop_saves);
+      if (last || stop_saves || agreed.save || due(every, false)) save(last || stop_saves);
       if (preempted) return Outcome::preempted;
     }
     return end_ < total_ ? Outcome::stopped : Outcome::done;
@@ -48,20 +54,24 @@ class Loop {
     return last || (every > 0 && trainer_.steps_done() % every == 0);
   }
 
+  // On a GPU the report is of the step before, and what the ranks agreed to is done a step later.
+  void hear(const std::optional<StepReport>& report) {
+    if (!report) return;
+    agreed_.save |= report->agreed.save;
+    agreed_.stop |= report->agreed.stop;
+    tell([&](Observer& observer) { observer.on_step(*report); });
+  }
+
   // A trace that cannot be written is no reason to stop.
-  StepReport traced_step() {
-    const int64_t step = trainer_.steps_done() + 1;
-    if (step == recipe_.profile.first_step) start_trace(comms_.world());
-    const StepReport report = trainer_.step(wishes());
-    const bool ends = step == recipe_.profile.last_step || step == end_ || report.agreed.stop;
-    if (!ends || !trace::recording) return report;
+  void finish_trace(bool last) {
+    const bool ends = trainer_.steps_done() == recipe_.profile.last_step || last || agreed_.stop;
+    if (!ends || !trace::recording) return;
     try {
       write_trace(trainer_.stream(), comms_, options_.trace_file);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::storage) throw;
       tell([&](Observer& o) { o.on_warning("W013", error.what()); });
     }
-    return report;
   }
 
   // Rank 0's clock decides; any rank's signal counts. Both travel with the step's own reduction.
@@ -133,8 +143,9 @@ class Loop {
   Storage& storage_;
   const LoopOptions& options_;
   const Recipe& recipe_;
-  int64_t total_;  // the run's last step
-  int64_t end_;    // this job's
+  int64_t total_;      // the run's last step
+  int64_t end_;        // this job's
+  StepWishes agreed_;  // and not done yet
   Clock::time_point last_save_ = Clock::now();
   int64_t last_saved_step_ = -1;
   int64_t failures_ = 0;

@@ -44,6 +44,7 @@ decltype(tessera::sort_slots) sort_slots;
 decltype(tessera::gather_rows) gather_rows;
 decltype(tessera::combine_rows) combine_rows;
 decltype(tessera::weigh_rows) weigh_rows;
+decltype(tessera::step_controls) step_controls;
 decltype(tessera::adamw_update) adamw_update;
 }  // namespace cpu
 
@@ -90,6 +91,7 @@ const Backend& cpu_backend() {
       .gather_rows = cpu::gather_rows,
       .combine_rows = cpu::combine_rows,
       .weigh_rows = cpu::weigh_rows,
+      .step_controls = cpu::step_controls,
       .adamw_update = cpu::adamw_update,
   };
   return kBackend;

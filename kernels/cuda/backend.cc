@@ -46,6 +46,7 @@ decltype(tessera::sort_slots) sort_slots;
 decltype(tessera::gather_rows) gather_rows;
 decltype(tessera::combine_rows) combine_rows;
 decltype(tessera::weigh_rows) weigh_rows;
+decltype(tessera::step_controls) step_controls;
 decltype(tessera::adamw_update) adamw_update;
 
 const Backend& backend() {
@@ -91,6 +92,7 @@ const Backend& backend() {
       .gather_rows = gather_rows,
       .combine_rows = combine_rows,
       .weigh_rows = weigh_rows,
+      .step_controls = step_controls,
       .adamw_update = adamw_update,
   });
   return kBackend;

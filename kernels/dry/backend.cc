@@ -62,6 +62,7 @@ const Backend& dry_backend() {
       .gather_rows = dry::nothing,
       .combine_rows = dry::nothing,
       .weigh_rows = dry::nothing,
+      .step_controls = dry::nothing,
       .adamw_update = dry::nothing,
   };
   return kBackend;

@@ -45,6 +45,7 @@ decltype(tessera::sort_slots) sort_slots;
 decltype(tessera::gather_rows) gather_rows;
 decltype(tessera::combine_rows) combine_rows;
 decltype(tessera::weigh_rows) weigh_rows;
+decltype(tessera::step_controls) step_controls;
 decltype(tessera::adamw_update) adamw_update;
 }  // namespace reference
 
@@ -91,6 +92,7 @@ const Backend& reference_backend() {
       .gather_rows = reference::gather_rows,
       .combine_rows = reference::combine_rows,
       .weigh_rows = reference::weigh_rows,
+      .step_controls = reference::step_controls,
       .adamw_update = reference::adamw_update,
   };
   return kBackend;

@@ -4,6 +4,9 @@
 #pragma once
 
 #include <cstdlib>
+#include <string>
+
+#include <dlfcn.h>
 
 #include "kernels/base/device.h"
 
@@ -18,5 +21,20 @@ inline const bool kUsesStandIn = [] {
   setenv("TESSERA_STAND_IN_MEMORY", std::to_string(kStandInBytes).c_str(), 1);
   return true;
 }();
+
+// How often the host has waited for the stand-in. REQUIRES that it was opened.
+struct Waits {
+  int64_t for_queues = 0;
+  int64_t for_marks = 0;
+};
+inline Waits stand_in_waits() {
+  void* plugin = dlopen(TESSERA_CUDA_STAND_IN, RTLD_NOW | RTLD_NOLOAD);
+  const auto count =
+      reinterpret_cast<void (*)(int64_t*, int64_t*)>(dlsym(plugin, "tessera_stand_in_waits"));
+  Waits waits;
+  count(&waits.for_queues, &waits.for_marks);
+  dlclose(plugin);
+  return waits;
+}
 
 }  // namespace tessera::test

@@ -2,24 +2,18 @@
 #include "trainer/optim/optimizer.h"
 
 #include <cmath>
-#include <vector>
-
-#include "kernels/transfer.h"
 
 namespace tessera {
 
 Optimizer::Optimizer(const OptimizerOptions& options, const ParameterStore& store)
     : options_(options), store_(store) {}
 
-void Optimizer::step(Stream& stream, const UpdateScalars& scalars) {
-  std::vector<double> control(kNumControls);
-  const auto t = static_cast<double>(scalars.update);
-  control[kApply] = scalars.apply ? 1 : 0;
-  control[kGradScale] = scalars.grad_scale;
-  control[kLearningRate] = scalars.learning_rate;
-  control[kCorrection1] = 1 - std::pow(options_.betas[0], t);
-  control[kCorrection2] = 1 - std::pow(options_.betas[1], t);
-  const Tensor controls = uploaded(stream, control);
+std::array<double, kNumChoices> Optimizer::choice(double learning_rate, int64_t update) const {
+  const auto t = static_cast<double>(update);
+  return {learning_rate, 1 - std::pow(options_.betas[0], t), 1 - std::pow(options_.betas[1], t)};
+}
+
+void Optimizer::step(Stream& stream, const Tensor& controls) {
   for (const Piece& piece : store_.pieces()) {
     const bool decay = store_.at(piece.parameter).decay;
     const AdamW adamw{.beta1 = options_.betas[0],

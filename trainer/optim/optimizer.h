@@ -1,27 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // AdamW over the pieces of a ParameterStore that this rank trains. Its arithmetic is
-// kernels/update.h; it is told the learning rate, clipping and loss scale, and owns none of them.
+// kernels/update.h; it is told the learning rate, clipping and loss scale, on the device, and owns
+// none of them.
 #pragma once
 
+#include <array>
+
+#include "kernels/step_controls.h"
 #include "kernels/update.h"
 #include "trainer/model/parameter.h"
 #include "trainer/recipe.h"
 
 namespace tessera {
 
-// What changes from step to step.
-struct UpdateScalars {
-  bool apply = true;
-  double grad_scale = 1;  // unscaling x normalisation x clipping
-  double learning_rate = 0;
-  int64_t update = 1;  // Adam's t, from 1
-};
-
 class Optimizer {
  public:
   // After store.allocate(); the store outlives the optimizer.
   Optimizer(const OptimizerOptions& options, const ParameterStore& store);
-  void step(Stream& stream, const UpdateScalars& scalars);
+  // What update number `update` has, from 1: a row of step_controls()'s choices.
+  std::array<double, kNumChoices> choice(double learning_rate, int64_t update) const;
+  // controls: adamw_update()'s, on the stream's device.
+  void step(Stream& stream, const Tensor& controls);
 
  private:
   OptimizerOptions options_;

@@ -11,7 +11,10 @@
 // $TESSERA_STAND_IN_MEMORY    bytes of each device (1 GiB)
 // $TESSERA_STAND_IN_DEVICES   their number (1)
 // $TESSERA_STAND_IN_PROBLEM   what Accelerator::problem() says
+//
+// tessera_stand_in_waits() counts how often the host waited so far: for queues, for marks.
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -50,6 +53,8 @@ namespace stand_in {
 namespace {
 
 constexpr std::byte kGarbage{0xa5};
+
+std::atomic<int64_t> queue_waits{0}, mark_waits{0};
 
 int64_t environment(const char* name, int64_t otherwise) {
   const char* text = std::getenv(name);
@@ -156,7 +161,10 @@ class StandIn : public Accelerator {
     proceed(*queue, Next::wait);
     delete queue;
   }
-  void synchronize(Queue* queue) override { proceed(*queue, Next::wait); }
+  void synchronize(Queue* queue) override {
+    ++queue_waits;
+    proceed(*queue, Next::wait);
+  }
   void copy(Queue* queue, CopyDirection direction, void* to, const void* from,
             const CopyArea& area) override {
     proceed(*queue, Next::work);
@@ -178,14 +186,20 @@ class StandIn : public Accelerator {
     proceed(*queue, Next::mark);
     *mark = {queue, queue->finished + static_cast<int64_t>(queue->copies.size())};
   }
-  void wait(Queue*, Mark* mark) override { synchronize(mark); }
+  void wait(Queue*, Mark* mark) override { arrive(mark); }
   bool reached(Mark* mark) const override {
     return mark->queue == nullptr || mark->queue->finished >= mark->after;
   }
   void synchronize(Mark* mark) override {
-    if (!reached(mark)) proceed(*mark->queue, Next::wait);
+    ++mark_waits;
+    arrive(mark);
   }
   double milliseconds(Mark*, Mark*) const override { return 0; }
+
+ private:
+  void arrive(Mark* mark) {
+    if (!reached(mark)) proceed(*mark->queue, Next::wait);
+  }
 };
 
 }  // namespace
@@ -195,6 +209,11 @@ class StandIn : public Accelerator {
 extern "C" const char* tessera_plugin_abi() {
   static const std::string abi = tessera::compiled_plugin_abi();
   return abi.c_str();
+}
+
+extern "C" void tessera_stand_in_waits(int64_t* for_queues, int64_t* for_marks) {
+  *for_queues = tessera::stand_in::queue_waits;
+  *for_marks = tessera::stand_in::mark_waits;
 }
 
 extern "C" tessera::Accelerator* tessera_plugin_accelerator() {

@@ -33,9 +33,22 @@ struct Optimizers : testing::Test {
   }
 };
 
+// Of the first update.
+Tensor controls(const Optimizer& optimizer, bool apply, double grad_scale, double learning_rate) {
+  const auto choice = optimizer.choice(learning_rate, 1);
+  const Tensor out(kCpu, DType::f64, {kNumControls});
+  auto* control = out.as<double>();
+  control[kApply] = apply ? 1 : 0;
+  control[kGradScale] = grad_scale;
+  control[kLearningRate] = choice[kChoiceLearningRate];
+  control[kCorrection1] = choice[kChoiceCorrection1];
+  control[kCorrection2] = choice[kChoiceCorrection2];
+  return out;
+}
+
 TEST_F(Optimizers, DecayMatricesButNotNorms) {
   Optimizer optimizer(options, store);
-  optimizer.step(cpu_stream(), {.learning_rate = 0.25, .update = 1});
+  optimizer.step(cpu_stream(), controls(optimizer, true, 1, 0.25));
   for (int parameter = 0; parameter < store.count(); ++parameter) {
     const double expected = store.at(parameter).decay ? 1 - 0.25 * 0.5 : 1;
     for (const double value : values_of(master(store, parameter)))
@@ -52,7 +65,7 @@ TEST_F(Optimizers, TakeAdamsStepOnEveryParameterWithScaledGradients) {
   Optimizer optimizer(options, store);
   for (int parameter = 0; parameter < store.count(); ++parameter)
     fill(cpu_stream(), parameter % 2 == 0 ? 8 : -8, gradient(store, parameter));
-  optimizer.step(cpu_stream(), {.grad_scale = 0.25, .learning_rate = 0.125, .update = 1});
+  optimizer.step(cpu_stream(), controls(optimizer, true, 0.25, 0.125));
   // The bias-corrected first step is the sign of the gradient, whatever its size.
   for (int parameter = 0; parameter < store.count(); ++parameter) {
     const double sign = parameter % 2 == 0 ? 1 : -1;
@@ -69,7 +82,7 @@ TEST_F(Optimizers, LeaveEverythingAloneWhenTheStepIsSkipped) {
   Optimizer optimizer(options, store);
   for (const Piece& piece : store.pieces())
     fill(cpu_stream(), std::numeric_limits<double>::quiet_NaN(), store.grad(piece));
-  optimizer.step(cpu_stream(), {.apply = false, .grad_scale = 0, .learning_rate = 0.25});
+  optimizer.step(cpu_stream(), controls(optimizer, false, 0, 0.25));
   for (const double value : masters_of(store)) EXPECT_EQ(value, 1);
   for (const Piece& piece : store.pieces()) {
     for (const double moment : values_of(store.first_moment(piece))) EXPECT_EQ(moment, 0);

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/step_numbers.h"
+
+#include <algorithm>
+
+#include "kernels/copy.h"
+#include "kernels/reduce.h"
+#include "kernels/transfer.h"
+#include "trainer/model/model_state.h"
+
+namespace tessera {
+namespace {
+constexpr size_t kUnderWay = 2;  // steps whose numbers the host may not have read
+}
+
+StepNumbers::StepNumbers(Stream& stream, const ParameterStore& store, const Communicators& comms)
+    : stream_(stream),
+      store_(store),
+      comms_(comms),
+      statistics_(stream.device(), DType::i64, {kStepStatistics}, MemoryClass::communication),
+      numbers_(stream.device(), DType::f64, {kNumStepNumbers}, MemoryClass::optimizer),
+      bad_(stream.device(), DType::i64, {static_cast<int64_t>(store.pieces().size())},
+           MemoryClass::optimizer) {
+  for (size_t i = 0; i < kUnderWay; ++i)
+    arrivals_.push_back(
+        {staging_like(stream, numbers_), staging_like(stream, bad_), Event(stream.device())});
+  set_updates(0);
+}
+
+StepNumbers::~StepNumbers() {
+  try {
+    for (const Arrival& arrival : arrivals_) arrival.event.synchronize();
+  } catch (const Error&) {
+    return;  // the device failed, and with it the copies
+  }
+}
+
+void StepNumbers::set_updates(int64_t updates) {
+  std::vector<double> values(kNumStepNumbers);
+  values[kUpdates] = static_cast<double>(updates);
+  upload(stream_, values, numbers_);
+}
+
+void StepNumbers::measure(const Stage& stage, std::array<int64_t, kNumStepCounts> counts_of_rank,
+                          const StepRules& rules, const std::vector<double>& choices) {
+  const auto sum = [&](StepSum which) {
+    return statistics_.column_slice(which * ExactSum::kWords, ExactSum::kWords);
+  };
+  fill(stream_, 0, statistics_);
+  if (comms_.along(Axis::tensor).rank() == 0) {  // tensor ranks know the same
+    copy(stream_, stage.loss_words().flat(), sum(kLossSum).flat());
+    copy(stream_, stage.mtp_loss_words().flat(), sum(kMtpLossSum).flat());
+  }
+  const Tensor norm = sum(kNormSum), bad_rows = norm.column_slice(ExactSum::kLimbs, 1);
+  for (size_t piece = 0; piece < store_.pieces().size(); ++piece) {
+    const Piece& now = store_.pieces()[piece];
+    if (counts(store_, comms_, now)) sum_of_squares(stream_, store_.grad(now), norm);
+    copy(stream_, bad_rows.flat(), bad_.column_slice(static_cast<int64_t>(piece), 1).flat());
+  }
+  upload(stream_, std::vector<int64_t>(counts_of_rank.begin(), counts_of_rank.end()),
+         statistics_.column_slice(kNumStepSums * ExactSum::kWords, kNumStepCounts));
+  comms_.world().all_reduce(stream_, statistics_, statistics_, Reduce::sum, "step statistics");
+
+  const auto rows = static_cast<int64_t>(choices.size()) / kNumChoices;
+  const Tensor table(stream_.device(), DType::f64, {rows, kNumChoices}, MemoryClass::optimizer);
+  upload(stream_, choices, table);
+  step_controls(stream_, rules, statistics_, table, numbers_);
+}
+
+int StepNumbers::send() {
+  const size_t place = next_++ % kUnderWay;
+  Arrival& arrival = arrivals_[place];
+  start_download(stream_, numbers_, arrival.numbers);
+  start_download(stream_, bad_, arrival.bad);
+  arrival.event.record(stream_);
+  return static_cast<int>(place);
+}
+
+StepNumbers::Values StepNumbers::read(int place) const {
+  const Arrival& arrival = arrivals_[static_cast<size_t>(place)];
+  arrival.event.synchronize();
+  Values values;
+  std::copy_n(arrival.numbers.as<double>(), kNumStepNumbers, values.number.begin());
+  const auto* bad = arrival.bad.as<int64_t>();
+  for (size_t piece = store_.pieces().size(); piece-- > 0 && values.first_bad < 0;)
+    if (bad[piece] > (piece > 0 ? bad[piece - 1] : 0))
+      values.first_bad = store_.pieces()[piece].parameter;
+  return values;
+}
+
+}  // namespace tessera
