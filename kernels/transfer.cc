@@ -5,6 +5,7 @@
 #include <deque>
 #include <utility>
 
+#include "kernels/base/graph.h"
 #include "kernels/copy.h"
 #include "kernels/cuda_plugin.h"
 
@@ -50,6 +51,7 @@ void check_alike(const char* what, const Tensor& in, const Tensor& out) {
 
 void queue_copy(Stream& stream, CopyDirection direction, const Tensor& in, const Tensor& out) {
   if (in.size() == 0) return;
+  refuse_while_recording("a copy between the host and the device");  // the host's side moves on
   const int64_t size = size_of(in.dtype());
   CopyArea area{.rows = in.rows(),
                 .row_bytes = in.columns() * size,

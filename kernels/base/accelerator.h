@@ -44,6 +44,7 @@ class Accelerator {
  public:
   struct Queue;  // work done one after another
   struct Mark;   // a point in a queue, with its time
+  struct Graph;  // work that a queue was given once, to be done again
 
   virtual ~Accelerator() = default;
 
@@ -79,6 +80,14 @@ class Accelerator {
   virtual bool reached(Mark* mark) const = 0;  // true also when never recorded
   virtual void synchronize(Mark* mark) = 0;
   virtual double milliseconds(Mark* from, Mark* to) const = 0;  // REQUIRES both reached
+
+  // Between the two, what the calling thread gives the queue is recorded, with its arguments, and
+  // not done. A call that cannot be recorded throws, and end_recording() may, too; recording ends
+  // in any case.
+  virtual void begin_recording(Queue* queue) = 0;
+  virtual Graph* end_recording(Queue* queue) = 0;
+  virtual void launch(Graph* graph, Queue* queue) = 0;
+  virtual void destroy(Graph* graph) noexcept = 0;  // launches that are queued are still done
 };
 
 }  // namespace tessera

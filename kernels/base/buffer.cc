@@ -221,7 +221,7 @@ Buffer::Buffer(Device device, int64_t bytes, MemoryClass memory_class, Pool& poo
 
 std::shared_ptr<Buffer> Buffer::staging(Device device, int64_t bytes) {
   Pool& pool = device.kind == Device::Kind::cuda ? pinned_pool() : host_pool();
-  return std::shared_ptr<Buffer>(new Buffer({}, bytes, MemoryClass::communication, pool));
+  return std::make_shared<Buffer>(Device{}, bytes, MemoryClass::communication, pool);
 }
 
 Buffer::~Buffer() {

@@ -39,6 +39,8 @@ class Pool;
 class Buffer {
  public:
   Buffer(Device device, int64_t bytes, MemoryClass memory_class = MemoryClass::activations);
+  // From another pool than the device's own (kernels/base/pool.h), which outlives it.
+  Buffer(Device device, int64_t bytes, MemoryClass memory_class, Pool& pool);
   // Of the host, and such that copies from and to `device` go on beside the program: pinned memory
   // for a GPU. Free it when they are done.
   static std::shared_ptr<Buffer> staging(Device device, int64_t bytes);
@@ -54,8 +56,6 @@ class Buffer {
   int file() const;
 
  private:
-  Buffer(Device device, int64_t bytes, MemoryClass memory_class, Pool& pool);
-
   Device device_;
   int64_t bytes_;
   MemoryClass memory_class_;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A GPU's memory: blocks are kept by size and by the lane (thread_lane.h) that used them last, so a
 // steady step asks the device for nothing and waits for nothing. Small blocks are cut from larger
-// ones, which stay. Where the device has no room left, idle blocks are given back to it, and if
-// that does not help, the Error{capacity} tells what its memory is used for.
+// ones, which stay. Where the device has no room left, idle blocks are given back to it, but for
+// those of lanes that keep their addresses (kept_memory.h), and if that does not help, the
+// Error{capacity} tells what its memory is used for.
 #include <algorithm>
 #include <map>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "kernels/base/check.h"
+#include "kernels/base/graph.h"
 #include "kernels/base/pool.h"
 #include "kernels/base/thread_lane.h"
 #include "kernels/cuda_plugin.h"
@@ -64,12 +66,23 @@ class DevicePool : public Pool {
   void end_lane(int64_t lane) {
     const std::lock_guard lock(mutex_);
     ended_.insert(lane);
+    kept_.erase(lane);
     slabs_.erase(lane);
     for (auto it = idle_.lower_bound({lane, 0}); it != idle_.end() && it->first.first == lane;) {
       std::vector<std::byte*>& free_for_all = idle_[{kNobody, it->first.second}];
       free_for_all.insert(free_for_all.end(), it->second.begin(), it->second.end());
       it = idle_.erase(it);
     }
+  }
+
+  void keep_lane(int64_t lane) {
+    const std::lock_guard lock(mutex_);
+    kept_.insert(lane);
+  }
+  int64_t blocks_in_use(int64_t lane) {
+    const std::lock_guard lock(mutex_);
+    return std::count_if(lane_of_.begin(), lane_of_.end(),
+                         [&](const auto& block) { return block.second == lane; });
   }
 
  private:
@@ -82,7 +95,7 @@ class DevicePool : public Pool {
   // Makes the thread's queue too: what it takes is used there, and is handed on when it ends.
   int64_t lane_of_thread() const {
     ThreadLane::mine().queue(device_);
-    return ThreadLane::mine().number();
+    return ThreadLane::mine().memory();
   }
   std::byte* take_idle(int64_t lane, int64_t size) {
     const auto found = idle_.find({lane, size});
@@ -93,6 +106,7 @@ class DevicePool : public Pool {
   }
   // Null where there is no room.
   std::byte* allocate(int64_t size) {
+    refuse_while_recording("more memory of the device");
     std::byte* block = cuda_accelerator().allocate(device_, size);
     if (block == nullptr) {
       give_back_idle();
@@ -118,7 +132,7 @@ class DevicePool : public Pool {
   // Accelerator::release() waits for queued work where it must.
   void give_back_idle() {
     for (auto& [kind, blocks] : idle_) {
-      if (kind.second < kLarge) continue;
+      if (kind.second < kLarge || kept_.contains(kind.first)) continue;
       for (std::byte* block : blocks) {
         cuda_accelerator().release(device_, block);
         use_.system_bytes -= kind.second;
@@ -146,7 +160,7 @@ class DevicePool : public Pool {
   Idle idle_;
   std::map<std::byte*, int64_t> lane_of_;  // of blocks in use
   std::map<int64_t, Slab> slabs_;          // by lane
-  std::set<int64_t> ended_;                // lanes
+  std::set<int64_t> ended_, kept_;         // lanes
 };
 
 // Never destroyed: buffers in other static objects may outlive any order we could choose.
@@ -159,14 +173,26 @@ DevicePools& pools() {
   return all;
 }
 
-}  // namespace
-
-Pool& device_pool(int device) {
+DevicePool& pool_of(int device) {
   DevicePools& all = pools();
   const std::lock_guard lock(all.mutex);
   std::unique_ptr<DevicePool>& pool = all.by_device[device];
   if (!pool) pool = std::make_unique<DevicePool>(device);
   return *pool;
+}
+
+}  // namespace
+
+Pool& device_pool(int device) {
+  return pool_of(device);
+}
+
+void keep_lane(int device, int64_t lane) {
+  pool_of(device).keep_lane(lane);
+}
+
+int64_t blocks_in_use(int device, int64_t lane) {
+  return pool_of(device).blocks_in_use(lane);
 }
 
 void end_lane(int64_t lane) noexcept {

@@ -5,6 +5,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/base/check.h"
+#include "kernels/base/graph.h"
 #include "kernels/base/thread_lane.h"
 #include "kernels/cuda_plugin.h"
 
@@ -51,7 +52,9 @@ Stream::~Stream() = default;
 
 // Host streams have run everything already.
 void Stream::synchronize() {
-  if (queue_) cuda_accelerator().synchronize(queue_.get());
+  if (!queue_) return;
+  refuse_while_recording("waiting for a stream");
+  cuda_accelerator().synchronize(queue_.get());
 }
 
 Event::Event(Device device) : device_(device) {
@@ -64,15 +67,18 @@ Event::Event(Device device) : device_(device) {
 void Event::record(Stream& stream) {
   check(stream.device() == device_, "Event: made for", name(device_), "but recorded on",
         name(stream.device()));
-  if (mark_)
-    cuda_accelerator().record(mark_.get(), stream.queue());
-  else
+  if (!mark_) {
     time_ = std::chrono::steady_clock::now();
+    return;
+  }
+  refuse_while_recording("an Event");
+  cuda_accelerator().record(mark_.get(), stream.queue());
 }
 
 // Whatever the host does next is later already; a host's event is reached when it is recorded.
 void Event::hold(Stream& stream) const {
   if (!mark_) return;
+  refuse_while_recording("waiting for an Event");
   if (stream.queue() != nullptr)
     cuda_accelerator().wait(stream.queue(), mark_.get());
   else
@@ -80,11 +86,15 @@ void Event::hold(Stream& stream) const {
 }
 
 bool Event::reached() const {
-  return !mark_ || cuda_accelerator().reached(mark_.get());
+  if (!mark_) return true;
+  refuse_while_recording("asking for an Event");
+  return cuda_accelerator().reached(mark_.get());
 }
 
 void Event::synchronize() const {
-  if (mark_) cuda_accelerator().synchronize(mark_.get());
+  if (!mark_) return;
+  refuse_while_recording("waiting for an Event");
+  cuda_accelerator().synchronize(mark_.get());
 }
 
 double Event::milliseconds_since(const Event& earlier) const {

@@ -17,10 +17,12 @@ std::shared_ptr<Accelerator::Queue> make_queue(int device) {
           [&accelerator](Accelerator::Queue* queue) { accelerator.destroy(queue); }};
 }
 
-ThreadLane::ThreadLane() {
+int64_t ThreadLane::new_number() {
   static std::atomic<int64_t> lanes{0};
-  number_ = ++lanes;
+  return ++lanes;
 }
+
+ThreadLane::ThreadLane() : number_(new_number()), memory_(number_) {}
 
 ThreadLane& ThreadLane::mine() {
   thread_local ThreadLane lane;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // kernels/base/accelerator.h over the CUDA runtime. A Queue is a cudaStream_t, a Mark a
-// cudaEvent_t: nothing is wrapped. Devices are numbered as CUDA does, $CUDA_VISIBLE_DEVICES
-// included.
+// cudaEvent_t, a Graph a cudaGraphExec_t: nothing is wrapped. Devices are numbered as CUDA does,
+// $CUDA_VISIBLE_DEVICES included.
 #include <cstdio>
 #include <string>
 
@@ -27,6 +27,10 @@ cudaStream_t stream_of(Accelerator::Queue* queue) {
 }
 cudaEvent_t event_of(Accelerator::Mark* mark) {
   return reinterpret_cast<cudaEvent_t>(mark);
+}
+
+cudaGraphExec_t exec_of(Accelerator::Graph* graph) {
+  return reinterpret_cast<cudaGraphExec_t>(graph);
 }
 
 cudaMemcpyKind kind_of(CopyDirection direction) {
@@ -167,6 +171,23 @@ class Runtime : public Accelerator {
     check(cudaEventElapsedTime(&time, event_of(from), event_of(to)), "timing events");
     return static_cast<double>(time);
   }
+
+  // Other threads (loaders, checkpoints) go on using the device meanwhile.
+  void begin_recording(Queue* queue) override {
+    check(cudaStreamBeginCapture(stream_of(queue), cudaStreamCaptureModeThreadLocal),
+          "beginning to record a graph");
+  }
+  Graph* end_recording(Queue* queue) override {
+    Handle<cudaGraph_t, cudaGraphDestroy> recorded;
+    check(cudaStreamEndCapture(stream_of(queue), recorded.out()), "recording a graph");
+    cudaGraphExec_t ready = nullptr;
+    check(cudaGraphInstantiateWithFlags(&ready, recorded.get(), 0), "making a graph ready");
+    return reinterpret_cast<Graph*>(ready);
+  }
+  void launch(Graph* graph, Queue* queue) override {
+    check(cudaGraphLaunch(exec_of(graph), stream_of(queue)), "launching a graph");
+  }
+  void destroy(Graph* graph) noexcept override { (void)cudaGraphExecDestroy(exec_of(graph)); }
 
  private:
   static bool fits(cudaError_t result, const char* what) {

@@ -22,19 +22,34 @@ inline const bool kUsesStandIn = [] {
   return true;
 }();
 
+template <typename... Numbers>
+void ask_stand_in(const char* function, Numbers*... numbers) {
+  void* plugin = dlopen(TESSERA_CUDA_STAND_IN, RTLD_NOW | RTLD_NOLOAD);
+  reinterpret_cast<void (*)(Numbers * ...)>(dlsym(plugin, function))(numbers...);
+  dlclose(plugin);
+}
+
 // How often the host has waited for the stand-in. REQUIRES that it was opened.
 struct Waits {
   int64_t for_queues = 0;
   int64_t for_marks = 0;
 };
 inline Waits stand_in_waits() {
-  void* plugin = dlopen(TESSERA_CUDA_STAND_IN, RTLD_NOW | RTLD_NOLOAD);
-  const auto count =
-      reinterpret_cast<void (*)(int64_t*, int64_t*)>(dlsym(plugin, "tessera_stand_in_waits"));
   Waits waits;
-  count(&waits.for_queues, &waits.for_marks);
-  dlclose(plugin);
+  ask_stand_in("tessera_stand_in_waits", &waits.for_queues, &waits.for_marks);
   return waits;
+}
+
+// What it did with graphs so far. REQUIRES that it was opened.
+struct GraphCounts {
+  int64_t recorded = 0;
+  int64_t launched = 0;
+  int64_t alive = 0;
+};
+inline GraphCounts stand_in_graphs() {
+  GraphCounts counts;
+  ask_stand_in("tessera_stand_in_graphs", &counts.recorded, &counts.launched, &counts.alive);
+  return counts;
 }
 
 }  // namespace tessera::test

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA runtime itself, on a GPU: memory, copies, events. Skipped, and counted as such, where
-// there is none.
+// The CUDA runtime itself, on a GPU: memory, copies, events, graphs. Skipped, and counted as such,
+// where there is none.
 #include <gtest/gtest.h>
 
+#include "kernels/base/graph.h"
 #include "kernels/cuda_plugin.h"
+#include "kernels/elementwise.h"
 #include "kernels/transfer.h"
 
 namespace tessera::test {
@@ -47,6 +49,33 @@ TEST_F(CudaRuntime, TimesWhatIsQueuedBetweenEvents) {
   after.synchronize();
   EXPECT_TRUE(before.reached());
   EXPECT_GT(after.milliseconds_since(before), 0);
+}
+
+TEST_F(CudaRuntime, DoesAgainWhatItRecorded) {
+  Stream stream(kGpu);
+  const Tensor x = uploaded(stream, std::vector<float>{1, 2, 3}).reshaped({1, 3});
+  {
+    const Graph twice(stream, [&] {
+      scale(stream, x, 2, x);
+      add(stream, x, x, x);
+    });
+    EXPECT_EQ(download<float>(stream, x), (std::vector<float>{1, 2, 3})) << "recorded, not done";
+    twice.launch(stream);
+    twice.launch(stream);
+  }  // destroyed while it may still run
+  EXPECT_EQ(download<float>(stream, x), (std::vector<float>{16, 32, 48}));
+}
+
+// CUDA itself refuses it too, and the stream works as before.
+TEST_F(CudaRuntime, RecordsNothingThatTheHostWaitsFor) {
+  Stream stream(kGpu);
+  const Tensor x = uploaded(stream, std::vector<float>{1, 2, 3});
+  EXPECT_THROW(Graph(stream, [&] { download<float>(stream, x); }), Error);
+  Accelerator& cuda = cuda_accelerator();
+  cuda.begin_recording(stream.queue());
+  EXPECT_THROW(cuda.synchronize(stream.queue()), Error);
+  EXPECT_THROW(cuda.destroy(cuda.end_recording(stream.queue())), Error);
+  EXPECT_EQ(download<float>(stream, x), (std::vector<float>{1, 2, 3}));
 }
 
 TEST_F(CudaRuntime, SaysWhatTheMemoryIsUsedForWhenThereIsNoMore) {

@@ -6,13 +6,15 @@
 // the host arrives when its queue or a mark behind it is waited for, and until then its target
 // holds garbage. So what a program forgets to wait for, a test sees. Ranks with a device each talk
 // over parallel/nccl_communicator.cc and the stand-in of NCCL (tests/support/nccl_stand_in), whose
-// results arrive when the next thing but a mark happens in their queue, or it is waited for.
+// results arrive when the next thing but a mark happens in their queue, or it is waited for. Graphs
+// (recording.h) hold addresses and no memory, and recording refuses what CUDA cannot record.
 //
 // $TESSERA_STAND_IN_MEMORY    bytes of each device (1 GiB)
 // $TESSERA_STAND_IN_DEVICES   their number (1)
 // $TESSERA_STAND_IN_PROBLEM   what Accelerator::problem() says
 //
-// tessera_stand_in_waits() counts how often the host waited so far: for queues, for marks.
+// tessera_stand_in_waits() counts how often the host waited so far: for queues, for marks;
+// tessera_stand_in_graphs() the graphs recorded so far, launched, and not destroyed yet.
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
@@ -27,8 +29,13 @@
 #include "kernels/kernel_list.h"
 #include "kernels/plugin_abi.h"
 #include "tests/support/cuda_stand_in/arena.h"
+#include "tests/support/cuda_stand_in/recording.h"
 
 namespace tessera {
+
+struct Accelerator::Graph {
+  stand_in::Calls calls;
+};
 
 struct Accelerator::Queue {
   struct Copy {
@@ -42,6 +49,7 @@ struct Accelerator::Queue {
   };
   std::deque<Copy> copies;
   int64_t finished = 0;  // copies that have arrived
+  std::unique_ptr<Graph> recording{};
 };
 
 struct Accelerator::Mark {
@@ -55,6 +63,7 @@ namespace {
 constexpr std::byte kGarbage{0xa5};
 
 std::atomic<int64_t> queue_waits{0}, mark_waits{0};
+std::atomic<int64_t> graphs_recorded{0}, graphs_launched{0}, graphs_alive{0};
 
 int64_t environment(const char* name, int64_t otherwise) {
   const char* text = std::getenv(name);
@@ -79,6 +88,8 @@ enum class Next { mark, work, wait };
 // Of this queue, in order: copies to the device are done; before work, what NCCL left; when waited
 // for, copies to the host too.
 void proceed(Accelerator::Queue& queue, Next next) {
+  check(queue.recording == nullptr, ErrorKind::peer,
+        "stand-in: operation not permitted when stream is capturing");
   if (queue.copies.empty()) return;
   const Open open(arena());
   for (auto& copy : queue.copies) {
@@ -98,11 +109,23 @@ void proceed(Accelerator::Queue& queue, Next next) {
   queue.copies.clear();
 }
 
+// Of all kernels one has results that the host wants: on a GPU it waits for the stream.
+template <typename Kernel>
+constexpr bool waits(Kernel kernel) {
+  if constexpr (std::is_same_v<Kernel, decltype(&Backend::sort_slots)>)
+    return kernel == &Backend::sort_slots;
+  return false;
+}
+
 template <auto Kernel, typename Pointer>
 struct Forward;
 template <auto Kernel, typename... Arguments>
 struct Forward<Kernel, void (*)(Stream&, Arguments...)> {
   static void call(Stream& stream, Arguments... arguments) {
+    if (stream.queue()->recording && !waits(Kernel)) {
+      stream.queue()->recording->calls.add(cpu_backend().*Kernel, arguments...);
+      return;
+    }
     proceed(*stream.queue(), Next::work);
     const Open open(arena());
     (cpu_backend().*Kernel)(stream, std::forward<Arguments>(arguments)...);
@@ -196,6 +219,26 @@ class StandIn : public Accelerator {
   }
   double milliseconds(Mark*, Mark*) const override { return 0; }
 
+  void begin_recording(Queue* queue) override {
+    proceed(*queue, Next::mark);
+    queue->recording = std::make_unique<Graph>();
+  }
+  Graph* end_recording(Queue* queue) override {
+    ++graphs_recorded;
+    ++graphs_alive;
+    return std::exchange(queue->recording, nullptr).release();
+  }
+  void launch(Graph* graph, Queue* queue) override {
+    ++graphs_launched;
+    proceed(*queue, Next::work);
+    const Open open(arena());
+    graph->calls.make();
+  }
+  void destroy(Graph* graph) noexcept override {
+    --graphs_alive;
+    delete graph;
+  }
+
  private:
   void arrive(Mark* mark) {
     if (!reached(mark)) proceed(*mark->queue, Next::wait);
@@ -214,6 +257,12 @@ extern "C" const char* tessera_plugin_abi() {
 extern "C" void tessera_stand_in_waits(int64_t* for_queues, int64_t* for_marks) {
   *for_queues = tessera::stand_in::queue_waits;
   *for_marks = tessera::stand_in::mark_waits;
+}
+
+extern "C" void tessera_stand_in_graphs(int64_t* recorded, int64_t* launched, int64_t* alive) {
+  *recorded = tessera::stand_in::graphs_recorded;
+  *launched = tessera::stand_in::graphs_launched;
+  *alive = tessera::stand_in::graphs_alive;
 }
 
 extern "C" tessera::Accelerator* tessera_plugin_accelerator() {
