@@ -61,6 +61,10 @@ std::vector<RecipeField> run_fields() {
   add(text_row("run.device", [](R & r) -> auto& { return r.run.device; },
                "auto: cuda if there is one, else cpu; reference: double precision, slow",
                {"auto", "cpu", "reference", "cuda"}));
+  add(boolean_row(
+      "run.cuda_graphs", [](R & r) -> auto& { return r.run.cuda_graphs; },
+      "on a GPU, queue a microbatch's passes by one call where shapes allow "
+      "(docs/cuda_kernels.md)"));
   add(integer_row(
       "run.seed", [](R & r) -> auto& { return r.run.seed; }, "of the initial weights"));
   add(text_row("run.determinism", [](R & r) -> auto& { return r.run.determinism; },

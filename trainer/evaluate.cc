@@ -44,7 +44,7 @@ EvalReport Trainer::evaluate(const std::function<void(double part)>& progress) {
   stage_->begin_evaluation(std::move(micros), progress);
   Communicator& pipeline = comms_.along(Axis::pipeline);
   run(evaluation_plan(recipe_.parallel, plans_.begin()->second, stage_->num_micro()),
-      pipeline.rank(), *stage_, stream_, pipeline);
+      pipeline.rank(), passes(), stream_, pipeline);
   const bool speaks = comms_.along(Axis::tensor).rank() == 0;  // tensor ranks know the same
   if (!speaks) fill(stream_, 0, stage_->loss_words());
   if (!speaks || pipeline.rank() > 0) targets = bytes = 0;

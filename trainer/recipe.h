@@ -212,6 +212,7 @@ struct RunOptions {
   int64_t tokens = 0;  // the run ends with the step that reaches them
   Length length() const { return {steps, tokens}; }
   std::string device = "auto";  // auto | cpu | reference | cuda
+  bool cuda_graphs = true;      // where shapes allow: model/micro_graphs.h
   int64_t seed = 42;
   std::string determinism = "same_layout";
   int64_t log_every = 10;

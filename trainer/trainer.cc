@@ -70,6 +70,8 @@ Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms
   store_.allocate(device, recipe.compute_type(), zero_sharding(recipe, comms));
   store_.initialize(static_cast<uint64_t>(recipe.run.seed));
   store_.share_values(stream_, comms);
+  if (recipe.run.cuda_graphs && MicroGraphs::possible(context, plans_))
+    graphs_ = std::make_unique<MicroGraphs>(context, *stage_);
   gradients_ = std::make_unique<Gradients>(stream_, store_, comms);
   optimizer_ = std::make_unique<Optimizer>(recipe.optimizer, store_);
   numbers_ = std::make_unique<StepNumbers>(stream_, store_, comms);
@@ -157,6 +159,11 @@ void Trainer::balance_experts(StepReport& report) {
     store_.publish(stream_, comms_);
 }
 
+PipelineStage& Trainer::passes() {
+  if (graphs_) return *graphs_;
+  return *stage_;
+}
+
 Batch Trainer::next_batch() {
   const trace::Range range("step", [] { return "data"; });
   return loader_->next();
@@ -202,7 +209,7 @@ Trainer::Started Trainer::start_step(const StepWishes& wishes) {
   if (routing_) routing_->begin_step(step_ + 1);
   stage_->begin_step(std::move(micros), *gradients_);
   Communicator& pipeline = comms_.along(Axis::pipeline);
-  run(plans_.at(stage_->num_micro()), pipeline.rank(), *stage_, stream_, pipeline);
+  run(plans_.at(stage_->num_micro()), pipeline.rank(), passes(), stream_, pipeline);
   stage_->end_step();
   const auto comm_start = Clock::now();
   gradients_->finish();

@@ -17,6 +17,7 @@
 #include "parallel/communicators.h"
 #include "trainer/model/build.h"
 #include "trainer/model/counts.h"
+#include "trainer/model/micro_graphs.h"
 #include "trainer/model/routing.h"
 #include "trainer/optim/loss_scaler.h"
 #include "trainer/optim/lr_schedule.h"
@@ -120,6 +121,7 @@ class Trainer {
   StepReport finish_step(Started started);
   Reached reached() const;
   Batch next_batch();
+  PipelineStage& passes();  // what plans drive
   std::vector<Micro> microbatches(const Batch& batch, double dloss, double mtp_weight);
   double sequence_gradient(int64_t targets, int64_t sequences, double dloss);
   void balance_experts(StepReport& report);
@@ -133,7 +135,8 @@ class Trainer {
   ParameterStore store_;
   std::unique_ptr<Routing> routing_;  // null: the model has no experts
   std::unique_ptr<Stage> stage_;
-  std::map<int, Plan> plans_;  // by the number of microbatches
+  std::unique_ptr<MicroGraphs> graphs_;  // null: every kernel is queued by itself
+  std::map<int, Plan> plans_;            // by the number of microbatches
   std::unique_ptr<Gradients> gradients_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<StepNumbers> numbers_;

@@ -328,6 +328,16 @@ void ParameterStore::clear_grads() {
   for (Slot& use : slots_) use.held = false;
 }
 
+std::vector<bool> ParameterStore::held() const {
+  std::vector<bool> all;
+  for (const Slot& use : slots_) all.push_back(use.held);
+  return all;
+}
+
+void ParameterStore::set_held(const std::vector<bool>& held) {
+  for (size_t i = 0; i < slots_.size(); ++i) slots_[i].held = held.at(i);
+}
+
 // --- Reduction
 
 Tensor ParameterStore::whole_grad(int slot) const {

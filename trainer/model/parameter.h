@@ -142,6 +142,10 @@ class ParameterStore {
   GradTarget grad_target(Stack stack);
   Tensor grad(Stack stack);  // to be added to, zeros where it held nothing
   void clear_grads();        // they hold nothing
+  // Of each slot, whether it holds something (stages 0, 1): before and after passes that are done
+  // again without asking (micro_graphs.h).
+  std::vector<bool> held() const;
+  void set_held(const std::vector<bool>& held);
 
   // --- What reduces gradients sees. A slot is one use of one stack.
   struct Slot {

@@ -42,6 +42,11 @@ class Stage : public PipelineStage {
   void gather_weights(int chunk) override;
   void release_weights(int chunk) override;
   int num_micro() const { return static_cast<int>(micros_.size()); }
+  bool training() const { return gradients_ != nullptr; }
+  const Micro& micro(int micro) const { return micros_.at(static_cast<size_t>(micro)); }
+  // Passes of this microbatch see `other` from now on. REQUIRES that none of them has begun.
+  void set_micro(int micro, Micro other) { micros_.at(static_cast<size_t>(micro)) = other; }
+  bool is_last(int micro) const { return static_cast<size_t>(micro) + 1 == micros_.size(); }
   void end_step() const;  // throws Error{internal} when a tape still holds something
 
   // Sum of the losses of all rows since begin_step(), as ExactSum words (kernels/reduce.h): on the
@@ -61,7 +66,6 @@ class Stage : public PipelineStage {
   Tape& tape(int chunk, int micro);
   Tensor through(const Chunk& chunk, Tensor x, const Micro& micro, Tape* tape, size_t num_layers);
   void weight_half(int chunk, size_t layer, int micro);
-  bool is_last(int micro) const { return static_cast<size_t>(micro) + 1 == micros_.size(); }
 
   LayerContext context_;
   std::vector<Chunk> chunks_;
