@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // `tessera bench step`: whole training steps of a recipe's model (a dense decoder of 124M
 // parameters without one) on random tokens, in the order of Trainer::step(), timed part by part; on
-// one CPU or one GPU.
+// one CPU or one GPU. A step has one microbatch; how long the passes of a further one take that is
+// launched as a graph (micro_graphs.h) is measured beside.
 #include <cmath>
 #include <cstdio>
 #include <memory>
@@ -23,9 +24,11 @@
 #include "launch/recipe_reader.h"
 #include "trainer/model/build.h"
 #include "trainer/model/counts.h"
+#include "trainer/model/micro_graphs.h"
 #include "trainer/model/mtp.h"
 #include "trainer/model/routing.h"
 #include "trainer/optim/optimizer.h"
+#include "trainer/training_plan.h"
 
 namespace tessera {
 namespace {
@@ -84,6 +87,8 @@ class StepBench {
     stage_ = build_stage(context, recipe_, command.sequence);
     store_.allocate(device, dtype);
     store_.initialize(1);
+    if (recipe_.run.cuda_graphs && MicroGraphs::possible(context, {{2, compute_plan({}, 2)}}))
+      graphs_ = std::make_unique<MicroGraphs>(context, *stage_);
     gradients_ = std::make_unique<Gradients>(stream_, store_, comms_);
     optimizer_ = std::make_unique<Optimizer>(recipe_.optimizer, store_);
     micro_ = random_micro(stream_, command.batch, command.sequence, model().vocab_size);
@@ -97,8 +102,8 @@ class StepBench {
     time("zero gradients", [&] { gradients_->begin_step(false); });
     if (routing_) routing_->begin_step(updates_);
     stage_->begin_step({micro_}, *gradients_);
-    time("forward, loss head", [&] { stage_->forward(0, 0, {}); });
-    time("backward", [&] { stage_->backward(0, 0, {}); });
+    time("forward, loss head", [&] { passes().forward(0, 0, {}); });
+    time("backward", [&] { passes().backward(0, 0, {}); });
     stage_->end_step();
     gradients_->finish();
     const double scale = 1 / (micro_.dloss * static_cast<double>(micro_.rows()));
@@ -123,6 +128,30 @@ class StepBench {
   }
   void forget() { parts_.clear(); }
 
+  // Of both passes of a microbatch that is launched as a graph, by the device's clock; nothing
+  // where graphs are not possible. Weights stay as they are.
+  std::vector<double> seconds_of_graphs(int rounds) {
+    constexpr int kWarmUp = 2;  // one step that queues kernel by kernel, one that records
+    std::vector<double> seconds;
+    if (!graphs_) return seconds;
+    Event start(stream_.device()), end(stream_.device());
+    for (int round = -kWarmUp; round < rounds; ++round) {
+      gradients_->begin_step(false);
+      stage_->begin_step({micro_, micro_}, *gradients_);
+      for (const int micro : {0, 1}) {
+        if (micro == 0) start.record(stream_);
+        graphs_->forward(0, micro, {});
+        graphs_->backward(0, micro, {});
+        if (micro == 0) end.record(stream_);
+      }
+      stage_->end_step();
+      gradients_->finish();
+      stream_.synchronize();
+      if (round >= 0) seconds.push_back(end.milliseconds_since(start) * kSecond);
+    }
+    return seconds;
+  }
+
   const ModelOptions& model() const { return recipe_.model; }
   int64_t num_parameters() const { return tessera::num_parameters(model()); }
   // Timed by the device: the host may be ahead of it.
@@ -135,6 +164,11 @@ class StepBench {
 
  private:
   static constexpr double kSecond = 1e-3;  // of a millisecond
+
+  PipelineStage& passes() {
+    if (graphs_) return *graphs_;
+    return *stage_;
+  }
 
   template <typename Work>
   void time(const char* name, Work work) {
@@ -152,6 +186,7 @@ class StepBench {
   ParameterStore store_;
   std::unique_ptr<Routing> routing_;  // null: the model has no experts
   std::unique_ptr<Stage> stage_;
+  std::unique_ptr<MicroGraphs> graphs_;  // null: not possible
   std::unique_ptr<Gradients> gradients_;
   std::unique_ptr<Optimizer> optimizer_;
   Micro micro_;
@@ -192,6 +227,7 @@ int bench_step(const BenchCommand& command, DType dtype) {
   for (int i = 0; i < command.rounds; ++i) seconds.push_back(seconds_of([&] { bench.step(); }));
   const MemoryUse memory = memory_use(device);
   const int64_t new_allocations = memory.system_allocations - allocations;
+  const std::vector<double> graph_seconds = bench.seconds_of_graphs(command.rounds);
   const Ceiling limit = ceiling_of(device, peak ? &*peak : nullptr, dtype);
 
   const Spread time = spread_of(seconds);
@@ -224,6 +260,7 @@ int bench_step(const BenchCommand& command, DType dtype) {
     json["ms"][part.name] = spread.median * kMilli;
   }
   rows.push_back({"step", span(time, kMilli, 1), "100"});
+  if (!graph_seconds.empty()) json["graph_ms"] = spread_of(graph_seconds).median * kMilli;
   for (int i = 0; i < kNumMemoryClasses; ++i)
     json["peak_bytes_by_class"][name(static_cast<MemoryClass>(i))] =
         memory.peak[static_cast<size_t>(i)];
@@ -236,6 +273,9 @@ int bench_step(const BenchCommand& command, DType dtype) {
               static_cast<long long>(command.batch), static_cast<long long>(command.sequence),
               command.dtype.c_str(), describe(device).c_str(), command.rounds);
   std::fputs(table(rows).c_str(), stdout);
+  if (!graph_seconds.empty())
+    std::printf("forward and backward launched as one graph: %s ms\n",
+                span(spread_of(graph_seconds), kMilli, 1).c_str());
   std::printf("system allocations in the steady steps: %lld\npeak memory:",
               static_cast<long long>(new_allocations));
   for (int i = 0; i < kNumMemoryClasses; ++i)

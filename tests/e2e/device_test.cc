@@ -58,6 +58,8 @@ INSTANTIATE_TEST_SUITE_P(
     Layouts, OnTheStandIn,
     testing::Values(
         Case{"llama", 1, "recipe.yaml", {}},
+        Case{"llama_eagerly", 1, "recipe.yaml", {"run.cuda_graphs=false"}},
+        Case{"llama_zero1", 2, "recipe.yaml", {"parallel.zero=1", "batch.micro=1"}},
         Case{"llama_f16", 1, "recipe.yaml", {"precision.compute=f16"}},
         Case{"llama_zero", 2, "recipe.yaml", {"parallel.zero=3", "precision.compute=bf16"}},
         Case{"llama_pipeline", 2, "recipe.yaml", {"parallel.pipeline=2"}},

@@ -67,6 +67,24 @@ TEST_F(OnAGpu, TrainsDeepSeekInF32) {
 TEST_F(OnAGpu, TrainsDeepSeekInBf16) {
   trains_like_the_cpu("experts_bf16", 1, "experts.yaml", {"precision.compute=bf16"}, 2e-2);
 }
+// Four microbatches a step, of which three are launched as graphs; documents, each type.
+TEST_F(OnAGpu, GraphsChangeNoBit) {
+  for (const std::string compute : {"f32", "bf16", "f16"}) {
+    for (const std::string graphs : {"true", "false"}) {
+      const ProgramResult run =
+          train_recipe(1, "recipe.yaml", compute + "_graphs_" + graphs,
+                       {"run.device=cuda", "run.steps=6", "run.cuda_graphs=" + graphs,
+                        "precision.compute=" + compute, "data.attend_across_documents=false",
+                        "precision.loss_scaling.growth_interval=2"});
+      ASSERT_EQ(run.exit_code, 0) << run.err;
+    }
+    const std::string with = compute + "_graphs_true", without = compute + "_graphs_false";
+    EXPECT_EQ(workshop().losses(with).size(), 6u);
+    EXPECT_EQ(workshop().difference_of_losses(with, without), "");
+    EXPECT_EQ(workshop().difference(with, without), "");
+  }
+}
+
 TEST_F(OnAGpu, TwoRanksShareIt) {
   trains_like_the_cpu("two", 2, "experts.yaml", {"parallel.expert=2", "parallel.zero=1"}, 1e-3);
 }
