@@ -106,11 +106,17 @@ TEST_F(OnAGpu, OutOfMemorySaysWhatItIsUsedForAndExitsWith5) {
   constexpr int64_t kLeft = int64_t{2} << 30;
   const int64_t bytes = cuda_accelerator().memory(0).free - kLeft;
   const Tensor taken = bytes > 0 ? Tensor(kGpu, DType::f32, {bytes / 4}) : Tensor{};
-  const ProgramResult run = train_recipe(
+  const Environment small = {{"TESSERA_STAND_IN_MEMORY", "60000000"}};
+  const ProgramResult refused = train_recipe(
       1, "recipe.yaml", "full",
       {"run.device=cuda", "run.steps=1", "model.hidden_size=256", "model.intermediate_size=8192",
        "data.sequence_length=512", "batch.global=64", "batch.micro=64", "run.eval_batches=0"},
-      {{"TESSERA_STAND_IN_MEMORY", "60000000"}});
+      small);
+  EXPECT_EQ(refused.exit_code, 5) << refused.err;
+  EXPECT_THAT(refused.err, HasSubstr("would need "));
+  // What does not ask first finds out.
+  const ProgramResult run =
+      workshop().tessera({"bench", "step", "--device", "cuda", "-B", "64", "-T", "1024"}, small);
   EXPECT_EQ(run.exit_code, 5) << run.err;
   EXPECT_THAT(run.err, HasSubstr("cuda:0 is out of memory: "));
   EXPECT_THAT(run.err, HasSubstr("weights "));
