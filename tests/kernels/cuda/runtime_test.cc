@@ -40,7 +40,7 @@ TEST_F(CudaRuntime, MovesValuesThereAndBack) {
 
 TEST_F(CudaRuntime, TimesWhatIsQueuedBetweenEvents) {
   Stream stream(kGpu);
-  Event before(kGpu), after(kGpu);
+  Event before(kGpu, Timing::on), after(kGpu, Timing::on);
   before.record(stream);
   const Tensor x = uploaded(stream, std::vector<float>(1 << 22));
   after.record(stream);
