@@ -18,9 +18,9 @@ StepNumbers::StepNumbers(Stream& stream, const ParameterStore& store, const Comm
       store_(store),
       comms_(comms),
       statistics_(stream.device(), DType::i64, {kStepStatistics}, MemoryClass::communication),
-      numbers_(stream.device(), DType::f64, {kNumStepNumbers}, MemoryClass::optimizer),
+      numbers_(stream.device(), DType::f64, {kNumStepNumbers}, MemoryClass::other),
       bad_(stream.device(), DType::i64, {static_cast<int64_t>(store.pieces().size())},
-           MemoryClass::optimizer) {
+           MemoryClass::other) {
   for (size_t i = 0; i < kUnderWay; ++i)
     arrivals_.push_back(
         {staging_like(stream, numbers_), staging_like(stream, bad_), Event(stream.device())});
@@ -62,7 +62,7 @@ void StepNumbers::measure(const Stage& stage, std::array<int64_t, kNumStepCounts
   comms_.world().all_reduce(stream_, statistics_, statistics_, Reduce::sum, "step statistics");
 
   const auto rows = static_cast<int64_t>(choices.size()) / kNumChoices;
-  const Tensor table(stream_.device(), DType::f64, {rows, kNumChoices}, MemoryClass::optimizer);
+  const Tensor table(stream_.device(), DType::f64, {rows, kNumChoices}, MemoryClass::other);
   upload(stream_, choices, table);
   step_controls(stream_, rules, statistics_, table, numbers_);
 }

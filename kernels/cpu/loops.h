@@ -13,6 +13,10 @@ enum class Element { f32, bf16, f16 };  // how elements are stored; arithmetic i
 
 struct ElementwiseLoops {
   void (*cast)(Element from, const void* in, Element to, void* out, int64_t count);
+  // rows x columns floats to where nobody looks for them soon: memory is written, not read first.
+  // REQUIRES `to` and its pitch on multiples of 64 bytes, and columns of 16.
+  void (*stream)(const float* from, int64_t from_pitch, float* to, int64_t to_pitch, int64_t rows,
+                 int64_t columns);
   void (*add)(Element element, const void* a, const void* b, void* out, int64_t count);
   void (*scale)(Element element, const void* in, float factor, void* out, int64_t count);
   void (*swiglu)(Element element, const void* gate, const void* up, void* y, int64_t count);

@@ -59,13 +59,15 @@ TEST(Gemm, OfNoDepthGivesZeroOrLeavesTheSum) {
 TEST(Gemm, GivesTheSameBitsForAnyThreadsAndPath) {
   for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
     const Tensor a = converted(normal(dtype, 1100, 130, 1), kCpu, dtype);
-    const Tensor b = converted(normal(dtype, 1100, 200, 2), kCpu, dtype);
+    const Tensor b = converted(normal(dtype, 1100, 208, 2), kCpu, dtype);
     expect_same_bits_everywhere([&] {
-      const Tensor c(kCpu, dtype, {130, 200}), sums(kCpu, DType::f32, {130, 200});
+      const Tensor c(kCpu, dtype, {130, 208}), sums(kCpu, DType::f32, {130, 208});
+      const Tensor written(kCpu, DType::f32, {130, 208});
       gemm(cpu_stream(), {.a = a, .b = b, .c = c, .transpose_a = true});
+      gemm(cpu_stream(), {.a = a, .b = b, .c = written, .transpose_a = true});
       fill(cpu_stream(), 0.5, sums);
       gemm(cpu_stream(), {.a = a, .b = b, .c = sums, .transpose_a = true, .accumulate = true});
-      return std::vector<Tensor>{c, sums};
+      return std::vector<Tensor>{c, written, sums};
     });
   }
 }

@@ -59,7 +59,7 @@ TEST(GroupedGemm, OfWeightsWritesOrAddsToEachGroupsMatrix) {
   for (const DType dtype : {DType::f32, DType::bf16, DType::f16})
     for (const bool accumulate : {false, true})
       for (const auto& [m, n] :
-           {std::pair<int64_t, int64_t>{1, 1}, {33, 50}, {100, 193}, {136, 72}})
+           {std::pair<int64_t, int64_t>{1, 1}, {33, 50}, {100, 193}, {136, 72}, {60, 112}})
         expect_weights(dtype, m, n, accumulate);
 }
 

@@ -17,6 +17,14 @@ void cast(Element from, const void* in, Element to, void* out, int64_t count) {
   });
 }
 
+void stream(const float* from, int64_t from_pitch, float* to, int64_t to_pitch, int64_t rows,
+            int64_t columns) {
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t i = 0; i < columns; i += 16)
+      stream(to + row * to_pitch + i, load(from + row * from_pitch + i));
+  _mm_sfence();
+}
+
 // out[i] = function(a[i], b[i])
 template <typename Function>
 [[gnu::always_inline]] inline void binary(Element element, const void* a, const void* b, void* out,
@@ -79,5 +87,5 @@ void swiglu_backward(Element element, const void* gate, const void* up, const vo
 }  // namespace
 
 namespace tessera::cpu::TESSERA_CPU_NAMESPACE {
-const ElementwiseLoops elementwise = {cast, add, scale, swiglu, swiglu_backward};
+const ElementwiseLoops elementwise = {cast, stream, add, scale, swiglu, swiglu_backward};
 }
