@@ -134,7 +134,7 @@ class StepBench {
     constexpr int kWarmUp = 2;  // one step that queues kernel by kernel, one that records
     std::vector<double> seconds;
     if (!graphs_) return seconds;
-    Event start(stream_.device()), end(stream_.device());
+    Event start(stream_.device(), Timing::on), end(stream_.device(), Timing::on);
     for (int round = -kWarmUp; round < rounds; ++round) {
       gradients_->begin_step(false);
       stage_->begin_step({micro_, micro_}, *gradients_);
@@ -173,7 +173,8 @@ class StepBench {
   template <typename Work>
   void time(const char* name, Work work) {
     const Device device = stream_.device();
-    if (next_ == parts_.size()) parts_.push_back({name, Event(device), Event(device)});
+    if (next_ == parts_.size())
+      parts_.push_back({name, Event(device, Timing::on), Event(device, Timing::on)});
     Part& part = parts_[next_++];
     part.start.record(stream_);
     work();

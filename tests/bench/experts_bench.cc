@@ -22,12 +22,25 @@
 namespace tessera {
 namespace {
 
-constexpr int64_t kExperts = 16, kHidden = 512, kWidth = 512;
+constexpr int64_t kExperts = 16;
+
+// Of one expert's matrix; rows are those that each expert gets.
+struct Shape {
+  int64_t hidden, width;
+  std::vector<int64_t> rows;
+};
 constexpr int kRounds = 9, kRuns = 5;
 
+struct Pair {
+  double ours = 0, as_one = 0;  // seconds
+  Pair operator+(const Pair& other) const { return {ours + other.ours, as_one + other.as_one}; }
+  double ratio() const { return as_one / ours; }
+};
+
 // GFLOP/s of ours, and of oneDNN in one product of all rows and in one product for each expert.
-void compare(Stream& stream, const char* what, int64_t rows, const GroupedGemm& products,
+Pair compare(Stream& stream, const char* what, int64_t rows, const GroupedGemm& products,
              const Gemm& one) {
+  const double flops = 2e-9 * static_cast<double>(one.m() * one.n() * one.k());
   OneDnnProduct whole(one);
   std::vector<OneDnnProduct> each;
   for (int64_t expert = 0; expert < kExperts; ++expert) each.emplace_back(products.product(expert));
@@ -43,40 +56,45 @@ void compare(Stream& stream, const char* what, int64_t rows, const GroupedGemm& 
     to_one.push_back(as_one.back() / mine.back());
     to_each.push_back(one_by_one.back() / mine.back());
   }
-  const double flops = 2e-9 * static_cast<double>(rows * kExperts * kHidden * kWidth);
   std::printf("%-10s %4lld rows each %9.1f %9.1f   %.2f %9.1f   %.2f\n", what,
               static_cast<long long>(rows), flops / median(mine), flops / median(as_one),
               median(to_one), flops / median(one_by_one), median(to_each));
+  return {median(mine), median(as_one)};
 }
 
-void measure_products(Stream& stream, DType dtype) {
-  std::printf("%lld experts of %lld x %lld   grouped    as one  ratio  one by one ratio\n",
-              static_cast<long long>(kExperts), static_cast<long long>(kHidden),
-              static_cast<long long>(kWidth));
-  for (const int64_t rows : {8, 32, 64, 128, 256}) {
+void measure_products(Stream& stream, DType dtype, const Shape& shape) {
+  const auto [hidden, width, all_rows] = shape;
+  std::printf("%lld experts of %4lld x %4lld    grouped    as one  ratio  one by one ratio\n",
+              static_cast<long long>(kExperts), static_cast<long long>(width),
+              static_cast<long long>(hidden));
+  for (const int64_t rows : all_rows) {
     const int64_t all = rows * kExperts;
-    const Tensor x = noise(stream, dtype, all, kHidden), y = noise(stream, dtype, all, kWidth);
-    const Tensor w = noise(stream, dtype, kExperts * kWidth, kHidden);
-    const Tensor one = w.row_slice(0, kWidth), sums({}, DType::f32, {kExperts * kWidth, kHidden});
+    const Tensor x = noise(stream, dtype, all, hidden), y = noise(stream, dtype, all, width);
+    const Tensor w = noise(stream, dtype, kExperts * width, hidden);
+    const Tensor one = w.row_slice(0, width), sums({}, DType::f32, {kExperts * width, hidden});
     std::vector<int64_t> offsets;
     for (int64_t expert = 0; expert <= kExperts; ++expert) offsets.push_back(expert * rows);
     fill(stream, 0, sums);
-    const Tensor sum = sums.row_slice(0, kWidth);
-    compare(stream, "forward", rows,
-            {.a = x, .b = w, .c = y, .offsets = offsets, .transpose_b = true},
-            {.a = x, .b = one, .c = y, .transpose_b = true});
-    compare(stream, "d input", rows, {.a = y, .b = w, .c = x, .offsets = offsets},
-            {.a = y, .b = one, .c = x});
+    const Tensor sum = sums.row_slice(0, width);
+    Pair both = compare(stream, "forward", rows,
+                        {.a = x, .b = w, .c = y, .offsets = offsets, .transpose_b = true},
+                        {.a = x, .b = one, .c = y, .transpose_b = true});
+    both = both + compare(stream, "d input", rows, {.a = y, .b = w, .c = x, .offsets = offsets},
+                          {.a = y, .b = one, .c = x});
     GroupedGemm weights{.a = y, .b = x, .c = sums, .offsets = offsets, .weights = true};
-    compare(stream, "d weight", rows, weights, {.a = y, .b = x, .c = sum, .transpose_a = true});
+    const Pair written =
+        compare(stream, "d weight", rows, weights, {.a = y, .b = x, .c = sum, .transpose_a = true});
     weights.accumulate = true;
-    compare(stream, "d weight +", rows, weights, {.a = y, .b = x, .c = sum, .transpose_a = true});
+    const Pair added = compare(stream, "d weight +", rows, weights,
+                               {.a = y, .b = x, .c = sum, .transpose_a = true});
+    std::printf("all three  %4lld rows each  %.2f of one product, %.2f where weights' are added\n",
+                static_cast<long long>(rows), (both + written).ratio(), (both + added).ratio());
   }
 }
 
 // One layer's forward pass: 4096 tokens, 64 experts of width 128, 6 of them each.
 void measure_layer(Stream& stream, DType dtype) {
-  constexpr int64_t kTokens = 4096, kMany = 64, kChosen = 6, kSmall = 128;
+  constexpr int64_t kTokens = 4096, kMany = 64, kChosen = 6, kSmall = 128, kHidden = 512;
   const Tensor x = noise(stream, dtype, kTokens, kHidden);
   const Tensor gate = noise(stream, DType::f32, kMany, kHidden);
   const Tensor gate_up = noise(stream, dtype, kMany * 2 * kSmall, kHidden);
@@ -132,7 +150,12 @@ int main(int argc, char** argv) {
   Stream stream{Device{}};
   std::printf("GFLOP/s, %s, %s, %d threads, median of %d pairs\n", name(dtype), name(cpu_path()),
               cpu_threads(), kRounds);
-  measure_products(stream, dtype);
+  // One shape for all numbers of rows; what recipes/deepseek_tiny.yaml and deepseek_124m.yaml do
+  // with a microbatch: gate and up, then down.
+  for (const Shape& shape :
+       {Shape{512, 512, {8, 32, 64, 128, 256}}, Shape{192, 256, {256}}, Shape{128, 192, {256}},
+        Shape{768, 1408, {256}}, Shape{704, 768, {256}}})
+    measure_products(stream, dtype, shape);
   measure_layer(stream, dtype);
   return 0;
 }

@@ -28,7 +28,7 @@ struct Graphs : testing::Test {
 };
 
 TEST_F(Graphs, DoAgainWhatWasRecorded) {
-  const GraphCounts before = stand_in_graphs();
+  const StandInCounts before = stand_in_counts();
   {
     const Graph twice(stream, [&] { scale(stream, x, 2, x); });
     EXPECT_EQ(download<float>(stream, x), (Floats{1, 2, 3})) << "recorded, not done";
@@ -38,11 +38,11 @@ TEST_F(Graphs, DoAgainWhatWasRecorded) {
     upload(stream, Floats{0, 1, 0}, x.reshaped({3}));
     twice.launch(stream);
     EXPECT_EQ(download<float>(stream, x), (Floats{0, 2, 0})) << "in the order of the stream";
-    EXPECT_EQ(stand_in_graphs().alive, before.alive + 1);
+    EXPECT_EQ(stand_in_counts().graphs_alive, before.graphs_alive + 1);
   }
-  EXPECT_EQ(stand_in_graphs().recorded, before.recorded + 1);
-  EXPECT_EQ(stand_in_graphs().launched, before.launched + 3);
-  EXPECT_EQ(stand_in_graphs().alive, before.alive);
+  EXPECT_EQ(stand_in_counts().graphs_recorded, before.graphs_recorded + 1);
+  EXPECT_EQ(stand_in_counts().graphs_launched, before.graphs_launched + 3);
+  EXPECT_EQ(stand_in_counts().graphs_alive, before.graphs_alive);
 }
 
 TEST_F(Graphs, ReadAndWriteAddressesWhoeverHasThem) {

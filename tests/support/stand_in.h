@@ -22,34 +22,23 @@ inline const bool kUsesStandIn = [] {
   return true;
 }();
 
-template <typename... Numbers>
-void ask_stand_in(const char* function, Numbers*... numbers) {
+// What has happened so far in the stand-in. REQUIRES that it was opened.
+struct StandInCounts {
+  int64_t queue_waits = 0;  // of the host
+  int64_t mark_waits = 0;
+  int64_t timed_marks = 0;    // made
+  int64_t timed_records = 0;  // of such
+  int64_t graphs_recorded = 0;
+  int64_t graphs_launched = 0;
+  int64_t graphs_alive = 0;  // not destroyed yet
+};
+inline StandInCounts stand_in_counts() {
   void* plugin = dlopen(TESSERA_CUDA_STAND_IN, RTLD_NOW | RTLD_NOLOAD);
-  reinterpret_cast<void (*)(Numbers * ...)>(dlsym(plugin, function))(numbers...);
+  const auto count = reinterpret_cast<void (*)(int64_t*)>(dlsym(plugin, "tessera_stand_in_counts"));
+  int64_t counts[7];
+  count(counts);
   dlclose(plugin);
-}
-
-// How often the host has waited for the stand-in. REQUIRES that it was opened.
-struct Waits {
-  int64_t for_queues = 0;
-  int64_t for_marks = 0;
-};
-inline Waits stand_in_waits() {
-  Waits waits;
-  ask_stand_in("tessera_stand_in_waits", &waits.for_queues, &waits.for_marks);
-  return waits;
-}
-
-// What it did with graphs so far. REQUIRES that it was opened.
-struct GraphCounts {
-  int64_t recorded = 0;
-  int64_t launched = 0;
-  int64_t alive = 0;
-};
-inline GraphCounts stand_in_graphs() {
-  GraphCounts counts;
-  ask_stand_in("tessera_stand_in_graphs", &counts.recorded, &counts.launched, &counts.alive);
-  return counts;
+  return {counts[0], counts[1], counts[2], counts[3], counts[4], counts[5], counts[6]};
 }
 
 }  // namespace tessera::test

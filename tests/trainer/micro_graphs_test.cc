@@ -34,7 +34,7 @@ std::string bits_of_state(Trainer& trainer) {
 struct MicroGraphsOf : testing::Test {
   TemporaryDirectory directory;
   Communicators alone;
-  GraphCounts before;
+  StandInCounts before;
   const int threads = cpu_threads();
 
   // Kernels this small are quicker on one thread.
@@ -51,9 +51,9 @@ struct MicroGraphsOf : testing::Test {
     made.run.eval_batches = 2;
     return made;
   }
-  int64_t launched() const { return stand_in_graphs().launched - before.launched; }
-  int64_t recorded() const { return stand_in_graphs().recorded - before.recorded; }
-  void count() { before = stand_in_graphs(); }
+  int64_t launched() const { return stand_in_counts().graphs_launched - before.graphs_launched; }
+  int64_t recorded() const { return stand_in_counts().graphs_recorded - before.graphs_recorded; }
+  void count() { before = stand_in_counts(); }
 
   // Both, with an evaluation between steps; returns how many steps were skipped.
   int expect_the_cpus_bits(const Recipe& recipe, int steps) const {
@@ -100,7 +100,7 @@ TEST_F(MicroGraphsOf, AnyNumberHaveTheCpusBits) {
       // Of the first step's microbatches one warms up each of two kinds; of two there is one kind.
       const std::map<int, int64_t> expected = {{1, 0}, {2, 5}, {5, 22}};
       EXPECT_EQ(launched(), expected.at(num_micro));
-      EXPECT_EQ(stand_in_graphs().alive, before.alive);
+      EXPECT_EQ(stand_in_counts().graphs_alive, before.graphs_alive);
     }
 }
 
@@ -145,7 +145,7 @@ TEST_F(MicroGraphsOf, EachLossScaleHasItsOwnAndFewAreKept) {
   EXPECT_GT(recorded(), 8);
   Trainer trainer(options, kStandIn, alone);
   for (int step = 0; step < 30; ++step) trainer.step({});
-  EXPECT_LE(stand_in_graphs().alive - before.alive, 8);
+  EXPECT_LE(stand_in_counts().graphs_alive - before.graphs_alive, 8);
 }
 
 TEST_F(MicroGraphsOf, ATraceSeesEveryKernel) {

@@ -39,7 +39,7 @@ MicroGraphs::MicroGraphs(LayerContext context, Stage& stage)
 
 // Null: to be queued kernel by kernel.
 MicroGraphs::Recorded* MicroGraphs::repeated(int micro) {
-  if (!stage_.training() || stage_.is_last(micro) || trace::recording) return nullptr;
+  if (!stage_.training() || stage_.is_last(micro) || trace::recording()) return nullptr;
   const Micro& now = stage_.micro(micro);
   const Key key{now.num_sequences, now.sequence_length, !now.document_starts.empty(), now.dloss,
                 now.dsequence,     now.mtp_loss_weight, context_.store.held()};
