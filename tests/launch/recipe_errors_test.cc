@@ -58,7 +58,8 @@ TEST(RecipeErrors, AKeyOfAnotherSectionIsSentThere) {
                  "a.yaml:2:3: unknown key `grad_clip` in `run`\n"
                  "    2 |   grad_clip: 1\n"
                  "      |   ^^^^^^^^^ it belongs to `optimizer.grad_clip`     keys here: steps, "
-                 "tokens, device, seed, determinism, log_every, eval_every, eval_batches");
+                 "tokens, device, cuda_graphs, seed, determinism, log_every, eval_every, "
+                 "eval_batches");
 }
 
 TEST(RecipeErrors, AKeyOfALaterVersionSaysSo) {

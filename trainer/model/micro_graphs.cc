@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string_view>
 #include <utility>
 
 #include "kernels/base/trace.h"
@@ -28,10 +29,10 @@ constexpr std::array kInputs = {&Micro::tokens, &Micro::targets, &Micro::positio
 
 bool MicroGraphs::possible(const LayerContext& context, const std::map<int, Plan>& plans) {
   return Graph::possible(context.stream.device()) && context.routing == nullptr &&
-         context.comms.along(Axis::tensor).size() == 1 && !context.store.zero().sums_each_micro() &&
-         plans.rbegin()->first > 1 && std::all_of(plans.begin(), plans.end(), [](const auto& plan) {
-           return one_after_another(plan.second);
-         });
+         context.comms.along(Axis::tensor).transport() == std::string_view("self") &&
+         !context.store.zero().sums_each_micro() && plans.rbegin()->first > 1 &&
+         std::all_of(plans.begin(), plans.end(),
+                     [](const auto& plan) { return one_after_another(plan.second); });
 }
 
 MicroGraphs::MicroGraphs(LayerContext context, Stage& stage)

@@ -25,7 +25,8 @@ class MicroGraphs : public PipelineStage {
  public:
   // Whether a step can have microbatches that are recorded: on a device that records, the plan
   // takes one after another through a model that is whole here (F0 B0 W0 F1 ..), without experts,
-  // whose numbers of rows the host knows, and without a collective inside a microbatch.
+  // whose numbers of rows the host knows, and without a collective inside a microbatch, or a group
+  // of one that goes through the host (verify's transport=mpi).
   static bool possible(const LayerContext& context, const std::map<int, Plan>& plans);
 
   // stage, context.store: outlive it. REQUIRES possible().
