@@ -14,7 +14,7 @@ HostCopies::HostCopies(std::vector<Tensor> tensors, int64_t bytes_ahead)
     Stream training(tensor.device());
     Event trained(tensor.device());
     trained.record(training);
-    side_ = std::make_unique<Stream>(tensor.device(), Stream::Queue::own);
+    side_ = std::make_unique<Stream>(tensor.device(), Stream::Queue::copies);
     trained.hold(*side_);
   }
   start_more();

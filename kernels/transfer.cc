@@ -5,6 +5,7 @@
 #include <deque>
 #include <utility>
 
+#include "kernels/base/trace.h"
 #include "kernels/copy.h"
 #include "kernels/cuda_plugin.h"
 
@@ -55,6 +56,9 @@ void queue_copy(Stream& stream, CopyDirection direction, const Tensor& in, const
                 .row_bytes = in.columns() * size,
                 .to_pitch = out.pitch() * size,
                 .from_pitch = in.pitch() * size};
+  const trace::Range range(stream, "copy", [&] {
+    return direction == CopyDirection::to_host ? "copy to the host" : "copy to the device";
+  });
   if (in.contiguous() && out.contiguous()) area = {1, in.bytes(), in.bytes(), in.bytes()};
   cuda_accelerator().copy(stream.queue(), direction, out.data(), in.data(), area);
 }

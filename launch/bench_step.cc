@@ -139,7 +139,8 @@ class StepBench {
   template <typename Work>
   void time(const char* name, Work work) {
     const Device device = stream_.device();
-    if (next_ == parts_.size()) parts_.push_back({name, Event(device), Event(device)});
+    if (next_ == parts_.size())
+      parts_.push_back({name, Event(device, Timing::on), Event(device, Timing::on)});
     Part& part = parts_[next_++];
     part.start.record(stream_);
     work();

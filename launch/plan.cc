@@ -2,7 +2,6 @@
 // `tessera plan`: what a recipe needs of each rank, what it sends, how long it idles, and whether a
 // device has room for it; found by playing the ranks (trainer/planner.h).
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <fstream>
 #include <optional>
@@ -10,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "launch/format.h"
-#include "launch/preflight.h"
+#include "launch/memory_fit.h"
 #include "launch/recipe_reader.h"
 #include "launch/schedule_lines.h"
 #include "launch/verbs.h"
@@ -25,32 +24,6 @@ namespace tessera {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-struct Capacity {
-  std::string device;
-  std::string words;
-  int64_t bytes = 0;  // of one rank
-};
-
-// What a process can allocate: below the number in the name, part of which the driver keeps.
-constexpr std::array<std::pair<const char*, double>, 3> kGpus = {
-    {{"h200-141g", 139.8}, {"h100-80g", 79.1}, {"a100-80g", 79.1}}};
-
-Capacity capacity_of(const std::string& device, int num_ranks) {
-  constexpr double kGiB = 1 << 30;
-  if (device == "cpu") {
-    const int64_t free = available_memory();
-    return {device,
-            "cpu: " + as_binary_bytes(static_cast<double>(free)) + " free here / " +
-                std::to_string(num_ranks) + " rank" + (num_ranks > 1 ? "s" : ""),
-            free / num_ranks};
-  }
-  for (const auto& [name, gib] : kGpus)
-    if (device == name) return {device, device, static_cast<int64_t>(gib * kGiB)};
-  std::string known = "cpu";
-  for (const auto& gpu : kGpus) known += std::string(" | ") + gpu.first;
-  fail(ErrorKind::usage, "--device " + device + ": must be " + known);
-}
 
 int64_t peak(const MemoryUse& memory, MemoryClass memory_class) {
   return memory.peak[static_cast<size_t>(memory_class)];
@@ -298,24 +271,6 @@ void draw(const Report& report, const std::string& path) {
   check(out.good(), ErrorKind::usage, "plan: cannot write", path);
 }
 
-[[noreturn]] void refuse(const Report& report) {
-  const Need rank = report.need();
-  const auto class_of = [&](MemoryClass c) { return size(peak(rank.memory, c)); };
-  std::string text =
-      "rank " + std::to_string(rank.rank) + " would need " + size(rank.memory.system_bytes) +
-      ", device has " + size(report.capacity.bytes) + " (" + report.capacity.words + "): weights " +
-      class_of(MemoryClass::weights) + ", grads " + class_of(MemoryClass::gradients) +
-      ", optimizer " + class_of(MemoryClass::optimizer) + ", activations " +
-      class_of(MemoryClass::activations) + ", buffers " + class_of(MemoryClass::communication) +
-      ". ";
-  const auto& change = report.change;
-  text += change ? "Cheapest change that fits: " + change->keys + " (-" +
-                       size(rank.memory.system_bytes - change->need.memory.system_bytes) + ")"
-                 : "No one or two changes of zero, recompute, micro, tensor or pipeline fit on " +
-                       std::to_string(report.num_ranks()) + " ranks: use more";
-  fail(ErrorKind::capacity, text);
-}
-
 }  // namespace
 
 int plan_verb(const PlanCommand& command) {
@@ -340,7 +295,7 @@ int plan_verb(const PlanCommand& command) {
   else
     print_text(report);
   std::fflush(stdout);
-  if (!report.fits()) refuse(report);
+  if (!report.fits()) refuse(report.need(), report.capacity, report.change, report.num_ranks());
   return 0;
 }
 

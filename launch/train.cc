@@ -17,6 +17,7 @@
 #include "launch/format.h"
 #include "launch/gpu_peak.h"
 #include "launch/in_world.h"
+#include "launch/memory_fit.h"
 #include "launch/open_checkpoint.h"
 #include "launch/preflight.h"
 #include "launch/run_directory.h"
@@ -98,9 +99,10 @@ class TrainRun {
     });
     resume_from_ = world_.all().broadcast(resume_from_, 0, "resume from");
     init_from_ = world_.all().broadcast(init_from_, 0, "init from");
-    device = settle_device(world_, recipe_.run.device, device);
-    in_agreement(world_, "preflight", [&] { choose_tf32(device, recipe_.precision.tf32); });
-    return device;
+    const Device settled = settle_device(world_, recipe_.run.device, device);
+    in_agreement(world_, "preflight", [&] { choose_tf32(settled, recipe_.precision.tf32); });
+    in_agreement(world_, "memory", [&] { fit_ = check_memory(world_, recipe_, settled); });
+    return settled;
   }
 
   // Rank 0 makes the directory; its failure is everybody's.
@@ -195,14 +197,17 @@ class TrainRun {
               with_prefix(static_cast<double>(trainer.num_parameters())) + " parameters (" +
               with_prefix(flops_per_token_) + "FLOP/token)   " + name(recipe_.compute_type()) +
               " compute, " + name(accumulation_type(recipe_.compute_type())) + " master");
-    const MemoryUse planned = planned_memory();
+    const MemoryUse& planned = fit_.memory;
     const auto peak = [&](MemoryClass c) {
       return as_bytes(static_cast<double>(planned.peak[static_cast<size_t>(c)]));
     };
     log::info("memory   per rank: weights " + peak(MemoryClass::weights) + "  grads " +
               peak(MemoryClass::gradients) + "  optimizer " + peak(MemoryClass::optimizer) +
               "  activations " + peak(MemoryClass::activations) + "  in all " +
-              as_bytes(static_cast<double>(planned.system_bytes)) + " (planned)");
+              as_bytes(static_cast<double>(planned.system_bytes)) + " (planned)" +
+              (fit_.capacity.bytes > 0
+                   ? " of " + as_bytes(static_cast<double>(fit_.capacity.bytes)) + ": fits"
+                   : ""));
     summary_.xz_bits_per_byte = validation_xz(recipe_);
     std::string data =
         "data     train " + with_prefix(static_cast<double>(summary_.train_tokens)) + " tokens";
@@ -217,16 +222,6 @@ class TrainRun {
               (world_.size() > 1
                    ? std::string(comms_.world().transport()) + " (" + world_.library() + ")"
                    : "self"));
-  }
-
-  // Of this rank, in the step that needs the most.
-  MemoryUse planned_memory() const {
-    MemoryUse most;
-    for (const DryJob& job : dry_jobs(recipe_, world_.size())) {
-      const MemoryUse memory = job.play(world_.rank()).memory;
-      if (memory.system_bytes > most.system_bytes) most = memory;
-    }
-    return most;
   }
 
   int train(Trainer& trainer, const std::string& how) {
@@ -320,7 +315,8 @@ class TrainRun {
   PosixStorage storage_;
   DataSummary summary_;
   std::string resume_from_, init_from_;  // checkpoints asked for; empty: none
-  Device device_;                        // preflight() fills the three above
+  RankFit fit_;
+  Device device_;  // preflight() fills the four above
   GpuGroups gpu_groups_;
   Communicators comms_;
   RunDirectory run_;

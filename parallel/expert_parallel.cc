@@ -146,7 +146,7 @@ Tensor ExpertParallel::all_counts(const Tensor& counts) const {
 }
 
 ExpertRoutes ExpertParallel::routes(const Tensor& counts, double buffer) const {
-  const trace::Range range("comm", [] { return "all-to-all"; });
+  const trace::Range range(*stream_, "comm", [] { return "all-to-all"; });
   const Tensor all = all_counts(counts);
   const Lists lists(all, expert_->size(), expert_tensor_->size());
   int64_t total = 0, longest = 0;
@@ -170,7 +170,7 @@ ExpertRoutes ExpertParallel::routes(const Tensor& counts, double buffer) const {
 
 Tensor ExpertParallel::dispatch(const ExpertRound& round, const Tensor& rows,
                                 const char* tag) const {
-  const trace::Range range("comm", [] { return "all-to-all"; });
+  const trace::Range range(*stream_, "comm", [] { return "all-to-all"; });
   const auto empty = [&](int64_t count) {
     return Tensor(rows.device(), rows.dtype(), {count, rows.columns()});
   };
@@ -184,7 +184,7 @@ Tensor ExpertParallel::dispatch(const ExpertRound& round, const Tensor& rows,
 
 Tensor ExpertParallel::combine(const ExpertRound& round, const Tensor& rows,
                                const char* tag) const {
-  const trace::Range range("comm", [] { return "all-to-all"; });
+  const trace::Range range(*stream_, "comm", [] { return "all-to-all"; });
   const auto empty = [&](int64_t count) {
     return Tensor(rows.device(), rows.dtype(), {count, rows.columns()});
   };

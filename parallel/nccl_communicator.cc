@@ -18,6 +18,7 @@
 
 #include <nccl.h>
 
+#include "kernels/base/trace.h"
 #include "kernels/copy.h"
 #include "parallel/collective_arguments.h"
 #include "parallel/nccl_lane.h"
@@ -57,13 +58,19 @@ DType summed_as(DType dtype) {
   return dtype == DType::bf16 || dtype == DType::f16 ? DType::f32 : dtype;
 }
 
+// What `stream` is given from now on waits; a trace shows for how long.
+void hold(const Event& behind, Stream& stream) {
+  const trace::Range range(stream, "comm", [] { return "wait for NCCL"; });
+  behind.hold(stream);
+}
+
 // A launched collective: whose stream waits for it, and what it reads and writes.
 class Launched : public Pending {
  public:
   Launched(std::shared_ptr<Event> behind, Stream& stream, std::vector<Tensor> keep)
       : behind_(std::move(behind)), stream_(stream), keep_(std::move(keep)) {}
   void wait() override {
-    if (behind_) behind_->hold(stream_);
+    if (behind_) hold(*behind_, stream_);
     keep_.clear();
   }
   bool test() override { return !behind_ || behind_->reached(); }
@@ -81,7 +88,7 @@ class Posted : public Pending {
       : lane_(lane), batch_(std::move(batch)), stream_(stream), keep_(std::move(keep)) {}
   void wait() override {
     if (!batch_->behind) lane_.flush();
-    batch_->behind->hold(stream_);
+    hold(*batch_->behind, stream_);
     keep_ = {};
   }
   bool test() override {
@@ -114,12 +121,12 @@ class NcclCommunicator : public Communicator {
     check_all_reduce(in, out);
     if (in.size() == 0) return;
     const Tensor from = wide(in), to = same_type(from, in) ? out : from;
-    launch(stream, "all-reduce", tag, in, [&](ncclComm_t comm, cudaStream_t native) {
+    launch_and_hold(stream, "all-reduce", tag, in, [&](ncclComm_t comm, cudaStream_t native) {
       widen(in, from);
       lane_.check(ncclAllReduce(from.data(), to.data(), elements(from), type_of(from.dtype()),
                                 operation_of(op), comm, native));
       narrow(to, out);
-    })->hold(stream);
+    });
   }
 
   std::unique_ptr<Pending> start_reduce_scatter(Stream& stream, const Tensor& in, const Cut& cut,
@@ -157,7 +164,7 @@ class NcclCommunicator : public Communicator {
       return host().all_to_all(stream, in, in_cut, out, out_cut, tag);
     check_all_to_all(in, in_cut, out, out_cut, rank(), size());
     if (in.size() == 0 && out.size() == 0) return;
-    launch(stream, "all-to-all", tag, in, [&](ncclComm_t comm, cudaStream_t native) {
+    launch_and_hold(stream, "all-to-all", tag, in, [&](ncclComm_t comm, cudaStream_t native) {
       lane_.check(ncclGroupStart());
       for (int peer = 0; peer < size(); ++peer) {
         const Bytes sent = bytes_of(in, in_cut.part(peer));
@@ -168,18 +175,18 @@ class NcclCommunicator : public Communicator {
           lane_.check(ncclRecv(received.data, count(received), ncclInt8, peer, comm, native));
       }
       lane_.check(ncclGroupEnd());
-    })->hold(stream);
+    });
   }
 
   void broadcast(Stream& stream, const Tensor& inout, int root, const char* tag) override {
     if (!on_device(stream, inout)) return host().broadcast(stream, inout, root, tag);
     check_contiguous("broadcast", inout);
     if (inout.size() == 0) return;
-    launch(stream, "broadcast", tag, inout, [&](ncclComm_t comm, cudaStream_t native) {
+    launch_and_hold(stream, "broadcast", tag, inout, [&](ncclComm_t comm, cudaStream_t native) {
       const Bytes bytes = bytes_of(inout);
       lane_.check(
           ncclBroadcast(bytes.data, bytes.data, count(bytes), ncclInt8, root, comm, native));
-    })->hold(stream);
+    });
   }
 
   std::unique_ptr<Pending> start_send(Stream& stream, const Tensor& in, int peer, int channel,
@@ -225,6 +232,12 @@ class NcclCommunicator : public Communicator {
     lane_.follow(stream);
     return lane_.launch(comm_->get(), what(operation, tag, x),
                         [&] { calls(comm_->get(), lane_.native()); });
+  }
+  // `stream` goes on when it is done.
+  template <typename Calls>
+  void launch_and_hold(Stream& stream, const char* operation, const char* tag, const Tensor& x,
+                       Calls calls) {
+    hold(*launch(stream, operation, tag, x, calls), stream);
   }
   static std::unique_ptr<Pending> nothing(Stream& stream) {
     return std::make_unique<Launched>(nullptr, stream, std::vector<Tensor>{});

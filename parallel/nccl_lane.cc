@@ -7,12 +7,13 @@
 #include <sched.h>
 
 #include "kernels/base/check.h"
+#include "kernels/base/trace.h"
 #include "parallel/progress.h"
 
 namespace tessera {
 
 NcclLane::NcclLane(Device device, double patience)
-    : stream_(device, Stream::Queue::own),
+    : stream_(device, Stream::Queue::communication),
       patience_(patience),
       work_([this] { return failure(); }) {}
 
@@ -55,6 +56,7 @@ void NcclLane::flush() {
 
 std::shared_ptr<Event> NcclLane::launch_now(const std::vector<ncclComm_t>& comms,
                                             const std::string& what, const Calls& calls) {
+  const trace::Range range(stream_, "comm", [&] { return what; });
   begin(what);
   work_.begin(what);
   calls();

@@ -183,7 +183,8 @@ Trainer::Started Trainer::start_step(const StepWishes& wishes) {
   Started started;
   StepReport& report = started.report;
   started.start = Clock::now();
-  const trace::Range step_range("step", [&] { return "step " + std::to_string(step_ + 1); });
+  const trace::Range step_range(stream_, "step",
+                                [&] { return "step " + std::to_string(step_ + 1); });
   const Reached now = reached();
   const Batch batch = next_batch();
   report.data_seconds = seconds_since(started.start);
@@ -216,7 +217,7 @@ Trainer::Started Trainer::start_step(const StepWishes& wishes) {
                      .updates_known = updates_},
                     choices(now));
   started.place = numbers_->send();
-  const trace::Range update_range("compute", [] { return "optimizer and weights"; });
+  const trace::Range update_range(stream_, "compute", [] { return "optimizer and weights"; });
   optimizer_->step(stream_, numbers_->controls());
   store_.share_values(stream_, comms_);
   report.step = ++step_;

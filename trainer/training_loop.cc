@@ -32,7 +32,8 @@ class Loop {
 
   Outcome run() {
     while (trainer_.steps_done() < end_) {
-      if (trainer_.steps_done() + 1 == recipe_.profile.first_step) start_trace(comms_.world());
+      if (trainer_.steps_done() + 1 == recipe_.profile.first_step)
+        start_trace(trainer_.stream(), comms_.world());
       hear(trainer_.advance(wishes()));
       const bool last = trainer_.steps_done() == end_;
       const auto& every = recipe_.checkpoint.every_steps;
@@ -65,7 +66,7 @@ class Loop {
   // A trace that cannot be written is no reason to stop.
   void finish_trace(bool last) {
     const bool ends = trainer_.steps_done() == recipe_.profile.last_step || last || agreed_.stop;
-    if (!ends || !trace::recording) return;
+    if (!ends || !trace::recording()) return;
     try {
       write_trace(trainer_.stream(), comms_, options_.trace_file);
     } catch (const Error& error) {

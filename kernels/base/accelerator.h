@@ -32,6 +32,9 @@ struct DeviceMemory {
 
 enum class CopyDirection { to_device, to_host, on_device };
 
+// Whether a Mark knows when its queue came to it, for which the device writes down the time.
+enum class Timing { off, on };
+
 // An area of `rows` rows of `row_bytes` each; pitches in bytes from one row to the next.
 struct CopyArea {
   int64_t rows = 1;
@@ -43,7 +46,7 @@ struct CopyArea {
 class Accelerator {
  public:
   struct Queue;  // work done one after another
-  struct Mark;   // a point in a queue, with its time
+  struct Mark;   // a point in a queue
 
   virtual ~Accelerator() = default;
 
@@ -75,14 +78,15 @@ class Accelerator {
   virtual void copy(Queue* queue, CopyDirection direction, void* to, const void* from,
                     const CopyArea& area) = 0;
 
-  virtual Mark* make_mark(int device) = 0;
+  virtual Mark* make_mark(int device, Timing timing) = 0;
   virtual void destroy(Mark* mark) noexcept = 0;
   virtual void record(Mark* mark, Queue* queue) = 0;
   virtual void wait(Queue* queue,
                     Mark* mark) = 0;           // later work of the queue waits; returns at once
   virtual bool reached(Mark* mark) const = 0;  // true also when never recorded
   virtual void synchronize(Mark* mark) = 0;
-  virtual double milliseconds(Mark* from, Mark* to) const = 0;  // REQUIRES both reached
+  // REQUIRES both timed, of one device, recorded and reached.
+  virtual double milliseconds(Mark* from, Mark* to) const = 0;
 };
 
 }  // namespace tessera

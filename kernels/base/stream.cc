@@ -41,7 +41,8 @@ void replace_backend(Device::Kind kind, const Backend* table) {
     replaced_backends().erase(kind);
 }
 
-Stream::Stream(Device device, Queue queue) : device_(device), backend_(&backend_of(device)) {
+Stream::Stream(Device device, Queue queue)
+    : device_(device), purpose_(queue), backend_(&backend_of(device)) {
   if (!has_queues(device)) return;
   queue_ =
       queue == Queue::of_thread ? ThreadLane::mine().queue(device.index) : make_queue(device.index);
@@ -54,10 +55,10 @@ void Stream::synchronize() {
   if (queue_) cuda_accelerator().synchronize(queue_.get());
 }
 
-Event::Event(Device device) : device_(device) {
+Event::Event(Device device, Timing timing) : device_(device) {
   if (!has_queues(device)) return;
   Accelerator& accelerator = cuda_accelerator();
-  mark_ = {accelerator.make_mark(device.index),
+  mark_ = {accelerator.make_mark(device.index, timing),
            [&accelerator](Accelerator::Mark* mark) { accelerator.destroy(mark); }};
 }
 

@@ -9,6 +9,7 @@
 
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/handles.h"
+#include "kernels/cuda/nvtx.h"
 #include "kernels/cuda/versions.h"
 #include "kernels/plugin_abi.h"
 
@@ -139,10 +140,11 @@ class Runtime : public Accelerator {
         "copying");
   }
 
-  Mark* make_mark(int device) override {
+  Mark* make_mark(int device, Timing timing) override {
     const CurrentDevice current(device);
     cudaEvent_t event = nullptr;
-    check(cudaEventCreate(&event), "making an event");
+    const unsigned flags = timing == Timing::on ? cudaEventDefault : cudaEventDisableTiming;
+    check(cudaEventCreateWithFlags(&event, flags), "making an event");
     return reinterpret_cast<Mark*>(event);
   }
   void destroy(Mark* mark) noexcept override { (void)cudaEventDestroy(event_of(mark)); }
@@ -194,6 +196,9 @@ extern "C" const char* tessera_plugin_abi() {
 
 // Never destroyed: buffers in static objects outlive any order we could choose.
 extern "C" tessera::Accelerator* tessera_plugin_accelerator() {
-  static auto* runtime = new tessera::cuda::Runtime;
+  static auto* runtime = [] {
+    tessera::cuda::tell_profilers_of_ranges();
+    return new tessera::cuda::Runtime;
+  }();
   return runtime;
 }

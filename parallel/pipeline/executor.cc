@@ -54,7 +54,7 @@ class Run {
  private:
   void act(const Action& action, bool whole) {
     const auto [op, chunk, micro] = action;
-    const trace::Range range(is_compute(op) ? "compute" : "comm",
+    const trace::Range range(stream_, is_compute(op) ? "compute" : "comm",
                              [&] { return to_string(action) + (whole ? " W" : ""); });
     switch (op) {
       case Op::forward: hand_on(action, stage_.forward(chunk, micro, input(action))); break;

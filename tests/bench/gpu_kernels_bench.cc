@@ -23,7 +23,7 @@ namespace tessera::bench {
 namespace {
 
 double milliseconds(Stream& stream, int runs, const std::function<void()>& work) {
-  Event before(stream.device()), after(stream.device());
+  Event before(stream.device(), Timing::on), after(stream.device(), Timing::on);
   before.record(stream);
   for (int run = 0; run < runs; ++run) work();
   after.record(stream);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """recipes/deepseek_tiny.yaml beside a dense model of equal active parameters: the same tokens, batch,
-attention and schedule, three learning rates and three seeds each. The dense model's feed-forward
+attention and schedule, four learning rates and three seeds each. The dense model's feed-forward
 networks are as wide as what a token of the mixture meets: (512 + 3 x (4 + 1) x 128) / 4 = 608. Needs
 the quickstart's data (launch/quickstart.sh makes it).
 
@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 
-RATES = ["1.25e-3", "2.5e-3", "5e-3"]
+RATES = ["1.25e-3", "2.5e-3", "5e-3", "1e-2"]
 SEEDS = [42, 43, 44]
 ALONE = ["model.num_nextn_predict_layers=0"]
 MODELS = {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Where the time of a step goes: each range of a trace without those inside it, as a share of the
-traced steps, mean over ranks.
+traced steps, mean over ranks; of ranks with a GPU, the time of the GPU's computing.
 
   tessera launch recipes/deepseek_124m.yaml -n 2 run.steps=6 profile.steps=3-5 ...
   tests/bench/shares.py RUN/trace/trace.json
@@ -22,9 +22,14 @@ def name_of(event):
 
 
 def main():
-    events = [e for e in json.load(open(sys.argv[1]))["traceEvents"] if e["ph"] == "X"]
+    everything = json.load(open(sys.argv[1]))["traceEvents"]
+    events = [e for e in everything if e["ph"] == "X"]
+    names = {(e["pid"], e["tid"]): e["args"]["name"] for e in everything if e["name"] == "thread_name"}
+    on_gpu = {pid for (pid, _), name in names.items() if name == "GPU compute"}
     own, steps = collections.Counter(), 0.0
     for lane in {(e["pid"], e["tid"]) for e in events}:
+        if lane[0] in on_gpu and names[lane] != "GPU compute":
+            continue
         open_ranges = []
         mine = sorted((e for e in events if (e["pid"], e["tid"]) == lane),
                       key=lambda e: (e["ts"], -e["dur"]))

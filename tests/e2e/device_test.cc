@@ -126,9 +126,20 @@ TEST(WithTheStandIn, EvaluatesAndGeneratesWithTheCpusBits) {
   EXPECT_EQ(there.out, workshop().tessera(generate, with("TESSERA_STAND_IN_PROBLEM", "gone")).out);
 }
 
+TEST(WithTheStandIn, TrainingThatDoesNotFitIsRefusedBeforeItBegins) {
+  const ProgramResult run =
+      train(2, "recipe.yaml", "refused", {"run.device=cuda", "model.intermediate_size=65536"},
+            with("TESSERA_STAND_IN_MEMORY", "60000000"));
+  EXPECT_EQ(run.exit_code, 5) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("would need "));
+  EXPECT_THAT(run.err, HasSubstr("(cuda:0: 57.2 MiB free here / 2 ranks): weights "));
+  EXPECT_FALSE(std::filesystem::exists(workshop() / "refused"));
+}
+
 TEST(WithTheStandIn, OutOfMemorySaysWhatItIsUsedForAndExitsWith5) {
-  const ProgramResult run = train(1, "recipe.yaml", "full", {"run.device=cuda"},
-                                  with("TESSERA_STAND_IN_MEMORY", "6000000"));
+  const ProgramResult run =
+      workshop().tessera({"bench", "step", "--device", "cuda", "-B", "1", "-T", "64"},
+                         with("TESSERA_STAND_IN_MEMORY", "60000000"));
   EXPECT_EQ(run.exit_code, 5) << run.err;
   EXPECT_THAT(run.err, HasSubstr("cuda:0 is out of memory: "));
   EXPECT_THAT(run.err, HasSubstr("weights 0."));

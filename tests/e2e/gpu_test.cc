@@ -8,6 +8,7 @@
 #include "kernels/cuda_plugin.h"
 #include "kernels/transfer.h"
 #include "tests/support/experts_recipe.h"
+#include "tests/support/trace_lanes.h"
 #include "tests/support/workshop.h"
 
 namespace tessera {
@@ -106,14 +107,51 @@ TEST_F(OnAGpu, OutOfMemorySaysWhatItIsUsedForAndExitsWith5) {
   constexpr int64_t kLeft = int64_t{2} << 30;
   const int64_t bytes = cuda_accelerator().memory(0).free - kLeft;
   const Tensor taken = bytes > 0 ? Tensor(kGpu, DType::f32, {bytes / 4}) : Tensor{};
-  const ProgramResult run = train_recipe(
+  const Environment small = {{"TESSERA_STAND_IN_MEMORY", "60000000"}};
+  const ProgramResult refused = train_recipe(
       1, "recipe.yaml", "full",
       {"run.device=cuda", "run.steps=1", "model.hidden_size=256", "model.intermediate_size=8192",
        "data.sequence_length=512", "batch.global=64", "batch.micro=64", "run.eval_batches=0"},
-      {{"TESSERA_STAND_IN_MEMORY", "60000000"}});
+      small);
+  EXPECT_EQ(refused.exit_code, 5) << refused.err;
+  EXPECT_THAT(refused.err, HasSubstr("would need "));
+  // What does not ask first finds out.
+  const ProgramResult run =
+      workshop().tessera({"bench", "step", "--device", "cuda", "-B", "64", "-T", "1024"}, small);
   EXPECT_EQ(run.exit_code, 5) << run.err;
   EXPECT_THAT(run.err, HasSubstr("cuda:0 is out of memory: "));
   EXPECT_THAT(run.err, HasSubstr("weights "));
+}
+
+// Step 3 is saved within the trace.
+TEST_F(OnAGpu, ATraceShowsWhatItDidBesideTheHost) {
+  constexpr double kClocks = 1000;  // microseconds: how far the two may be apart
+  const ProgramResult run =
+      train_recipe(1, "recipe.yaml", "traced",
+                   {"run.device=cuda", "run.steps=5", "profile.steps=2-4", "checkpoint.every=3"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  auto lanes = read_trace(workshop() / "traced/trace/trace.json")[0];
+  const Lane compute = lanes["GPU compute"], host = lanes["host thread 0"];
+  expect_nested(compute);
+  const Lane steps = named(compute, "step "), of_host = named(host, "step ");
+  ASSERT_EQ(steps.size(), 3u);
+  ASSERT_EQ(of_host.size(), 3u);
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const Span& step = steps[i];
+    EXPECT_EQ(step.name, "step " + std::to_string(2 + i));
+    EXPECT_EQ(step.name, of_host[i].name);
+    EXPECT_GE(step.begin, of_host[i].begin - kClocks) << "before it was asked to";
+    EXPECT_GE(step.end, of_host[i].end - kClocks) << "before all of it was asked for";
+    EXPECT_TRUE(i == 0 || steps[i - 1].end <= step.begin);
+    std::vector<std::string> inside;
+    for (const Span& span : compute)
+      if (span.begin >= step.begin && span.end <= step.end) inside.push_back(span.name);
+    for (const char* name : {"copy to the device", "F0.0", "attention", "B0.3 W"})
+      EXPECT_THAT(inside, testing::Contains(name)) << step.name;
+    EXPECT_EQ(inside.back(), "optimizer and weights");
+  }
+  expect_nested(lanes["GPU copies"]);
+  EXPECT_FALSE(named(lanes["GPU copies"], "copy to the host").empty()) << "of the checkpoint";
 }
 
 class VerifiesOnAGpu : public OnAGpu, public testing::WithParamInterface<std::pair<int, Words>> {};

@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 
 #include "tests/support/experts_recipe.h"
+#include "tests/support/trace_lanes.h"
 #include "tests/support/workshop.h"
 
 namespace tessera {
@@ -96,6 +97,26 @@ TEST(OverNccl, VerifyGivesEachLayoutAClassOfItsOwn) {
     const bool nccl =
         layout.find("cuda") != std::string::npos && layout.find("mpi") == std::string::npos;
     EXPECT_TRUE(!nccl || verdict == "within bound") << layout << ": " << verdict;
+  }
+}
+
+TEST(OverNccl, ATraceShowsItsCallsInALaneOfTheirOwn) {
+  const ProgramResult run = train_recipe(
+      2, "recipe.yaml", "traced",
+      {"run.device=cuda", "run.steps=3", "profile.steps=2-3", "parallel.zero=2"}, devices(2));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  auto ranks = read_trace(workshop() / "traced/trace/trace.json");
+  for (const int rank : {0, 1}) {
+    const Lane calls = ranks[rank]["GPU communication"], compute = ranks[rank]["GPU compute"];
+    expect_nested(calls);
+    expect_nested(compute);
+    for (const char* call : {"all-reduce (group ", "reduce-scatter (group ", "all-gather (group "})
+      EXPECT_GE(named(calls, call).size(), 2u) << call << "rank " << rank;
+    const Lane steps = named(compute, "step "), waits = named(compute, "wait for NCCL");
+    ASSERT_EQ(steps.size(), 2u);
+    ASSERT_FALSE(waits.empty());
+    EXPECT_GE(waits.front().begin, steps.front().begin);
+    EXPECT_LE(waits.back().end, steps.back().end);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <set>
 
+#include "tests/support/trace_lanes.h"
 #include "tests/support/workshop.h"
 
 namespace tessera {
@@ -47,6 +48,10 @@ TEST(Train, TracesTheStepsAskedForOnAllRanks) {
       EXPECT_TRUE(seen.contains(std::string(rank) + name)) << rank << name;
   EXPECT_TRUE(seen.contains("0 sF0.0"));
   EXPECT_FALSE(seen.contains("0 step 1") || seen.contains("0 step 4"));
+  for (const auto& [rank, lanes] : read_trace(workshop() / "traced/trace/trace.json")) {
+    EXPECT_EQ(lanes.size(), 1u) << "no GPU, one thread";
+    expect_nested(lanes.at("host thread 0"));
+  }
 }
 
 TEST(Train, MetricsHaveTheKeysThatPlotsRelyOn) {

@@ -71,7 +71,7 @@ TEST(DeviceMemory, AStartedDownloadArrivesWhenItIsWaitedFor) {
 }
 
 TEST(DeviceMemory, AQueueOfItsOwnIsOrderedByEvents) {
-  Stream stream(kStandIn), side(kStandIn, Stream::Queue::own);
+  Stream stream(kStandIn), side(kStandIn, Stream::Queue::copies);
   EXPECT_NE(stream.queue(), side.queue());
   EXPECT_EQ(stream.queue(), Stream(kStandIn).queue()) << "a thread's streams are one queue";
   const Tensor x = uploaded(stream, numbers(3));
@@ -89,7 +89,7 @@ TEST(DeviceMemory, OfTheHostHasTheSameCallsAndTakesNoCopies) {
   EXPECT_EQ(on_host(host, x).data(), x.data());
   EXPECT_EQ(on_device(host, x, MemoryClass::other).data(), x.data());
   EXPECT_EQ(download<float>(host, x), numbers(3));
-  Event before(Device{}), after(Device{});
+  Event before(Device{}, Timing::on), after(Device{}, Timing::on);
   before.record(host);
   std::this_thread::sleep_for(std::chrono::milliseconds(2));
   after.record(host);

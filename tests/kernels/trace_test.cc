@@ -52,5 +52,63 @@ TEST(Trace, TellsThreadsApart) {
   EXPECT_NE(events[0].thread, events[1].thread);
 }
 
+// Writes down what it hears: "+name" and "-".
+struct Scribe : Listener {
+  std::vector<std::string> heard;
+  void begin(const std::string& name, std::string_view category) override {
+    heard.push_back("+" + name + " " + std::string(category));
+  }
+  void end() override { heard.emplace_back("-"); }
+};
+
+TEST(Trace, AListenerHearsOfRangesInPairsThatNest) {
+  Scribe scribe;
+  {
+    const Range before("step", [] { return "before"; });
+    listen(&scribe);
+    const Range outer("step", [] { return "outer"; });
+    {
+      const Range inner("comm", [] { return "inner"; });
+    }
+    {
+      const Range another("compute", [] { return "another"; });
+    }
+  }
+  auto* last = new Range("step", [] { return "last"; });
+  listen(nullptr);
+  delete last;
+  {
+    const Range after("step", [] { return "after"; });
+  }
+  const std::vector<std::string> expected = {
+      "+outer step", "+inner comm", "-", "+another compute", "-", "-", "+last step", "-"};
+  EXPECT_EQ(scribe.heard, expected);
+}
+
+TEST(Trace, AListenerAndARecorderDoNotDisturbEachOther) {
+  Scribe scribe;
+  listen(&scribe);
+  start();
+  {
+    const Range both("step", [] { return "both"; });
+  }
+  listen(nullptr);
+  {
+    const Range one("step", [] { return "one"; });
+  }
+  EXPECT_EQ(stop().size(), 2U);
+  EXPECT_EQ(scribe.heard.size(), 2U);
+  EXPECT_FALSE(recording());
+}
+
+TEST(Trace, LeavesOutWhatBeganInAnotherTrace) {
+  start();
+  auto* old = new Range("step", [] { return "old"; });
+  stop();
+  start();
+  delete old;
+  EXPECT_TRUE(stop().empty());
+}
+
 }  // namespace
 }  // namespace tessera::trace

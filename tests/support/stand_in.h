@@ -22,19 +22,20 @@ inline const bool kUsesStandIn = [] {
   return true;
 }();
 
-// How often the host has waited for the stand-in. REQUIRES that it was opened.
-struct Waits {
-  int64_t for_queues = 0;
-  int64_t for_marks = 0;
+// What has happened so far in the stand-in. REQUIRES that it was opened.
+struct StandInCounts {
+  int64_t queue_waits = 0;  // of the host
+  int64_t mark_waits = 0;
+  int64_t timed_marks = 0;    // made
+  int64_t timed_records = 0;  // of such
 };
-inline Waits stand_in_waits() {
+inline StandInCounts stand_in_counts() {
   void* plugin = dlopen(TESSERA_CUDA_STAND_IN, RTLD_NOW | RTLD_NOLOAD);
-  const auto count =
-      reinterpret_cast<void (*)(int64_t*, int64_t*)>(dlsym(plugin, "tessera_stand_in_waits"));
-  Waits waits;
-  count(&waits.for_queues, &waits.for_marks);
+  const auto count = reinterpret_cast<void (*)(int64_t*)>(dlsym(plugin, "tessera_stand_in_counts"));
+  int64_t counts[4];
+  count(counts);
   dlclose(plugin);
-  return waits;
+  return {counts[0], counts[1], counts[2], counts[3]};
 }
 
 }  // namespace tessera::test

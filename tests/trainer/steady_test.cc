@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "kernels/base/trace.h"
 #include "kernels/transfer.h"
 #include "tests/support/errors.h"
 #include "tests/support/stand_in.h"
@@ -126,11 +127,27 @@ TEST_F(Steady, SkipsOnTheDeviceAndGoesOnAtTheRateOfTheUpdatesApplied) {
 TEST_F(Steady, WaitsForTheStepBeforeAndForNothingElse) {
   Trainer trainer(recipe("bf16"), kStandIn, alone);
   for (int step = 0; step < 3; ++step) trainer.advance({});
-  const Waits before = stand_in_waits();
+  const StandInCounts before = stand_in_counts();
   for (int step = 0; step < 5; ++step) trainer.advance({});
-  const Waits after = stand_in_waits();
-  EXPECT_EQ(after.for_queues - before.for_queues, 0);
-  EXPECT_EQ(after.for_marks - before.for_marks, 5) << "one for the numbers of each step";
+  const StandInCounts after = stand_in_counts();
+  EXPECT_EQ(after.queue_waits - before.queue_waits, 0);
+  EXPECT_EQ(after.mark_waits - before.mark_waits, 5) << "one for the numbers of each step";
+  EXPECT_EQ(after.timed_records - before.timed_records, 0) << "nobody records";
+  trainer.settle();
+}
+
+TEST_F(Steady, WaitsForNothingElseWhileItIsRecorded) {
+  Trainer trainer(recipe("bf16"), kStandIn, alone);
+  for (int step = 0; step < 3; ++step) trainer.advance({});
+  trace::start(kStandIn);
+  const StandInCounts before = stand_in_counts();
+  for (int step = 0; step < 5; ++step) trainer.advance({});
+  const StandInCounts after = stand_in_counts();
+  trace::stop();
+  EXPECT_EQ(after.queue_waits - before.queue_waits, 0);
+  EXPECT_EQ(after.mark_waits - before.mark_waits, 5);
+  EXPECT_GT(after.timed_records - before.timed_records, 5 * 2 * 10) << "both ends of each range";
+  EXPECT_EQ(after.timed_marks, before.timed_marks) << "they were made ahead";
   trainer.settle();
 }
 

@@ -23,7 +23,7 @@ class ResidualBranch : public Layer {
 
  private:
   trace::Range range() const {
-    return trace::Range("compute", [this] { return name_; });
+    return trace::Range(context_.stream, "compute", [this] { return name_; });
   }
   LayerContext context_;
   const char* name_;

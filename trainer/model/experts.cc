@@ -94,7 +94,7 @@ void Experts::place(const ExpertPlacement& placement) {
 
 Tensor Experts::grouped(const Tensor& rows, Stack weight, const ExpertRound& round,
                         bool transpose) const {
-  const trace::Range range("compute", [] { return "experts"; });
+  const trace::Range range(context_.stream, "compute", [] { return "experts"; });
   const Tensor matrices = context_.store.value(weight);
   const int64_t experts = static_cast<int64_t>(round.offsets.size()) - 1;
   const Tensor out =
@@ -127,7 +127,7 @@ Tensor Experts::send(const Saved& saved, size_t round, const Tensor& x, int64_t 
   }
   const Tensor rows = like(x, slots.size(), x.columns());
   {
-    const trace::Range range("compute", [] { return "permutation"; });
+    const trace::Range range(context_.stream, "compute", [] { return "permutation"; });
     gather_rows(context_.stream, x, slots, divisor, rows);
   }
   return parallel_.dispatch(route, rows, tag);
@@ -167,7 +167,7 @@ Tensor Experts::forward(const Tensor& x, const RouterChoice& choice, bool rememb
   saved.weights = choice.weights;
   const Tensor counts(Device{}, DType::i64, {experts});
   {
-    const trace::Range range("compute", [] { return "permutation"; });
+    const trace::Range range(context_.stream, "compute", [] { return "permutation"; });
     sort_slots(stream, choice.index, place_of_expert_, saved.slots, saved.position, counts);
   }
   saved.routes = parallel_.routes(counts, buffer_);
@@ -180,7 +180,7 @@ Tensor Experts::forward(const Tensor& x, const RouterChoice& choice, bool rememb
     if (remember && saved.routes.size() == 1) saved.rounds.push_back(round);
   }
   const Tensor y = like(x, x.rows(), x.columns());
-  const trace::Range range("compute", [] { return "permutation"; });
+  const trace::Range range(context_.stream, "compute", [] { return "permutation"; });
   combine_rows(stream, sorted, saved.position, saved.weights, y);
   return y;
 }
@@ -210,7 +210,7 @@ Tensor Experts::backward_round(const Saved& saved, size_t index, const Tensor& d
 void Experts::add_gradients(const Round& round, const ExpertRound& route,
                             const ParameterStore::GradTarget& dgate_up,
                             const ParameterStore::GradTarget& ddown) const {
-  const trace::Range range("compute", [] { return "experts"; });
+  const trace::Range range(context_.stream, "compute", [] { return "experts"; });
   const auto add_to = [&](const ParameterStore::GradTarget& sums, const Tensor& a,
                           const Tensor& b) {
     grouped_gemm(context_.stream, {.a = a,
@@ -244,7 +244,7 @@ Experts::InputGradient Experts::backward_input(const Tensor& x, const Tensor& dy
   }
   InputGradient out{like(x, x.rows(), x.columns()),
                     like(saved.weights, saved.weights.rows(), saved.weights.columns())};
-  const trace::Range range("compute", [] { return "permutation"; });
+  const trace::Range range(context_.stream, "compute", [] { return "permutation"; });
   combine_rows(context_.stream, sorted_dx, saved.position, {}, out.dx);
   combine_rows(context_.stream, sorted_dweights, as_column(saved.position), {},
                as_column(out.dweights));

@@ -57,7 +57,7 @@ Router::Router(LayerContext context, const std::string& prefix, const Recipe& re
 }
 
 RouterChoice Router::choose(const Tensor& x, const Micro& micro, bool learns, bool& counted) const {
-  const trace::Range range("compute", [] { return "router"; });
+  const trace::Range range(context_.stream, "compute", [] { return "router"; });
   Stream& stream = context_.stream;
   const TensorParallel tensor = context_.tensor();
   const Tensor logits =
@@ -135,7 +135,7 @@ void Router::balance(RouterChoice& choice, const Micro& micro, bool count) const
 }
 
 Tensor Router::dlogits(const RouterChoice& choice, const Tensor& dweights) const {
-  const trace::Range range("compute", [] { return "router"; });
+  const trace::Range range(context_.stream, "compute", [] { return "router"; });
   const Tensor out(choice.scores.device(), choice.scores.dtype(),
                    {choice.scores.rows(), choice.scores.columns()});
   router_backward(context_.stream, rules_.scoring, choice.scores, choice.index, rules_.weights,
@@ -144,7 +144,7 @@ Tensor Router::dlogits(const RouterChoice& choice, const Tensor& dweights) const
 }
 
 void Router::backward_input(const Tensor& dlogits, const Tensor& dx) const {
-  const trace::Range range("compute", [] { return "router"; });
+  const trace::Range range(context_.stream, "compute", [] { return "router"; });
   Stream& stream = context_.stream;
   const Tensor wide = matmul(stream, dlogits, widened(stream, context_.store.value(weight_)));
   Tensor narrow = wide;
@@ -156,7 +156,7 @@ void Router::backward_input(const Tensor& dlogits, const Tensor& dx) const {
 }
 
 void Router::backward_weight(const Tensor& dlogits, const Tensor& x) const {
-  const trace::Range range("compute", [] { return "router"; });
+  const trace::Range range(context_.stream, "compute", [] { return "router"; });
   add_weight_gradient(context_, weight_, dlogits, widened(context_.stream, x));
 }
 

@@ -3,6 +3,8 @@
 // there is none.
 #include <gtest/gtest.h>
 
+#include "kernels/base/trace.h"
+#include "kernels/copy.h"
 #include "kernels/cuda_plugin.h"
 #include "kernels/transfer.h"
 
@@ -40,13 +42,38 @@ TEST_F(CudaRuntime, MovesValuesThereAndBack) {
 
 TEST_F(CudaRuntime, TimesWhatIsQueuedBetweenEvents) {
   Stream stream(kGpu);
-  Event before(kGpu), after(kGpu);
+  Event before(kGpu, Timing::on), after(kGpu, Timing::on);
   before.record(stream);
   const Tensor x = uploaded(stream, std::vector<float>(1 << 22));
   after.record(stream);
   after.synchronize();
   EXPECT_TRUE(before.reached());
   EXPECT_GT(after.milliseconds_since(before), 0);
+}
+
+TEST_F(CudaRuntime, ATraceHasItsWorkOnTheHostsClock) {
+  constexpr int64_t kError = 200'000;  // nanoseconds: ten times what seeing an event takes
+  Stream stream(kGpu);
+  const Tensor x(kGpu, DType::f32, {1 << 24});
+  trace::start(kGpu);
+  const int64_t before = trace::now_ns();
+  {
+    const trace::Range range(stream, "compute", [] { return "fills"; });
+    for (int i = 0; i < 100; ++i) fill(stream, 1, x);
+  }
+  const int64_t queued = trace::now_ns();
+  stream.synchronize();
+  const int64_t after = trace::now_ns();
+  for (const trace::Event& event : trace::stop()) {
+    EXPECT_EQ(event.name, "fills");
+    if (!event.queue) {
+      EXPECT_LE(event.end_ns, queued);
+      continue;
+    }
+    EXPECT_GE(event.begin_ns, before - kError);
+    EXPECT_LE(event.end_ns, after + kError);
+    EXPECT_GT(event.end_ns - event.begin_ns, (after - before) / 2) << "the GPU did little else";
+  }
 }
 
 TEST_F(CudaRuntime, SaysWhatTheMemoryIsUsedForWhenThereIsNoMore) {

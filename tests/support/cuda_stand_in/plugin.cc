@@ -12,9 +12,11 @@
 // $TESSERA_STAND_IN_DEVICES   their number (1)
 // $TESSERA_STAND_IN_PROBLEM   what Accelerator::problem() says
 //
-// tessera_stand_in_waits() counts how often the host waited so far: for queues, for marks.
+// tessera_stand_in_counts(): how often the host waited so far for queues and for marks, how many
+// marks with a time were made, and how often such were recorded.
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -41,12 +43,15 @@ struct Accelerator::Queue {
     void* data = nullptr;            // for it
   };
   std::deque<Copy> copies;
-  int64_t finished = 0;  // copies that have arrived
+  std::shared_ptr<int64_t> finished = std::make_shared<int64_t>(0);  // copies that have arrived
 };
 
 struct Accelerator::Mark {
-  Queue* queue = nullptr;
-  int64_t after = 0;  // copies of the queue
+  Timing timing;
+  Queue* queue = nullptr;                       // gone when all of its copies have arrived
+  std::shared_ptr<int64_t> finished = nullptr;  // the queue's; null: never recorded
+  int64_t after = 0;                            // copies of the queue
+  double milliseconds = 0;                      // of the device's clock
 };
 
 namespace stand_in {
@@ -54,7 +59,14 @@ namespace {
 
 constexpr std::byte kGarbage{0xa5};
 
-std::atomic<int64_t> queue_waits{0}, mark_waits{0};
+std::atomic<int64_t> queue_waits{0}, mark_waits{0}, timed_marks{0}, timed_records{0};
+
+// A quarter faster than the host's.
+double device_clock() {
+  constexpr double kRate = 1.25;
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return kRate * std::chrono::duration<double, std::milli>(now).count();
+}
 
 int64_t environment(const char* name, int64_t otherwise) {
   const char* text = std::getenv(name);
@@ -94,7 +106,7 @@ void proceed(Accelerator::Queue& queue, Next next) {
   for (const auto& copy : queue.copies)
     if (copy.to != nullptr && copy.direction == CopyDirection::to_host)
       move_area(copy.to, copy.area.to_pitch, copy.taken.data(), copy.area.row_bytes, copy.area);
-  queue.finished += static_cast<int64_t>(queue.copies.size());
+  *queue.finished += static_cast<int64_t>(queue.copies.size());
   queue.copies.clear();
 }
 
@@ -183,21 +195,36 @@ class StandIn : public Accelerator {
     queue->copies.push_back(std::move(copy));
   }
 
-  Mark* make_mark(int) override { return new Mark; }
+  Mark* make_mark(int, Timing timing) override {
+    if (timing == Timing::on) ++timed_marks;
+    return new Mark{.timing = timing};
+  }
   void destroy(Mark* mark) noexcept override { delete mark; }
   void record(Mark* mark, Queue* queue) override {
     proceed(*queue, Next::mark);
-    *mark = {queue, queue->finished + static_cast<int64_t>(queue->copies.size())};
+    mark->queue = queue;
+    mark->finished = queue->finished;
+    mark->after = *queue->finished + static_cast<int64_t>(queue->copies.size());
+    if (mark->timing == Timing::off) return;
+    ++timed_records;
+    mark->milliseconds = device_clock();
   }
   void wait(Queue*, Mark* mark) override { arrive(mark); }
   bool reached(Mark* mark) const override {
-    return mark->queue == nullptr || mark->queue->finished >= mark->after;
+    return mark->finished == nullptr || *mark->finished >= mark->after;
   }
   void synchronize(Mark* mark) override {
     ++mark_waits;
     arrive(mark);
   }
-  double milliseconds(Mark*, Mark*) const override { return 0; }
+  // As strict as cudaEventElapsedTime.
+  double milliseconds(Mark* from, Mark* to) const override {
+    for (const Mark* mark : {from, to})
+      check(mark->timing == Timing::on && mark->finished != nullptr, ErrorKind::peer,
+            "stand-in: a mark without a time");
+    check(reached(from) && reached(to), ErrorKind::peer, "stand-in: a mark that is not reached");
+    return to->milliseconds - from->milliseconds;
+  }
 
  private:
   void arrive(Mark* mark) {
@@ -216,9 +243,12 @@ extern "C" const char* tessera_plugin_abi() {
   return abi.c_str();
 }
 
-extern "C" void tessera_stand_in_waits(int64_t* for_queues, int64_t* for_marks) {
-  *for_queues = tessera::stand_in::queue_waits;
-  *for_marks = tessera::stand_in::mark_waits;
+extern "C" void tessera_stand_in_counts(int64_t counts[4]) {
+  using namespace tessera::stand_in;
+  counts[0] = queue_waits;
+  counts[1] = mark_waits;
+  counts[2] = timed_marks;
+  counts[3] = timed_records;
 }
 
 extern "C" tessera::Accelerator* tessera_plugin_accelerator() {
