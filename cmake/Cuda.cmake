@@ -50,6 +50,13 @@ tessera_report_cuda(CUDA ${found} "${CUDAToolkit_VERSION} for sm ${CMAKE_CUDA_AR
 find_package(cuDNN QUIET)
 tessera_report_cuda(cuDNN "${cuDNN_FOUND}" "${cuDNN_VERSION}"
   "${repository} libcudnn9-dev-cuda-13; elsewhere: CUDNN_HOME=/its/directory")
+find_package(cudnnFrontend QUIET)  # not needed: without it attention is ours alone
+if(cudnnFrontend_FOUND)
+  message(STATUS "  ✓ cuDNN's attention through cudnn_frontend.h ${cudnnFrontend_VERSION}")
+else()
+  message(STATUS "  - cuDNN's attention not built in: no cudnn_frontend.h "
+    "(launch/cudnn_frontend.sh; elsewhere: CUDNN_FRONTEND_HOME=/its/directory)")
+endif()
 find_package(NCCL QUIET)
 tessera_report_cuda(NCCL "${NCCL_FOUND}" "${NCCL_VERSION}"
   "${repository} libnccl-dev; elsewhere: NCCL_HOME=/its/directory")

@@ -201,11 +201,12 @@ int bench_all_reduce(const BenchCommand& command, DType dtype) {
 }  // namespace
 
 int bench_verb(const BenchCommand& command) {
-  const DType dtype = command.dtype == "f32"   ? DType::f32
-                      : command.dtype == "f16" ? DType::f16
-                                               : DType::bf16;
-  check(command.what == "step" || (command.device == "cpu" && command.recipe.empty()),
-        ErrorKind::usage, "--device and a recipe are for `tessera bench step`;", command.what,
+  const bool tf32 = command.dtype == "tf32";
+  const DType dtype = tf32 || command.dtype == "f32" ? DType::f32
+                      : command.dtype == "f16"       ? DType::f16
+                                                     : DType::bf16;
+  check(command.what == "step" || (command.device == "cpu" && command.recipe.empty() && !tf32),
+        ErrorKind::usage, "--device, tf32 and a recipe are for `tessera bench step`;", command.what,
         "measures this machine's CPU");
   if (command.what == "gemm") return bench_gemm(command, dtype);
   if (command.what == "attention") return bench_attention(command, dtype);

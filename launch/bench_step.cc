@@ -204,7 +204,8 @@ struct Ceiling {
 Ceiling ceiling_of(Device device, Limit* measured, DType dtype) {
   if (measured != nullptr) return {measured->value(), "peak"};
   const std::string gpu = cuda_accelerator().facts(device.index).name;
-  return {published_peak_flops(gpu, dtype), "published peak of " + gpu};
+  const bool tf32 = cuda_accelerator().tf32(device.index);
+  return {published_peak_flops(gpu, dtype, tf32), "published peak of " + gpu};
 }
 
 std::string span(const Spread& spread, double factor, int decimals) {
@@ -218,6 +219,7 @@ int bench_step(const BenchCommand& command, DType dtype) {
   constexpr int kWarmUp = 1;
   constexpr double kMilli = 1e3, kGiga = 1e-9;
   const Device device = resolve_device(command.device, 0);
+  choose_tf32(device, command.dtype == "tf32");
   StepBench bench(command, dtype, device);
   std::optional<Limit> peak;
   if (device.is_host()) peak.emplace(peak_flops(dtype));

@@ -304,8 +304,8 @@ void add_tools(CLI::App& app, VerbAction& action) {
   bench->add_option("what", measure->what, "gemm | attention | adamw | allreduce | step")
       ->required()
       ->check(CLI::IsMember({"gemm", "attention", "adamw", "allreduce", "step"}));
-  bench->add_option("--dtype", measure->dtype, "f32 | bf16 | f16")
-      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+  bench->add_option("--dtype", measure->dtype, "f32 | bf16 | f16; step on a GPU also tf32")
+      ->check(CLI::IsMember({"f32", "bf16", "f16", "tf32"}))
       ->capture_default_str();
   bench->add_option("-B,--batch", measure->batch, "sequences")
       ->check(CLI::PositiveNumber)

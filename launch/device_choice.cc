@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "kernels/base/check.h"
 #include "kernels/base/log.h"
 #include "kernels/cpu_path.h"
 #include "kernels/cuda_plugin.h"
@@ -39,6 +40,13 @@ Device settle_device(World& world, const std::string& name, Device mine) {
   return mine;
 }
 
+void choose_tf32(Device device, bool wanted) {
+  if (device.kind == Device::Kind::cuda) return cuda_accelerator().set_tf32(device.index, wanted);
+  check(!wanted, ErrorKind::usage,
+        "precision.tf32: only the tensor cores of a GPU multiply in TF32, but this runs on " +
+            describe(device) + ": set precision.tf32=false, or run.device=cuda");
+}
+
 std::string describe_cpu() {
   return std::string("cpu x86-64-") + name(cpu_path()) + ", " + std::to_string(cpu_threads()) +
          " thread" + (cpu_threads() == 1 ? "" : "s") + " a rank";
@@ -52,7 +60,8 @@ std::string describe(Device device) {
   return name(device) + " " + facts.name + ", " +
          as_binary_bytes(static_cast<double>(facts.memory_bytes)) + " (sm_" +
          std::to_string(facts.capability_major) + std::to_string(facts.capability_minor) + ", " +
-         accelerator.libraries() + ")";
+         accelerator.libraries() + ")" +
+         (accelerator.tf32(device.index) ? ", f32 products in TF32" : "");
 }
 
 }  // namespace tessera

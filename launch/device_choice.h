@@ -17,6 +17,10 @@ Device resolve_device(const std::string& name, int local_rank);
 // all ranks found it. Says once when ranks share a GPU. Collective.
 Device settle_device(World& world, const std::string& name, Device mine);
 
+// precision.tf32: makes f32 products of the device round to TF32 or not. Throws Error{usage} where
+// it is wanted of a device that has no TF32.
+void choose_tf32(Device device, bool wanted);
+
 // What `tessera train` says about it: "cpu x86-64-v4, 2 threads a rank".
 std::string describe(Device device);
 std::string describe_cpu();

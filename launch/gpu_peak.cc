@@ -23,11 +23,13 @@ constexpr std::array<Peak, 8> kPeaks = {{{"H100 PCIe", 756},
 
 }  // namespace
 
-double published_peak_flops(const std::string& device_name, DType dtype) {
-  constexpr double kTera = 1e12;
-  if (dtype != DType::bf16 && dtype != DType::f16) return 0;
+double published_peak_flops(const std::string& device_name, DType dtype, bool tf32) {
+  constexpr double kTera = 1e12, kOfTf32 = 0.5;  // on all of these
+  const bool half = dtype == DType::bf16 || dtype == DType::f16;
+  if (!half && !(dtype == DType::f32 && tf32)) return 0;
   for (const Peak& peak : kPeaks)
-    if (device_name.find(peak.part_of_name) != std::string::npos) return peak.teraflops * kTera;
+    if (device_name.find(peak.part_of_name) != std::string::npos)
+      return peak.teraflops * kTera * (half ? 1 : kOfTf32);
   return 0;
 }
 

@@ -10,7 +10,7 @@
 namespace tessera {
 
 // Floating-point operations per second of dense products on tensor cores. 0: not known, also for
-// f32, where it is a choice whether tensor cores are used (TESSERA_TF32).
-double published_peak_flops(const std::string& device_name, DType dtype);
+// f32 without `tf32`, which uses none.
+double published_peak_flops(const std::string& device_name, DType dtype, bool tf32 = false);
 
 }  // namespace tessera

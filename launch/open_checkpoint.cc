@@ -62,11 +62,14 @@ OpenModel open_model(Storage& storage, const std::string& path,
   }
   const Recipe& recipe = open.recipe.recipe;
   // What a run trained on says where to look first; what the command line asks for must be.
-  const bool asked = std::any_of(overrides.begin(), overrides.end(), [](const std::string& text) {
-    return text.starts_with("run.device=");
-  });
-  const bool reminded = !asked && recipe.run.device == "cuda";
+  const auto asked = [&](const char* key) {
+    return std::any_of(overrides.begin(), overrides.end(),
+                       [&](const std::string& text) { return text.starts_with(key); });
+  };
+  const bool reminded = !asked("run.device=") && recipe.run.device == "cuda";
   const Device device = resolve_device(reminded ? "auto" : recipe.run.device, 0);
+  const bool may = device.kind == Device::Kind::cuda || asked("precision.tf32=");
+  choose_tf32(device, recipe.precision.tf32 && may);
   const int64_t positions =
       std::max(recipe.data.sequence_length, recipe.model.max_position_embeddings);
   open.model = std::make_unique<LanguageModel>(recipe, device, positions);

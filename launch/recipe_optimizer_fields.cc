@@ -70,6 +70,10 @@ std::vector<RecipeField> optimizer_fields() {
                "type of the weights that the optimizer updates", {"f32"}));
   add(text_row("precision.reduce", [](R & r) -> auto& { return r.precision.reduce; },
                "type in which gradients are summed over ranks", {"f32"}));
+  add(boolean_row(
+      "precision.tf32", [](R & r) -> auto& { return r.precision.tf32; },
+      "on GPUs with compute f32: matrix products on tensor cores, operands rounded to TF32 (10 "
+      "bits)"));
   add(text_row("precision.loss_scaling.mode",
                [](R & r) -> auto& { return r.precision.loss_scaling.mode; },
                "auto: dynamic for f16, none otherwise", {"auto", "none", "dynamic"}));

@@ -100,6 +100,7 @@ class TrainRun {
     resume_from_ = world_.all().broadcast(resume_from_, 0, "resume from");
     init_from_ = world_.all().broadcast(init_from_, 0, "init from");
     const Device settled = settle_device(world_, recipe_.run.device, device);
+    in_agreement(world_, "preflight", [&] { choose_tf32(settled, recipe_.precision.tf32); });
     in_agreement(world_, "memory", [&] { fit_ = check_memory(world_, recipe_, settled); });
     return settled;
   }
@@ -298,7 +299,8 @@ class TrainRun {
   }
   double published_peak_of_all() const {
     const DeviceFacts facts = cuda_accelerator().facts(device_.index);
-    const double mine = published_peak_flops(facts.name, recipe_.compute_type());
+    const double mine =
+        published_peak_flops(facts.name, recipe_.compute_type(), recipe_.precision.tf32);
     const auto all = world_.all().all_gather(facts.identity, "GPU");
     const auto sharing = std::count(all.begin(), all.end(), facts.identity);
     if (!world_.all().agree(mine > 0, "peak")) return 0;

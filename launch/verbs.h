@@ -159,8 +159,8 @@ struct GenerateCommand {
 int generate_verb(const GenerateCommand& command);
 
 struct BenchCommand {
-  std::string what;  // gemm | attention | adamw | allreduce | step
-  std::string dtype = "bf16";
+  std::string what;            // gemm | attention | adamw | allreduce | step
+  std::string dtype = "bf16";  // f32 | bf16 | f16; of `step` also tf32: f32 with precision.tf32
   int64_t batch = 4;
   int64_t sequence = 1024;
   int rounds = 5;

@@ -84,6 +84,8 @@ class Verification {
 
   int operator()() {
     in_agreement(world_, "layouts", [&] {
+      check(!recipe_.precision.tf32, ErrorKind::usage,
+            "verify: its bounds are those of f32, which TF32 does not keep: precision.tf32=false");
       check_data(recipe_);
       layouts_ = command_.layouts.empty() ? covering_layouts(recipe_, world_.size(), true)
                                           : parse_layouts(command_.layouts, recipe_);

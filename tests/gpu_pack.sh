@@ -61,6 +61,9 @@ find "$usr" -type l | while read -r link; do
   [ -f "$origin" ] && cp "$origin" "$link"
 done || true
 
+# Headers of the optional attention of cuDNN: without them the plugin is built all the same.
+./launch/cudnn_frontend.sh "$usr" || echo "gpu_pack.sh: packed without cudnn_frontend.h" >&2
+
 mkdir -p "$(dirname "$pack")"
 tar -C "$work/prefix" -cf - usr | xz -T0 -6 >"$pack"
 bytes=$(stat -c %s "$pack")

@@ -48,6 +48,10 @@ run_tests() {  # run_tests PRESET CTEST-ARGUMENTS...: then the reason of each sk
     grep -vE '(: Skipped|--)$' | sort | uniq -c | sed 's/^/skipped: /' || true
   return $status
 }
+cudnn_headers() {  # optional: cuDNN's attention is compiled too where they can be had
+  command -v nvcc >/dev/null || { echo "not needed: no nvcc"; return 0; }
+  ./launch/cudnn_frontend.sh || echo "not to be had: the plugin gets its own attention only"
+}
 check_registers() {  # no CUDA kernel spills; where nvcc built the plugin
   [ -f build/ci/libtessera_cuda.so ] ||
     { echo "CUDA registers not checked: this build has no plugin (nvcc, cuDNN or NCCL missing)"; return 0; }
@@ -99,6 +103,7 @@ sanitize_stages() {
 }
 
 stage "dependencies" ./launch/dependencies.sh build text test fuzz slurm
+stage "cudnn-frontend (optional)" cudnn_headers
 for name in $stages; do "${name}_stages"; done
 
 printf '\n%-34s %7s\n' stage time

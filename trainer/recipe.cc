@@ -100,6 +100,9 @@ void check_precision(const Recipe& recipe, Problems& problems) {
   problems.one_of(precision.compute, "precision.compute", {"f32", "bf16", "f16"});
   problems.one_of(precision.master_weights, "precision.master_weights", {"f32"});
   problems.one_of(precision.reduce, "precision.reduce", {"f32"});
+  problems.require(!precision.tf32 || precision.compute == "f32", "precision.tf32",
+                   "rounds products of f32, but precision.compute is " + precision.compute +
+                       ": set one or the other");
   const LossScalingOptions& scaling = precision.loss_scaling;
   problems.one_of(scaling.mode, "precision.loss_scaling.mode", {"auto", "none", "dynamic"});
   problems.one_of(scaling.style, "precision.loss_scaling.style", {"pytorch", "megatron"});

@@ -156,6 +156,7 @@ struct PrecisionOptions {
   std::string compute = "bf16";  // f32 | bf16 | f16; the reference device computes in f64
   std::string master_weights = "f32";
   std::string reduce = "f32";
+  bool tf32 = false;  // f32 operands of matrix products are rounded to TF32; GPUs only
   LossScalingOptions loss_scaling;
 };
 

@@ -59,6 +59,10 @@ class Accelerator {
   virtual DeviceFacts facts(int device) const = 0;
   virtual DeviceMemory memory(int device) const = 0;
   virtual const Backend& backend() const = 0;
+  // Whether matrix products of f32 on this device round their operands to TF32 (10 bits of
+  // mantissa), which tensor cores multiply; at first they do not. For work queued from now on.
+  virtual void set_tf32(int device, bool wanted) = 0;
+  virtual bool tf32(int device) const = 0;
 
   // Aligned to 256 bytes at least. allocate(): null where there is no room. release() may wait
   // until the device is idle.

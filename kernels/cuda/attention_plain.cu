@@ -3,6 +3,7 @@
 // warp for each query, or key, of a head; what it goes over comes 32 at a time, one to a lane, and
 // sums lie in shared memory, element d with lane d % 32. Sums go in increasing order.
 #include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/attention_cudnn.h"
 
 namespace tessera::cuda {
 namespace {
@@ -200,6 +201,7 @@ void attention(Stream& stream, const Attention& shape, const Tensor& q, const Te
                const Tensor& v, const Tensor& document_starts, const Tensor& out,
                const Tensor& log_sum_exp) {
   if (q.rows() == 0) return;
+  if (library_attention(stream, shape, q, k, v, document_starts, out, log_sum_exp)) return;
   with_type(q.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const Heads<T> at = heads_of<T>(shape, q, k, v, document_starts, out, log_sum_exp);
@@ -214,6 +216,9 @@ void attention_backward(Stream& stream, const Attention& shape, const Tensor& q,
                         const Tensor& log_sum_exp, const Tensor& dout,
                         const AttentionGradients& gradients) {
   if (k.rows() == 0) return;
+  if (library_attention_backward(stream, shape, q, k, v, document_starts, out, log_sum_exp, dout,
+                                 gradients))
+    return;
   with_type(q.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const Heads<T> at = heads_of<T>(shape, q, k, v, document_starts, out, log_sum_exp);

@@ -3,20 +3,21 @@
 // so ours, row after row, are their transposes: C = op(A) op(B) becomes C^T = op(B)^T op(A)^T,
 // which takes no copy, only the operands in the other order.
 //
-// Sums are f32. f32 operands are multiplied in f32, or, with TESSERA_TF32=1 in the environment,
+// Sums are f32. f32 operands are multiplied in f32, or, on a device that was told to (set_tf32()),
 // rounded to TF32 (10 bits of mantissa) for the tensor cores. Sums over pieces of the depth are
 // kept in f32 and added in order, never by atomics. Which algorithm suits a shape is asked once and
 // kept; it may differ with the number of rows, so here, unlike on the CPU, a row's bits may depend
 // on it.
-#include <cstdlib>
+#include <array>
+#include <atomic>
 #include <map>
 #include <mutex>
-#include <string_view>
 #include <tuple>
 
 #include <cublasLt.h>
 
 #include "kernels/copy.h"
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/native.h"
 #include "kernels/gemm.h"
 
@@ -35,6 +36,7 @@ namespace cuda {
 decltype(tessera::fill) fill;
 namespace {
 
+constexpr size_t kMostDevices = 64;                  // of a node
 constexpr size_t kMostWorkspace = size_t{32} << 20;  // what cuBLAS's manual advises for Hopper
 
 using Library = Handle<cublasLtHandle_t, cublasLtDestroy>;
@@ -49,17 +51,6 @@ cudaDataType_t data_type(DType dtype) {
     case DType::f16: return CUDA_R_16F;
     default: fail(ErrorKind::internal, "cuda: no products of", tessera::name(dtype));
   }
-}
-
-bool tf32() {
-  static const bool allowed = [] {
-    const char* const wanted = std::getenv("TESSERA_TF32");
-    const std::string_view value = wanted == nullptr ? "0" : wanted;
-    check(value == "0" || value == "1" || value.empty(), ErrorKind::usage, "TESSERA_TF32 is", value,
-          "but must be 0 or 1");
-    return value == "1";
-  }();
-  return allowed;
 }
 
 // The largest power of two, up to 16, that the address is a multiple of.
@@ -90,23 +81,23 @@ void set(const Preference& preference, cublasLtMatmulPreferenceAttributes_t attr
         "a preference");
 }
 
-Operation operation_of(const Gemm& product) {
-  const bool single = product.a.dtype() == DType::f32;
+Operation operation_of(const Gemm& product, bool rounds) {
   Operation operation;
-  check(cublasLtMatmulDescCreate(
-            operation.out(), single && tf32() ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
-            CUDA_R_32F),
-        "a product");
+  check(
+      cublasLtMatmulDescCreate(
+          operation.out(), rounds ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F),
+      "a product");
   set(operation, CUBLASLT_MATMUL_DESC_TRANSA, product.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(operation, CUBLASLT_MATMUL_DESC_TRANSB, product.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
   return operation;
 }
 
 // Everything that an algorithm depends on.
-using Key = std::tuple<int, int64_t, int64_t, int64_t, bool, bool, DType, DType, int64_t, int64_t,
-                       int64_t, uint32_t, uint32_t, uint32_t>;
-Key key_of(int device, const Gemm& product) {
+using Key = std::tuple<int, bool, int64_t, int64_t, int64_t, bool, bool, DType, DType, int64_t,
+                       int64_t, int64_t, uint32_t, uint32_t, uint32_t>;
+Key key_of(int device, bool rounds, const Gemm& product) {
   return {device,
+          rounds,
           product.m(),
           product.n(),
           product.k(),
@@ -153,6 +144,7 @@ struct Kept {
   std::mutex mutex;
   std::map<int, Library> libraries;  // of each device
   std::map<Key, Algorithm> algorithms;
+  std::array<std::atomic<bool>, kMostDevices> tf32{};  // of each device
 };
 Kept& kept() {
   static Kept& all = *new Kept;
@@ -161,12 +153,20 @@ Kept& kept() {
 
 }  // namespace
 
+void set_tf32(int device, bool wanted) {
+  kept().tf32.at(static_cast<size_t>(device)) = wanted;
+}
+bool tf32(int device) {
+  return kept().tf32.at(static_cast<size_t>(device));
+}
+
 void gemm(Stream& stream, const Gemm& product) {
   if (product.k() == 0) {
     if (!product.accumulate) cuda::fill(stream, 0, product.c);
     return;
   }
-  const Operation operation = operation_of(product);
+  const bool rounds = product.a.dtype() == DType::f32 && tf32(stream.device().index);
+  const Operation operation = operation_of(product, rounds);
   const Layout a = layout_of(product.a), b = layout_of(product.b), c = layout_of(product.c);
   cublasLtHandle_t library = nullptr;
   Algorithm best{};
@@ -176,7 +176,7 @@ void gemm(Stream& stream, const Gemm& product) {
     Library& mine = kept().libraries[device];
     if (mine.get() == nullptr) check(cublasLtCreate(mine.out()), "the library");
     library = mine.get();
-    const Key key = key_of(device, product);
+    const Key key = key_of(device, rounds, product);
     auto known = kept().algorithms.find(key);
     if (known == kept().algorithms.end())
       known = kept()

@@ -93,6 +93,8 @@ class Runtime : public Accelerator {
   }
 
   const Backend& backend() const override { return cuda::backend(); }
+  void set_tf32(int device, bool wanted) override { cuda::set_tf32(device, wanted); }
+  bool tf32(int device) const override { return cuda::tf32(device); }
 
   std::byte* allocate(int device, int64_t bytes) override {
     const CurrentDevice current(device);

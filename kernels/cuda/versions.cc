@@ -5,6 +5,7 @@
 #include <cudnn.h>
 #include <nccl.h>
 
+#include "kernels/cuda/attention_cudnn.h"
 #include "kernels/cuda/handles.h"
 
 namespace tessera::cuda {
@@ -18,7 +19,8 @@ std::string library_versions() {
   const auto text = [](auto number) { return std::to_string(number); };
   return "CUDA " + text(cuda / 1000) + "." + text(cuda % 1000 / 10) + ", NCCL " +
          text(nccl / 10000) + "." + text(nccl % 10000 / 100) + "." + text(nccl % 100) + ", cuDNN " +
-         text(cudnn / 10000) + "." + text(cudnn % 10000 / 100);
+         text(cudnn / 10000) + "." + text(cudnn % 10000 / 100) +
+         (tessera_library_attention_calls() >= 0 ? "" : " (its attention not built in)");
 }
 
 }  // namespace tessera::cuda

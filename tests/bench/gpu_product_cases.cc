@@ -3,9 +3,12 @@
 // on random data; zeros would draw less power and run faster.
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <functional>
 
 #include "kernels/attention.h"
 #include "kernels/copy.h"
+#include "kernels/cuda_plugin.h"
 #include "kernels/gemm.h"
 #include "tests/bench/gpu_cases.h"
 
@@ -87,6 +90,23 @@ std::vector<GpuCase> arithmetic_cases(Stream& stream, BenchSize size) {
   return cases;
 }
 
+namespace {
+
+// Calls of attention that cuDNN has served so far; below 0: the plugin was built without it.
+int64_t library_calls() {
+  const auto calls =
+      reinterpret_cast<int64_t (*)()>(cuda_plugin_symbol("tessera_library_attention_calls"));
+  return calls == nullptr ? -1 : calls();
+}
+
+void as(const char* whose, const std::function<void()>& run) {
+  setenv("TESSERA_ATTENTION", whose, 1);
+  run();
+}
+
+}  // namespace
+
+// Ours, and beside it cuDNN's where it was built in and does not decline.
 std::vector<GpuCase> attention_cases(Stream& stream, BenchSize size) {
   const int64_t rows = size.rows, length = size.rows / 2;
   std::vector<GpuCase> cases;
@@ -115,13 +135,20 @@ std::vector<GpuCase> attention_cases(Stream& stream, BenchSize size) {
     const double pairs = static_cast<double>(rows) * h.heads * static_cast<double>(length + 1) / 2;
     Stream* s = &stream;
     const std::string name = std::string(h.name) + ", T=" + std::to_string(length);
-    cases.push_back({"attention forward, " + name, Limits::arithmetic,
-                     2 * pairs * (h.qk_dim + h.v_dim),
-                     [=] { attention(*s, shape, q, k, v, {}, out, lse); }});
-    cases.push_back({"attention backward, " + name, Limits::arithmetic,
-                     2 * pairs * (3 * h.qk_dim + 2 * h.v_dim), [=] {
-                       attention_backward(*s, shape, q, k, v, {}, out, lse, dout, gradients);
-                     }});
+    const auto add = [&](const char* direction, double flops, const std::function<void()>& run) {
+      cases.push_back({std::string("attention ") + direction + ", " + name, Limits::arithmetic,
+                       flops, [run] { as("own", run); }});
+      const int64_t calls = library_calls();
+      if (calls < 0) return;
+      as("cudnn", run);
+      if (library_calls() > calls)
+        cases.push_back({std::string("cuDNN's attention ") + direction + ", " + name,
+                         Limits::arithmetic, flops, [run] { as("cudnn", run); }});
+    };
+    add("forward", 2 * pairs * (h.qk_dim + h.v_dim),
+        [=] { attention(*s, shape, q, k, v, {}, out, lse); });
+    add("backward", 2 * pairs * (3 * h.qk_dim + 2 * h.v_dim),
+        [=] { attention_backward(*s, shape, q, k, v, {}, out, lse, dout, gradients); });
   }
   return cases;
 }

@@ -81,6 +81,37 @@ TEST(WithTheStandIn, ACheckpointGoesFromTheCpuToTheGpuAndBack) {
   EXPECT_EQ(workshop().difference("straight", "moved"), "");
 }
 
+TEST(WithTheStandIn, TheWishForTf32ArrivesAndIsForGpus) {
+  const Words wish = {"precision.compute=f32", "precision.tf32=true", "run.steps=1"};
+  const auto on = [&](const std::string& device, const std::string& run, Words words) {
+    words.push_back("run.device=" + device);
+    return train(2, "recipe.yaml", run, words);
+  };
+  const ProgramResult cuda = on("cuda", "tf32", wish);
+  ASSERT_EQ(cuda.exit_code, 0) << cuda.err;
+  EXPECT_THAT(cuda.err, HasSubstr(", f32 products in TF32"));
+  const ProgramResult plain = on("cuda", "no_tf32", {"precision.compute=f32", "run.steps=1"});
+  ASSERT_EQ(plain.exit_code, 0) << plain.err;
+  EXPECT_THAT(plain.err, Not(HasSubstr("TF32")));
+  for (const std::string device : {"cpu", "reference"}) {
+    const ProgramResult refused = on(device, "refused", wish);
+    EXPECT_EQ(refused.exit_code, 2);
+    EXPECT_THAT(refused.err,
+                HasSubstr("precision.tf32: only the tensor cores of a GPU multiply in TF32"));
+  }
+  // A run that trained with it is evaluated on a CPU all the same, unless the command line insists.
+  const Words eval = {"eval", "tf32", "run.device=cpu"};
+  EXPECT_EQ(workshop().tessera(eval, {}).exit_code, 0);
+  Words insists = eval;
+  insists.push_back("precision.tf32=true");
+  EXPECT_EQ(workshop().tessera(insists, {}).exit_code, 2);
+  EXPECT_EQ(workshop()
+                .tessera({"verify", "recipe.yaml", "precision.compute=f32", "precision.tf32=true"},
+                         kStandIn)
+                .exit_code,
+            2);
+}
+
 TEST(WithTheStandIn, EvaluatesAndGeneratesWithTheCpusBits) {
   ASSERT_EQ(train(1, "recipe.yaml", "for_eval", {"run.device=cuda"}).exit_code, 0);
   const auto eval = [](const std::string& device, const Environment& environment) {

@@ -153,6 +153,11 @@ const std::vector<Rule> kRules = {
        r.batch.ramp = {.from = 4, .increment = 4, .tokens = 100};
      },
      ErrorKind::capacity},
+    {"precision.tf32",
+     [](Recipe& r) {
+       r.precision.compute = "bf16";
+       r.precision.tf32 = true;
+     }},
     {"run.device", [](Recipe& r) { r.run.device = "tpu"; }},
     {"run.determinism", [](Recipe& r) { r.run.determinism = "none"; }},
     {"checkpoint.on_preempt", [](Recipe& r) { r.checkpoint.on_preempt = "ignore"; }},

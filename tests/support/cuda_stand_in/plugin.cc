@@ -181,6 +181,9 @@ class StandIn : public Accelerator {
     static const Backend kBackend = forwarding();
     return kBackend;
   }
+  // Kept and told, no more: the CPU has no TF32.
+  void set_tf32(int, bool wanted) override { tf32_ = wanted; }
+  bool tf32(int) const override { return tf32_; }
 
   std::byte* allocate(int, int64_t bytes) override { return arena().allocate(bytes); }
   void release(int, std::byte* memory) noexcept override { arena().release(memory); }
@@ -270,6 +273,8 @@ class StandIn : public Accelerator {
   void arrive(Mark* mark) {
     if (!reached(mark)) proceed(*mark->queue, Next::wait);
   }
+
+  std::atomic<bool> tf32_{false};
 };
 
 }  // namespace
