@@ -32,7 +32,8 @@ void gemm(Stream& stream, const Gemm& product);
 // more than there are; groups may be empty:
 //   rows        C_g  = A_g op(B_g)    A: (R, K), B: G matrices one below the other, C: (R, N)
 //   weights     C_g  = A_g^T B_g      A: (R, M), B: (R, N), C: (G M, N) of accumulation_type(T)
-// With accumulate, weights only, C_g += A_g^T B_g; without it a group of no rows gives zeros. X_g: rows [offsets[g], offsets[g + 1]) of what has R rows, the g-th matrix of what has G. Types
+// With accumulate, weights only, C_g += A_g^T B_g; without it a group of no rows gives zeros.
+// X_g: rows [offsets[g], offsets[g + 1]) of what has R rows, the g-th matrix of what has G. Types
 // and bits as of gemm(): what a group gives does not depend on the other groups.
 struct GroupedGemm {
   Tensor a;

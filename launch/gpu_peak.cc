@@ -12,11 +12,12 @@ struct Peak {
 };
 
 // NVIDIA's data sheets of each, where figures with sparsity are twice these. The first that fits.
-constexpr std::array<Peak, 8> kPeaks = {{{"H100 PCIe", 756},
+constexpr std::array<Peak, 9> kPeaks = {{{"H100 PCIe", 756},
                                          {"H100 NVL", 835},
                                          {"H100", 989},
                                          {"H200 NVL", 835},
                                          {"H200", 989},
+                                         {"H800 PCIe", 756},
                                          {"H800", 989},
                                          {"A100", 312},
                                          {"A800", 312}}};

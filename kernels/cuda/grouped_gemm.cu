@@ -211,8 +211,9 @@ void all_weights(Stream& stream, const GroupedGemm& products) {
     const Groups groups = some_groups(products, first);
     Operands<T, float> of = operands<T, float>(products);
     of.c.data = of.c.row(first * of.m);
-    launch(stream, weights_of_groups<T, kAdd>, dim3(grid.x, grid.y, static_cast<unsigned>(groups.count)),
-           dim3(kThreads), Product<T, float, true, true, kAdd>::kBytes, of, groups);
+    launch(stream, weights_of_groups<T, kAdd>,
+           dim3(grid.x, grid.y, static_cast<unsigned>(groups.count)), dim3(kThreads),
+           Product<T, float, true, true, kAdd>::kBytes, of, groups);
   }
 }
 
