@@ -126,6 +126,13 @@ bench_kernels() { "$build/tests/bench_gpu_kernels" ${rehearsal:+--small}; }
 bench_step() {  # bench_step BATCH SEQUENCE RECIPE [KEY=VALUE...]: tokens/s, MFU
   "$tessera" bench step --device cuda -B "$1" -T "$2" --rounds "$rounds" "${@:3}"
 }
+cudnn_step() {  # the same with cuDNN's attention, where the plugin has it
+  TESSERA_ATTENTION=cudnn bench_step "$@" >"$logs/cudnn_step.log" 2>&1
+  local status=$?
+  cat "$logs/cudnn_step.log"
+  ! grep -q cudnn_frontend.sh "$logs/cudnn_step.log" || exit 77
+  return $status
+}
 pytorch() {  # pytorch MODEL BATCH SEQUENCE
   python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null ||
     { echo "PyTorch with CUDA cannot be imported here: no peer measured"; exit 77; }
@@ -183,6 +190,7 @@ else
     stage "bench: 124M" 60 bench_step 32 1024 recipes/llama_124m.yaml
     stage "bench: 124M, PyTorch" 90 pytorch llama_124m 32 1024
     stage "bench: 1.3B" 60 bench_step 4 4096 recipes/llama_1b3.yaml
+    stage "bench: 1.3B, cuDNN's attention" 60 cudnn_step 4 4096 recipes/llama_1b3.yaml
     stage "bench: 1.3B, PyTorch" 120 pytorch llama_1b3 4 4096
     stage "bench: DeepSeek-V2-Lite, 5 layers" 60 mixture 2
     stage "bench: the same, PyTorch" 120 pytorch deepseek_v2_lite_5 2 4096
