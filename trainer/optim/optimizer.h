@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// AdamW over the pieces of a ParameterStore that this rank trains. Its arithmetic is
-// kernels/update.h; it is told the learning rate, clipping and loss scale, on the device, and owns
-// none of them.
+// AdamW over the pieces of a ParameterStore that this rank trains, pieces that lie side by side and
+// decay alike in one call: all experts of a layer are one launch on a GPU, not hundreds. Its
+// arithmetic is kernels/update.h; it is told the learning rate, clipping and loss scale, on the
+// device, and owns none of them.
 #pragma once
 
 #include <array>
+#include <vector>
 
 #include "kernels/step_controls.h"
 #include "kernels/update.h"
@@ -23,8 +25,15 @@ class Optimizer {
   void step(Stream& stream, const Tensor& controls);
 
  private:
+  struct Run {
+    Piece pieces;  // as one row
+    bool decay = false;
+  };
+  bool follows(const Run& run, const Piece& piece) const;
+
   OptimizerOptions options_;
   const ParameterStore& store_;
+  std::vector<Run> runs_;
 };
 
 }  // namespace tessera
