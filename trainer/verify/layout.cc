@@ -220,7 +220,12 @@ std::string class_of(const Layout& layout, const Recipe& recipe) {
       std::to_string(parallel.expert_tensor) + " " + layout.compute + " " + layout.device;
   if (recipe.run.determinism == "layout_free") return numbers;
   const bool one_micro = recipe.batch.global == recipe.batch.micro * parallel.data;
-  const bool reduced_first = parallel.zero >= 2 && !one_micro;
+  // One microbatch has one order of sums, unless the uses of a shared table are added up before the
+  // data ranks' sum in one stage and after it in the other (model/gradients.h).
+  const bool used_twice =
+      recipe.model.tie_word_embeddings || recipe.model.num_nextn_predict_layers > 0;
+  const bool one_order = one_micro && (parallel.data == 1 || !used_twice);
+  const bool reduced_first = parallel.zero >= 2 && !one_order;
   return "dp" + std::to_string(parallel.data) + " " + numbers +
          (reduced_first ? " zero 2, 3" : " zero 0, 1");
 }

@@ -85,8 +85,9 @@ TEST(Layouts, PutEveryPromiseOfEqualBitsToTheTest) {
 
 TEST(Layouts, ShareAClassWhereBitsArePromised) {
   const auto group = [](const std::string& text, const std::string& determinism = "same_layout",
-                        int64_t micro = 1) {
+                        int64_t micro = 1, bool tied = false) {
     Recipe recipe = deep();
+    recipe.model.tie_word_embeddings = tied;
     recipe.run.determinism = determinism;
     recipe.batch.micro = micro;
     return class_of(parse_layout(text, recipe), recipe);
@@ -96,6 +97,9 @@ TEST(Layouts, ShareAClassWhereBitsArePromised) {
   EXPECT_NE(group("data=2,zero=1"), group("data=2,zero=2"));
   EXPECT_EQ(group("data=2,zero=1", "same_layout", 16), group("data=2,zero=2", "same_layout", 16))
       << "one microbatch a step";
+  EXPECT_NE(group("data=2,zero=1", "same_layout", 16, true),
+            group("data=2,zero=2", "same_layout", 16, true))
+      << "two uses of a table, added up before the data ranks' sum or after it";
   EXPECT_NE(group("tensor=2"), group(""));
   EXPECT_NE(group("data=2"), group(""));
   EXPECT_EQ(group("data=2,zero=3", "layout_free"), group("", "layout_free"));
