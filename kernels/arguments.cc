@@ -57,6 +57,13 @@ void Arguments::vector(const Argument& argument, int64_t size) const {
         "is", argument.tensor.shape(), "but must be contiguous, of size", size);
 }
 
+void Arguments::factors(const Argument& argument) const {
+  if (argument.tensor.empty()) return;
+  on_device({argument});
+  vector(argument, argument.tensor.size());
+  of_type(argument, DType::f64);
+}
+
 void Arguments::holds(bool condition, const char* promise) const {
   check(condition, kernel_, "needs", promise);
 }

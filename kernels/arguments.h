@@ -31,11 +31,20 @@ class Arguments {
   void same_shape(const Argument& a, const Argument& b) const;
   void matrix(const Argument& argument, int64_t rows, int64_t columns) const;
   void vector(const Argument& argument, int64_t size) const;  // contiguous, of any extents
+  void factors(const Argument& argument) const;               // (n) f64 on the device; may be empty
   void holds(bool condition, const char* promise) const;
 
  private:
   const Stream& stream_;
   const char* kernel_;
 };
+
+// For kernels of a host: the product of factors(), 1 of none.
+inline double product_of(const Tensor& factors) {
+  double product = 1;
+  if (!factors.empty())
+    for (int64_t i = 0; i < factors.size(); ++i) product *= factors.as<double>()[i];
+  return product;
+}
 
 }  // namespace tessera

@@ -49,7 +49,7 @@ void cross_entropy(Stream& stream, const Tensor& stats, const Tensor& targets,
 
 void cross_entropy_backward(Stream& stream, const Tensor& logits, const Tensor& targets,
                             int64_t first_class, const Tensor& log_sum_exp, double dloss,
-                            const Tensor& dlogits) {
+                            const Tensor& loss_scale, const Tensor& dlogits) {
   const Arguments arguments(stream, "cross_entropy_backward:");
   arguments.on_device({{"logits", logits},
                        {"targets", targets},
@@ -60,8 +60,9 @@ void cross_entropy_backward(Stream& stream, const Tensor& logits, const Tensor& 
   arguments.same_type({"logits", logits}, {"log_sum_exp", log_sum_exp});
   arguments.same_shape({"logits", logits}, {"dlogits", dlogits});
   arguments.computable({"dlogits", dlogits});
+  arguments.factors({"loss_scale", loss_scale});
   stream.backend().cross_entropy_backward(stream, logits, targets, first_class, log_sum_exp, dloss,
-                                          dlogits);
+                                          loss_scale, dlogits);
 }
 
 }  // namespace tessera

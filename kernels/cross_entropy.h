@@ -23,10 +23,11 @@ void softmax_stats(Stream& stream, const Tensor& logits, const Tensor& targets, 
 void cross_entropy(Stream& stream, const Tensor& stats, const Tensor& targets,
                    const Tensor& log_sum_exp, const Tensor& loss);
 
-// dlogits = (softmax - [class is the target]) * dloss, 0 for an ignored row. dlogits may be of any
-// floating dtype; when it has the dtype of logits it may be the same tensor.
+// dlogits = (softmax - [class is the target]) * dloss * loss_scale, 0 for an ignored row.
+// loss_scale: f64 on the device, empty: 1. dlogits may be of any floating dtype; when it has the
+// dtype of logits it may be the same tensor.
 void cross_entropy_backward(Stream& stream, const Tensor& logits, const Tensor& targets,
                             int64_t first_class, const Tensor& log_sum_exp, double dloss,
-                            const Tensor& dlogits);
+                            const Tensor& loss_scale, const Tensor& dlogits);
 
 }  // namespace tessera

@@ -17,8 +17,10 @@ void sum_of_squares(Stream& stream, const Tensor& x, const Tensor& words);
 // words += every element of x, exactly.
 void exact_sum(Stream& stream, const Tensor& x, const Tensor& words);
 
-// Words as the sum that they are, normalized, and back. read_sum() waits for the stream.
+// Words as the sum that they are, normalized, and back. read_sum() waits for the stream, or takes
+// words in the host's memory.
 ExactSum read_sum(Stream& stream, const Tensor& words);
+ExactSum read_sum(const Tensor& words);
 void write_sum(Stream& stream, const ExactSum& sum, const Tensor& words);
 
 // count (1) i64 += number of elements of x that are infinite or NaN.

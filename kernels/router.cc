@@ -115,8 +115,8 @@ void balance_shares(Stream& stream, const Tensor& scores, const SequenceRows& of
 }
 
 void balance_loss(Stream& stream, const BalanceTerm& term, const Tensor& counts,
-                  const Tensor& shares, int64_t length, double dsequence, const Tensor& loss,
-                  const Tensor& dshares) {
+                  const Tensor& shares, int64_t length, double dsequence, const Tensor& scale,
+                  const Tensor& loss, const Tensor& dshares) {
   const Arguments arguments(stream, "balance_loss:");
   const Argument n{"counts", counts}, p{"shares", shares}, l{"loss", loss}, d{"dshares", dshares};
   arguments.on_device({n, p, l, d});
@@ -129,17 +129,21 @@ void balance_loss(Stream& stream, const BalanceTerm& term, const Tensor& counts,
   arguments.holds(term.devices > 0 && shares.columns() % term.devices == 0 &&
                       counts.columns() % term.devices == 0 && counts.rows() == shares.rows(),
                   "counts of each sequence, and equal devices");
-  stream.backend().balance_loss(stream, term, counts, shares, length, dsequence, loss, dshares);
+  arguments.factors({"scale", scale});
+  stream.backend().balance_loss(stream, term, counts, shares, length, dsequence, scale, loss,
+                                dshares);
 }
 
-void update_router_bias(Stream& stream, const Tensor& loads, double speed, const Tensor& bias) {
+void update_router_bias(Stream& stream, const Tensor& loads, double speed, const Tensor& apply,
+                        const Tensor& bias) {
   const Arguments arguments(stream, "update_router_bias:");
   const Argument in{"loads", loads}, out{"bias", bias};
   arguments.on_device({in, out});
   arguments.of_type(in, DType::i64);
   arguments.of_type(out, DType::f32);
   arguments.same_shape(in, out);
-  stream.backend().update_router_bias(stream, loads, speed, bias);
+  arguments.factors({"apply", apply});
+  stream.backend().update_router_bias(stream, loads, speed, apply, bias);
 }
 
 }  // namespace tessera

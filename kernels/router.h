@@ -75,15 +75,17 @@ struct BalanceTerm {
   int64_t devices = 1;
 };
 
-// loss (sequences) f64 += the term; dshares (sequences, E) A += dsequence * its gradient by the
-// shares (f has none). counts (sequences, E or D) i64 and shares (sequences, E) f64 are over all T
-// rows of each sequence.
+// loss (sequences) f64 += the term; dshares (sequences, E) A += dsequence * scale * its gradient by
+// the shares (f has none); scale: the product of f64 on the device, empty: 1. counts (sequences, E
+// or D) i64 and shares (sequences, E) f64 are over all T rows of each sequence.
 void balance_loss(Stream& stream, const BalanceTerm& term, const Tensor& counts,
-                  const Tensor& shares, int64_t length, double dsequence, const Tensor& loss,
-                  const Tensor& dshares);
+                  const Tensor& shares, int64_t length, double dsequence, const Tensor& scale,
+                  const Tensor& loss, const Tensor& dshares);
 
 // bias (layers, E) f32 += speed * sign(mean of the row of loads - load), loads (layers, E) i64
-// (arXiv:2408.15664, algorithm 1).
-void update_router_bias(Stream& stream, const Tensor& loads, double speed, const Tensor& bias);
+// (arXiv:2408.15664, algorithm 1). Nothing changes where apply, f64 on the device, is 0;
+// empty: 1.
+void update_router_bias(Stream& stream, const Tensor& loads, double speed, const Tensor& apply,
+                        const Tensor& bias);
 
 }  // namespace tessera

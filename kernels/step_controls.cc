@@ -17,7 +17,7 @@ void step_controls(Stream& stream, const StepRules& rules, const Tensor& statist
   arguments.vector({"choices", choices}, choices.rows() * kNumChoices);
   arguments.vector({"numbers", numbers}, kNumStepNumbers);
   arguments.of_type({"numbers", numbers}, DType::f64);
-  arguments.holds(rules.scale > 0 && rules.grad_clip >= 0, "a scale and no negative limit");
+  arguments.holds(rules.grad_clip >= 0, "no negative limit");
   stream.backend().step_controls(stream, rules, statistics, choices, numbers);
 }
 

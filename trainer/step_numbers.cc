@@ -2,6 +2,7 @@
 #include "trainer/step_numbers.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "kernels/copy.h"
 #include "kernels/reduce.h"
@@ -13,18 +14,22 @@ namespace {
 constexpr size_t kUnderWay = 2;  // steps whose numbers the host may not have read
 }
 
-StepNumbers::StepNumbers(Stream& stream, const ParameterStore& store, const Communicators& comms)
+StepNumbers::StepNumbers(Stream& stream, const ParameterStore& store, const Communicators& comms,
+                         std::vector<Tensor> more)
     : stream_(stream),
       store_(store),
       comms_(comms),
+      more_(std::move(more)),
       statistics_(stream.device(), DType::i64, {kStepStatistics}, MemoryClass::communication),
       numbers_(stream.device(), DType::f64, {kNumStepNumbers}, MemoryClass::other),
       bad_(stream.device(), DType::i64, {static_cast<int64_t>(store.pieces().size())},
            MemoryClass::other) {
-  for (size_t i = 0; i < kUnderWay; ++i)
-    arrivals_.push_back(
-        {staging_like(stream, numbers_), staging_like(stream, bad_), Event(stream.device())});
-  set_updates(0);
+  for (size_t i = 0; i < kUnderWay; ++i) {
+    std::vector<Tensor> places;
+    for (const Tensor& one : more_) places.push_back(staging_like(stream, one));
+    arrivals_.push_back({staging_like(stream, numbers_), staging_like(stream, bad_),
+                         std::move(places), Event(stream.device())});
+  }
 }
 
 StepNumbers::~StepNumbers() {
@@ -35,10 +40,17 @@ StepNumbers::~StepNumbers() {
   }
 }
 
-void StepNumbers::set_updates(int64_t updates) {
+void StepNumbers::set(int64_t updates, const LossScaleState& scale) {
   std::vector<double> values(kNumStepNumbers);
   values[kUpdates] = static_cast<double>(updates);
+  values[kScale] = scale.scale;
+  values[kGrowthTracker] = static_cast<double>(scale.growth_tracker);
+  values[kHysteresis] = static_cast<double>(scale.hysteresis);
   upload(stream_, values, numbers_);
+}
+
+void StepNumbers::set_sequence_targets(double mean) {
+  upload(stream_, std::vector<double>{mean}, numbers_.column_slice(kSequenceTargets, 1));
 }
 
 void StepNumbers::measure(const Stage& stage, std::array<int64_t, kNumStepCounts> counts_of_rank,
@@ -72,14 +84,22 @@ int StepNumbers::send() {
   Arrival& arrival = arrivals_[place];
   start_download(stream_, numbers_, arrival.numbers);
   start_download(stream_, bad_, arrival.bad);
+  for (size_t i = 0; i < more_.size(); ++i) start_download(stream_, more_[i], arrival.more[i]);
   arrival.event.record(stream_);
   return static_cast<int>(place);
+}
+
+LossScaleState StepNumbers::Values::loss_scale() const {
+  return {.scale = number[kScale],
+          .growth_tracker = static_cast<int64_t>(number[kGrowthTracker]),
+          .hysteresis = static_cast<int64_t>(number[kHysteresis])};
 }
 
 StepNumbers::Values StepNumbers::read(int place) const {
   const Arrival& arrival = arrivals_[static_cast<size_t>(place)];
   arrival.event.synchronize();
   Values values;
+  values.more = arrival.more;
   std::copy_n(arrival.numbers.as<double>(), kNumStepNumbers, values.number.begin());
   const auto* bad = arrival.bad.as<int64_t>();
   for (size_t piece = store_.pieces().size(); piece-- > 0 && values.first_bad < 0;)

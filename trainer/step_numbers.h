@@ -15,18 +15,26 @@
 #include "parallel/communicators.h"
 #include "trainer/model/parameter.h"
 #include "trainer/model/stage.h"
+#include "trainer/optim/loss_scaler.h"
 
 namespace tessera {
 
 class StepNumbers {
  public:
-  // After store.allocate(). All outlive it.
-  StepNumbers(Stream& stream, const ParameterStore& store, const Communicators& comms);
+  // After store.allocate(). All outlive it. more: what else the host is to know of each step,
+  // dense.
+  StepNumbers(Stream& stream, const ParameterStore& store, const Communicators& comms,
+              std::vector<Tensor> more);
   ~StepNumbers();  // waits for what is on its way
   StepNumbers(const StepNumbers&) = delete;
   StepNumbers& operator=(const StepNumbers&) = delete;
 
-  void set_updates(int64_t updates);  // applied so far, on the device
+  // What stays on the device from step to step: updates applied so far, and the loss scale.
+  void set(int64_t updates, const LossScaleState& scale);
+  void set_sequence_targets(double mean);  // of the sequences of the step that begins
+  // Of what is queued from here on, Micro::loss_scale and sequence_scale.
+  Tensor loss_scale() const { return numbers_.column_slice(kScale, 1); }
+  Tensor sequence_scale() const { return numbers_.column_slice(kScale, 2); }
   // counts: this rank's, of all of its group that know the same. choices: kNumChoices values for
   // each number of updates that the steps under way may come to, from rules.updates_known on.
   void measure(const Stage& stage, std::array<int64_t, kNumStepCounts> counts,
@@ -41,9 +49,11 @@ class StepNumbers {
     // The first parameter, in the order of the backward pass, with a gradient that is not finite,
     // of those that this rank counts; -1: none.
     int first_bad = -1;
+    std::vector<Tensor> more{};  // in the host's memory, until the second send() after this
 
     double operator[](int index) const { return number[static_cast<size_t>(index)]; }
-    bool finite() const { return number[kApply] != 0; }
+    LossScaleState loss_scale() const;  // of the next step
+    bool applied() const { return number[kApply] != 0; }
     int64_t count(StepCount which) const {
       return static_cast<int64_t>(number[static_cast<size_t>(kCounts) + which]);
     }
@@ -53,12 +63,14 @@ class StepNumbers {
  private:
   struct Arrival {
     Tensor numbers, bad;  // in the host's memory
+    std::vector<Tensor> more;
     Event event;
   };
 
   Stream& stream_;
   const ParameterStore& store_;
   const Communicators& comms_;
+  std::vector<Tensor> more_;
   Tensor statistics_;  // (kStepStatistics) i64
   Tensor numbers_;     // (kNumStepNumbers) f64
   Tensor bad_;         // (pieces) i64: rows that were not finite up to this piece and with it

@@ -17,6 +17,10 @@ namespace tessera {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+// What goes to the host with a step's numbers (StepNumbers::Values::more).
+enum More : size_t { kOverflows, kExpertCounts, kBalanceLosses };
+
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
@@ -74,7 +78,10 @@ Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms
     graphs_ = std::make_unique<MicroGraphs>(context, *stage_);
   gradients_ = std::make_unique<Gradients>(stream_, store_, comms);
   optimizer_ = std::make_unique<Optimizer>(recipe.optimizer, store_);
-  numbers_ = std::make_unique<StepNumbers>(stream_, store_, comms);
+  std::vector<Tensor> more = {gradients_->overflows()};
+  if (routing_) more.insert(more.end(), {routing_->counts(), routing_->loss_words()});
+  numbers_ = std::make_unique<StepNumbers>(stream_, store_, comms, std::move(more));
+  numbers_->set(0, scaler_.now());
 
   LoaderOptions options;
   for (const BlendSource& source : recipe.data.blend)
@@ -121,6 +128,9 @@ std::vector<Micro> Trainer::microbatches(const Batch& batch, double dloss, doubl
   for (const MicroBatch& part : batch.micros) {
     micros.push_back(to_micro(stream_, part, recipe_.data.sequence_length));
     micros.back().dloss = dloss;
+    micros.back().loss_scale = numbers_->loss_scale();
+    micros.back().dsequence = has_balance_losses() ? dloss : 0;
+    micros.back().sequence_scale = numbers_->sequence_scale();
     micros.back().first_row = number * recipe_.batch.micro * recipe_.data.sequence_length;
     number += comms_.data().size();
     micros.back().mtp_loss_weight = mtp_weight;
@@ -128,35 +138,38 @@ std::vector<Micro> Trainer::microbatches(const Batch& batch, double dloss, doubl
   return micros;
 }
 
-// Of the step's loss with respect to the balance losses of one sequence; 0 where there are none.
-double Trainer::sequence_gradient(int64_t targets, int64_t sequences, double dloss) {
+bool Trainer::has_balance_losses() const {
   const RouterOptions& router = recipe_.router;
-  const double factors = router.sequence_aux_loss + router.expert_aux_loss +
-                         router.device_aux_loss + router.communication_aux_loss;
-  if (!routing_ || factors == 0) return 0;
-  const int64_t all = comms_.data().all_reduce(targets, Reduce::sum, "target tokens");
-  return dloss * static_cast<double>(all) / static_cast<double>(sequences);
+  return routing_ && router.sequence_aux_loss + router.expert_aux_loss + router.device_aux_loss +
+                             router.communication_aux_loss >
+                         0;
 }
 
-// After an update: every rank counted its own rows of its own layers.
-void Trainer::balance_experts(StepReport& report) {
-  if (!routing_) return;
+// Every rank counted its own rows of its own layers.
+void Trainer::balance_experts() {
   const Tensor& counts = routing_->counts();
   comms_.world().all_reduce(stream_, counts, counts, Reduce::sum, "expert loads");
   comms_.world().all_reduce(stream_, routing_->loss_words(), routing_->loss_words(), Reduce::sum,
                             "balance losses");
-  report.aux_loss =
-      read_sum(stream_, routing_->loss_words()).round() / static_cast<double>(report.sequences);
-  report.expert_loads = routing_->loads();
-  report.extra_rounds =
-      comms_.world().all_reduce(routing_->extra_rounds(), Reduce::sum, "extra rounds");
   const RouterOptions& router = recipe_.router;
-  if (report.applied && router.balance == "aux_free" && !router.bias_update.over(reached()))
-    routing_->after_update(counts, router.bias_update_speed);
-  if (router.rebalance_every == 0) return;
+  if (router.balance == "aux_free" && !router.bias_update.over(reached()))
+    routing_->after_update(counts, router.bias_update_speed,
+                           numbers_->controls().column_slice(kApply, 1));
+}
+
+// counts and loss words: of all ranks, in the host's memory.
+void Trainer::report_experts(const Tensor& counts, const Tensor& loss_words, StepReport& report) {
+  report.aux_loss = read_sum(loss_words).round() / static_cast<double>(report.sequences);
+  report.expert_loads = routing_->loads(counts);
+  if (recipe_.router.rebalance_every == 0) return;
   routing_->observe(counts);
-  if (report.step % router.rebalance_every == 0 && routing_->rebalance() > 0)
+  if (moves_experts_after(report.step) && routing_->rebalance() > 0)
     store_.publish(stream_, comms_);
+}
+
+bool Trainer::moves_experts_after(int64_t step) const {
+  const int64_t every = recipe_.router.rebalance_every;
+  return routing_ && every > 0 && step % every == 0;
 }
 
 PipelineStage& Trainer::passes() {
@@ -169,11 +182,8 @@ Batch Trainer::next_batch() {
   return loader_->next();
 }
 
-// What the host decides from the numbers of a step before it can queue the next one: the loss
-// scale, the experts' biases and places, the weight of multi-token prediction.
 bool Trainer::reports_late() const {
-  return !stream_.device().is_host() && !scaler_.dynamic() && !routing_ &&
-         recipe_.model.num_nextn_predict_layers == 0;
+  return !stream_.device().is_host();
 }
 
 // A step whose numbers are not known yet may be applied or not.
@@ -197,16 +207,17 @@ Trainer::Started Trainer::start_step(const StepWishes& wishes) {
   report.data_seconds = seconds_since(started.start);
 
   const int64_t rows = recipe_.batch.micro * recipe_.data.sequence_length;
-  const double normalizer = nearest_power_of_two(rows);  // dloss = scale / 2^k: docs/numerics.md
-  const double scale = scaler_.scale();
+  const double normalizer = nearest_power_of_two(rows);  // 2^k of docs/numerics.md
   int64_t targets = 0;
   for (const MicroBatch& micro : batch.micros) targets += micro.num_targets;
 
   gradients_->begin_step(scaler_.dynamic());
   std::vector<Micro> micros =
-      microbatches(batch, scale / normalizer, mtp_loss_weight(recipe_.mtp, now));
-  const double dsequence = sequence_gradient(targets, batch.samples, scale / normalizer);
-  for (Micro& micro : micros) micro.dsequence = dsequence;
+      microbatches(batch, 1 / normalizer, mtp_loss_weight(recipe_.mtp, now));
+  if (has_balance_losses()) {
+    const int64_t all = comms_.data().all_reduce(targets, Reduce::sum, "target tokens");
+    numbers_->set_sequence_targets(static_cast<double>(all) / static_cast<double>(batch.samples));
+  }
   if (routing_) routing_->begin_step(step_ + 1);
   stage_->begin_step(std::move(micros), *gradients_);
   Communicator& pipeline = comms_.along(Axis::pipeline);
@@ -217,28 +228,32 @@ Trainer::Started Trainer::start_step(const StepWishes& wishes) {
   report.comm_seconds = seconds_since(comm_start);
 
   const bool speaks = comms_.along(Axis::tensor).rank() == 0 && pipeline.rank() == 0;
-  numbers_->measure(*stage_, {speaks ? targets : 0, wishes.save, wishes.stop},
-                    {.normalizer = normalizer,
-                     .scale = scale,
-                     .grad_clip = recipe_.optimizer.grad_clip,
-                     .updates_known = updates_},
-                    choices(now));
+  numbers_->measure(
+      *stage_,
+      {speaks ? targets : 0, wishes.save, wishes.stop, routing_ ? routing_->extra_rounds() : 0},
+      {.normalizer = normalizer,
+       .grad_clip = recipe_.optimizer.grad_clip,
+       .updates_known = updates_,
+       .loss_scale = scaler_.rules()},
+      choices(now));
+  report.step = ++step_;
+  report.sequences = batch.samples;
+  report.samples = loader_->cursor().samples;
+  if (routing_) balance_experts();
   started.place = numbers_->send();
   const trace::Range update_range(stream_, "compute", [] { return "optimizer and weights"; });
   optimizer_->step(stream_, numbers_->controls());
   store_.share_values(stream_, comms_);
-  report.step = ++step_;
-  report.loss_scale = scale;
-  report.sequences = batch.samples;
-  report.samples = loader_->cursor().samples;
   return started;
 }
 
 StepReport Trainer::finish_step(Started started) {
   StepReport report = std::move(started.report);
   const StepNumbers::Values numbers = numbers_->read(started.place);
-  if (!numbers.finite()) report.overflow = name_overflow(numbers.first_bad);
-  report.applied = scaler_.update(numbers.finite(), report.step, report.overflow);
+  report.applied = numbers.applied();
+  if (!report.applied) report.overflow = name_overflow(numbers);
+  scaler_.hear(report.applied, numbers.loss_scale(), report.step, report.overflow);
+  report.loss_scale = numbers[kLossScale];
   report.target_tokens = numbers.count(kTargets);
   report.agreed = {numbers.count(kSaveWishes) > 0, numbers.count(kStopWishes) > 0};
   report.grad_norm = numbers[kGradNorm];
@@ -252,7 +267,8 @@ StepReport Trainer::finish_step(Started started) {
   tokens_ += report.target_tokens;
   report.updates = updates_;
   report.tokens = tokens_;
-  balance_experts(report);
+  report.extra_rounds = numbers.count(kExtraRounds);
+  if (routing_) report_experts(numbers.more[kExpertCounts], numbers.more[kBalanceLosses], report);
   // From its own start, or from the end of the step before where that was later.
   report.seconds = seconds_since(std::max(started.start, last_settled_));
   last_settled_ = Clock::now();
@@ -265,9 +281,11 @@ std::optional<StepReport> Trainer::settle() {
 }
 
 std::optional<StepReport> Trainer::advance(const StepWishes& wishes) {
+  if (!reports_late()) return finish_step(start_step(wishes));
+  std::optional<StepReport> before;
+  if (moves_experts_after(step_)) before = settle();  // the next step needs to know where they lie
   Started started = start_step(wishes);
-  std::optional<StepReport> before = settle();
-  if (!reports_late()) return finish_step(std::move(started));
+  if (!before) before = settle();
   unsettled_ = std::move(started);
   return before;
 }
@@ -279,8 +297,9 @@ StepReport Trainer::step(const StepWishes& wishes) {
 
 // Called by all ranks. With loss scaling on, each rank looked at its own gradients before they were
 // summed and knows its first bad tensor; otherwise the sum tells which tensor, but not where.
-std::string Trainer::name_overflow(int first_bad) {
-  const int first = scaler_.dynamic() ? gradients_->first_overflow() : first_bad;
+std::string Trainer::name_overflow(const StepNumbers::Values& numbers) {
+  const int first =
+      scaler_.dynamic() ? gradients_->first_overflow(numbers.more[kOverflows]) : numbers.first_bad;
   const std::vector<std::string> names = comms_.world().all_gather(
       first < 0 ? std::string() : store_.at(first).name + " grad", "overflow");
   if (!scaler_.dynamic()) {

@@ -123,9 +123,11 @@ class Trainer {
   Batch next_batch();
   PipelineStage& passes();  // what plans drive
   std::vector<Micro> microbatches(const Batch& batch, double dloss, double mtp_weight);
-  double sequence_gradient(int64_t targets, int64_t sequences, double dloss);
-  void balance_experts(StepReport& report);
-  std::string name_overflow(int first_bad);
+  bool has_balance_losses() const;
+  void balance_experts();
+  void report_experts(const Tensor& counts, const Tensor& loss_words, StepReport& report);
+  bool moves_experts_after(int64_t step) const;
+  std::string name_overflow(const StepNumbers::Values& numbers);
 
   Recipe recipe_;
   Timeline timeline_;

@@ -48,11 +48,11 @@ void Trainer::restore(const State& state) {
   publish_weights();
   step_ = integer(state, "step");
   updates_ = integer(state, "updates");
-  numbers_->set_updates(updates_);
   tokens_ = integer(state, "tokens");
   loader_->seek({integer(state, "cursor")});
   const auto scaler = state.scalars.find("loss_scaler");
   if (scaler != state.scalars.end()) scaler_.restore(scaler->second);
+  numbers_->set(updates_, scaler_.now());
 }
 
 void Trainer::publish_weights() {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/arguments.h"
 #include "kernels/cpu/parallel.h"
 
 namespace tessera::cpu {
@@ -48,8 +49,9 @@ void cross_entropy(Stream&, const Tensor& stats, const Tensor& targets, const Te
 
 void cross_entropy_backward(Stream&, const Tensor& logits, const Tensor& targets,
                             int64_t first_class, const Tensor& log_sum_exp, double dloss,
-                            const Tensor& dlogits) {
+                            const Tensor& loss_scale, const Tensor& dlogits) {
   const auto bytes = static_cast<size_t>(logits.columns() * size_of(dlogits.dtype()));
+  const auto factor = static_cast<float>(dloss * product_of(loss_scale));
   for_rows(logits.rows(), logits.columns(), [&](int64_t row) {
     if (targets.as<int32_t>()[row] < 0) {
       std::fill_n(at(dlogits, row), bytes, std::byte{0});
@@ -57,8 +59,8 @@ void cross_entropy_backward(Stream&, const Tensor& logits, const Tensor& targets
     }
     loops().cross_entropy.backward(logits.row<float>(row), logits.columns(),
                                    target_index(targets, row, first_class, logits.columns()),
-                                   log_sum_exp.as<float>()[row], static_cast<float>(dloss),
-                                   element_of(dlogits), at(dlogits, row));
+                                   log_sum_exp.as<float>()[row], factor, element_of(dlogits),
+                                   at(dlogits, row));
   });
 }
 

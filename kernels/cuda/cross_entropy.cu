@@ -108,7 +108,8 @@ struct Backward {
   const int32_t* targets;
   int64_t first_class;
   const float* log_sum_exp;
-  float dloss;
+  double dloss;
+  Factors loss_scale;
   Matrix<T> dlogits;
 
   __device__ void operator()(int64_t row, int64_t column, int64_t valid) const {
@@ -116,9 +117,10 @@ struct Backward {
     load(logits.row(row) + column, valid, logits.aligned, x);
     const int64_t target = targets[row], index = target - first_class - column;
     const float lse = log_sum_exp[row];
+    const auto factor = static_cast<float>(dloss * loss_scale.product());
 #pragma unroll
     for (int i = 0; i < kSize; ++i)
-      x[i] = target < 0 ? 0 : (expf(x[i] - lse) - (i == index ? 1.0f : 0.0f)) * dloss;
+      x[i] = target < 0 ? 0 : (expf(x[i] - lse) - (i == index ? 1.0f : 0.0f)) * factor;
     store(dlogits.row(row) + column, valid, dlogits.aligned, x);
   }
 };
@@ -143,13 +145,13 @@ void cross_entropy(Stream& stream, const Tensor& stats, const Tensor& targets,
 
 void cross_entropy_backward(Stream& stream, const Tensor& logits, const Tensor& targets,
                             int64_t first_class, const Tensor& log_sum_exp, double dloss,
-                            const Tensor& dlogits) {
+                            const Tensor& loss_scale, const Tensor& dlogits) {
   with_type(dlogits.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     for_each<Backward<T>::kSize>(
         stream, logits.rows(), logits.columns(),
         Backward<T>{matrix<const float>(logits), targets.as<int32_t>(), first_class,
-                    log_sum_exp.as<float>(), static_cast<float>(dloss), matrix<T>(dlogits)});
+                    log_sum_exp.as<float>(), dloss, factors(loss_scale), matrix<T>(dlogits)});
   });
 }
 

@@ -66,6 +66,21 @@ struct Matrix {
   __device__ T* row(int64_t index) const { return data + index * pitch; }
 };
 
+// Factors, maybe none (kernels/arguments.h).
+struct Factors {
+  const double* data;
+  int64_t count;
+
+  __device__ double product() const {
+    double product = 1;
+    for (int64_t i = 0; i < count; ++i) product *= data[i];
+    return product;
+  }
+};
+inline Factors factors(const Tensor& x) {
+  return x.empty() ? Factors{nullptr, 0} : Factors{x.as<double>(), x.size()};
+}
+
 // The same elements as words of another size, a divisor of a row's bytes and its distance.
 template <typename Word>
 Matrix<Word> words(const Tensor& x) {

@@ -63,11 +63,13 @@ struct Loss {
   Matrix<const double> shares;
   int64_t experts, places;  // columns of shares and of counts
   double length, dsequence;
+  Factors scale;
   double* loss;
   Matrix<float> dshares;
 
   __device__ void operator()(int64_t, int64_t sequence, int64_t) const {
     const int64_t wide = experts / term.devices, each = places / term.devices;
+    const double slope = dsequence * scale.product();
     double sum = loss[sequence];
     for (int64_t device = 0; device < term.devices; ++device) {
       int64_t count = 0;
@@ -78,7 +80,7 @@ struct Loss {
       const double factor = term.factor * f / length;
       for (int64_t e = device * wide; e < (device + 1) * wide; ++e) {
         sum += factor * shares.row(sequence)[e];
-        dshares.row(sequence)[e] += static_cast<float>(dsequence * factor);
+        dshares.row(sequence)[e] += static_cast<float>(slope * factor);
       }
     }
     loss[sequence] = sum;
@@ -89,9 +91,11 @@ struct Bias {
   Matrix<const int64_t> loads;
   int64_t experts;
   double speed;
+  Factors apply;
   Matrix<float> bias;
 
   __device__ void operator()(int64_t layer, int64_t expert, int64_t) const {
+    if (apply.product() == 0) return;
     const int64_t* load = loads.row(layer);
     int64_t total = 0;
     for (int64_t e = 0; e < experts; ++e) total += load[e];
@@ -125,17 +129,19 @@ void balance_shares(Stream& stream, const Tensor& scores, const SequenceRows& of
 }
 
 void balance_loss(Stream& stream, const BalanceTerm& term, const Tensor& counts,
-                  const Tensor& shares, int64_t length, double dsequence, const Tensor& loss,
-                  const Tensor& dshares) {
+                  const Tensor& shares, int64_t length, double dsequence, const Tensor& scale,
+                  const Tensor& loss, const Tensor& dshares) {
   for_each<1>(stream, 1, shares.rows(),
               Loss{term, matrix<const int64_t>(counts), matrix<const double>(shares),
                    shares.columns(), counts.columns(), static_cast<double>(length), dsequence,
-                   loss.as<double>(), matrix<float>(dshares)});
+                   factors(scale), loss.as<double>(), matrix<float>(dshares)});
 }
 
-void update_router_bias(Stream& stream, const Tensor& loads, double speed, const Tensor& bias) {
+void update_router_bias(Stream& stream, const Tensor& loads, double speed, const Tensor& apply,
+                        const Tensor& bias) {
   for_each<1>(stream, loads.rows(), loads.columns(),
-              Bias{matrix<const int64_t>(loads), loads.columns(), speed, matrix<float>(bias)});
+              Bias{matrix<const int64_t>(loads), loads.columns(), speed, factors(apply),
+                   matrix<float>(bias)});
 }
 
 }  // namespace tessera::cuda

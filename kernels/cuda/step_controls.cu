@@ -32,6 +32,26 @@ __device__ double rounded(const int64_t* words, int64_t* limbs) {
   return negative ? -sum : sum;
 }
 
+__device__ void move_scale(const LossScaleRules& rules, bool applied, double* numbers) {
+  if (!rules.dynamic) return;
+  const auto scale = static_cast<float>(numbers[kScale]);
+  if (applied) {
+    numbers[kGrowthTracker] += 1;
+    if (numbers[kGrowthTracker] < static_cast<double>(rules.growth_interval)) return;
+    numbers[kGrowthTracker] = 0;
+    numbers[kHysteresis] = static_cast<double>(rules.hysteresis);
+    if (scale * 2 < INFINITY) numbers[kScale] = scale * 2;
+    return;
+  }
+  numbers[kGrowthTracker] = 0;
+  if (!rules.megatron) {
+    numbers[kScale] = scale / 2;
+    return;
+  }
+  numbers[kHysteresis] -= 1;
+  if (numbers[kHysteresis] <= 0) numbers[kScale] = larger(scale / 2, static_cast<float>(rules.min));
+}
+
 __global__ void __launch_bounds__(kWarp)
     decide(StepRules rules, const int64_t* statistics, const double* choices, double* numbers) {
   auto* limbs = shared_memory<int64_t>();
@@ -48,7 +68,7 @@ __global__ void __launch_bounds__(kWarp)
   const bool apply = statistics[kLossSum * ExactSum::kWords + kLimbs] == 0 &&
                      statistics[kNormSum * ExactSum::kWords + kLimbs] == 0;
   const auto targets = static_cast<double>(larger<int64_t>(1, counts[kTargets]));
-  const double unscale = rules.normalizer / (rules.scale * targets);
+  const double unscale = rules.normalizer / (numbers[kScale] * targets);
   const double norm = __dmul_rn(sqrt(sums[kNormSum]), unscale);
   const double ratio = rules.grad_clip / (norm + 1e-6);
   const double clip = rules.grad_clip > 0 && ratio < 1 ? ratio : 1.0;
@@ -58,11 +78,13 @@ __global__ void __launch_bounds__(kWarp)
   numbers[kCorrection1] = choice[kChoiceCorrection1];
   numbers[kCorrection2] = choice[kChoiceCorrection2];
   numbers[kUpdates] += apply ? 1 : 0;
+  numbers[kLossScale] = numbers[kScale];
   numbers[kGradNorm] = norm;
   numbers[kGradUnscale] = unscale;
   numbers[kLoss] = sums[kLossSum];
   numbers[kMtpLoss] = sums[kMtpLossSum];
   for (int i = 0; i < kNumStepCounts; ++i) numbers[kCounts + i] = static_cast<double>(counts[i]);
+  move_scale(rules.loss_scale, apply, numbers);
 }
 
 }  // namespace

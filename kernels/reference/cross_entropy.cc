@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/arguments.h"
+
 namespace tessera::reference {
 
 void softmax_stats(Stream&, const Tensor& logits, const Tensor& targets, int64_t first_class,
@@ -43,13 +45,14 @@ void cross_entropy(Stream&, const Tensor& stats, const Tensor& targets, const Te
 
 void cross_entropy_backward(Stream&, const Tensor& logits, const Tensor& targets,
                             int64_t first_class, const Tensor& log_sum_exp, double dloss,
-                            const Tensor& dlogits) {
+                            const Tensor& loss_scale, const Tensor& dlogits) {
+  const double factor = dloss * product_of(loss_scale);
   for (int64_t r = 0; r < logits.rows(); ++r) {
     const int64_t target = targets.as<int32_t>()[r];
     for (int64_t i = 0; i < logits.columns(); ++i) {
       const double p = std::exp(logits.row<double>(r)[i] - log_sum_exp.as<double>()[r]);
       const double one = first_class + i == target ? 1 : 0;
-      dlogits.row<double>(r)[i] = target < 0 ? 0 : (p - one) * dloss;
+      dlogits.row<double>(r)[i] = target < 0 ? 0 : (p - one) * factor;
     }
   }
 }

@@ -8,6 +8,8 @@
 #include <numeric>
 #include <vector>
 
+#include "kernels/arguments.h"
+
 namespace tessera::reference {
 namespace {
 
@@ -139,7 +141,9 @@ void balance_shares(Stream&, const Tensor& scores, const SequenceRows& of, const
 }
 
 void balance_loss(Stream&, const BalanceTerm& term, const Tensor& counts, const Tensor& shares,
-                  int64_t length, double dsequence, const Tensor& loss, const Tensor& dshares) {
+                  int64_t length, double dsequence, const Tensor& scale, const Tensor& loss,
+                  const Tensor& dshares) {
+  dsequence *= product_of(scale);
   const int64_t wide = shares.columns() / term.devices, each = counts.columns() / term.devices;
   const auto tokens = static_cast<double>(length), devices = static_cast<double>(term.devices);
   for (int64_t q = 0; q < shares.rows(); ++q) {
@@ -155,7 +159,9 @@ void balance_loss(Stream&, const BalanceTerm& term, const Tensor& counts, const 
   }
 }
 
-void update_router_bias(Stream&, const Tensor& loads, double speed, const Tensor& bias) {
+void update_router_bias(Stream&, const Tensor& loads, double speed, const Tensor& apply,
+                        const Tensor& bias) {
+  if (product_of(apply) == 0) return;
   const int64_t experts = loads.columns();
   for (int64_t layer = 0; layer < loads.rows(); ++layer) {
     const int64_t* load = loads.row<int64_t>(layer);

@@ -134,7 +134,7 @@ void add_vocabulary(Stream& stream, BenchSize size, std::vector<GpuCase>& cases)
   cases.push_back({"softmax_stats", Limits::memory, bytes_of({logits}),
                    [=] { softmax_stats(*s, logits, targets, 0, stats); }});
   cases.push_back({"cross_entropy backward", Limits::memory, bytes_of({logits, dlogits}),
-                   [=] { cross_entropy_backward(*s, logits, targets, 0, lse, 1.0, dlogits); }});
+                   [=] { cross_entropy_backward(*s, logits, targets, 0, lse, 1.0, {}, dlogits); }});
 }
 
 void add_optimizer(Stream& stream, BenchSize size, std::vector<GpuCase>& cases) {

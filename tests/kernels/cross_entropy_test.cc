@@ -24,8 +24,9 @@ Result run(Stream& stream, const Tensor& logits, const Tensor& targets, int64_t 
   softmax_stats(stream, left, targets, 0, at.stats.row_slice(0, rows));
   softmax_stats(stream, right, targets, cut, at.stats.row_slice(rows, rows));
   cross_entropy(stream, at.stats, targets, at.lse, at.loss);
-  cross_entropy_backward(stream, left, targets, 0, at.lse, 0.25, at.dlogits.column_slice(0, cut));
-  cross_entropy_backward(stream, right, targets, cut, at.lse, 0.25,
+  cross_entropy_backward(stream, left, targets, 0, at.lse, 0.25, {},
+                         at.dlogits.column_slice(0, cut));
+  cross_entropy_backward(stream, right, targets, cut, at.lse, 0.25, {},
                          at.dlogits.column_slice(cut, classes - cut));
   return at;
 }
@@ -57,12 +58,23 @@ TEST(CrossEntropy, OfManyClassesAgreesWithTheReference) {
   expect_close(actual.dlogits, truth.dlogits, DType::bf16, "dlogits");
 }
 
+TEST(CrossEntropy, TheGradientIsTimesTheLossScaleOnTheDevice) {
+  const Tensor logits = converted(normal(DType::f32, 3, 40, 1), kCpu, DType::f32);
+  const Tensor targets = indices({1, -1, 20}), scale(kCpu, DType::f64, {1});
+  const Result at = run(cpu_stream(), logits, targets, 20, DType::f32);
+  const Tensor once(kCpu, DType::f32, {3, 40}), scaled(kCpu, DType::f32, {3, 40});
+  scale.as<double>()[0] = 2048;
+  cross_entropy_backward(cpu_stream(), logits, targets, 0, at.lse, 0.25 * 2048, {}, once);
+  cross_entropy_backward(cpu_stream(), logits, targets, 0, at.lse, 0.25, scale, scaled);
+  EXPECT_EQ(bits_of(scaled), bits_of(once));
+}
+
 TEST(CrossEntropy, BackwardMayOverwriteTheLogits) {
   const Tensor logits = converted(normal(DType::f32, 3, 40, 1), kCpu, DType::f32);
   const Tensor targets = indices({1, 39, 20}), apart(kCpu, DType::f32, {3, 40});
   const Result at = run(cpu_stream(), logits, targets, 20, DType::f32);
-  cross_entropy_backward(cpu_stream(), logits, targets, 0, at.lse, 1, apart);
-  cross_entropy_backward(cpu_stream(), logits, targets, 0, at.lse, 1, logits);
+  cross_entropy_backward(cpu_stream(), logits, targets, 0, at.lse, 1, {}, apart);
+  cross_entropy_backward(cpu_stream(), logits, targets, 0, at.lse, 1, {}, logits);
   EXPECT_EQ(bits_of(logits), bits_of(apart));
 }
 

@@ -109,8 +109,11 @@ Routed run(Stream& stream, const Tensor& logits, const Tensor& dweights, Scoring
   router_weights(stream, out.scores, out.index, rule, out.weights);
   balance_shares(stream, out.scores, of, out.shares);
   count_choices(stream, out.index, kExperts / 4, of, out.counts);
+  const Tensor scale(device, DType::f64, {2});
+  scale.as<double>()[0] = 0.5;
+  scale.as<double>()[1] = 4;
   balance_loss(stream, {.factor = 0.3, .chosen_by = 2, .devices = 4}, out.counts, out.shares, 25,
-               1.5, out.loss, out.dshares);
+               0.75, scale, out.loss, out.dshares);
   router_backward(stream, scoring, out.scores, out.index, rule, dweights, of, out.dshares,
                   out.dlogits);
   return out;
@@ -178,8 +181,8 @@ TEST(Router, BalanceLossIsThatOfThePaper) {
   router_choose(stream, scores, {}, {}, index);
   count_choices(stream, index, 1, {.length = 2}, counts);
   balance_shares(stream, scores, {.length = 2}, shares);
-  balance_loss(stream, {.factor = 0.1, .chosen_by = 1, .devices = 2}, counts, shares, 2, 1, loss,
-               dshares);
+  balance_loss(stream, {.factor = 0.1, .chosen_by = 1, .devices = 2}, counts, shares, 2, 1, {},
+               loss, dshares);
   EXPECT_NEAR(loss.as<double>()[0], 0.1 * 2 * 0.75, 1e-15);  // f = (2, 0), P = (3/4, 1/4)
 }
 

@@ -136,16 +136,13 @@ TEST_F(MicroGraphsOf, ABatchThatGrowsUsesTheSameGraphs) {
   expect_the_cpus_bits(options, 8);
 }
 
-TEST_F(MicroGraphsOf, EachLossScaleHasItsOwnAndFewAreKept) {
+TEST_F(MicroGraphsOf, EveryLossScaleUsesTheSameGraphs) {
   Recipe options = recipe(4, "f16");
   options.precision.loss_scaling.initial = 1 << 26;  // falls, step by step, until it is good
   options.precision.loss_scaling.growth_interval = 2;
   count();
   EXPECT_GT(expect_the_cpus_bits(options, 40), 2);
-  EXPECT_GT(recorded(), 8);
-  Trainer trainer(options, kStandIn, alone);
-  for (int step = 0; step < 30; ++step) trainer.step({});
-  EXPECT_LE(stand_in_counts().graphs_alive - before.graphs_alive, 8);
+  EXPECT_EQ(recorded(), 2);
 }
 
 TEST_F(MicroGraphsOf, ATraceSeesEveryKernel) {

@@ -61,6 +61,10 @@ void expect_same(const StepReport& late, const StepReport& at_once) {
   }
   EXPECT_EQ(bits(late.learning_rate), bits(at_once.learning_rate));
   EXPECT_EQ(bits(late.grad_unscale), bits(at_once.grad_unscale));
+  EXPECT_EQ(bits(late.loss_scale), bits(at_once.loss_scale));
+  EXPECT_EQ(bits(late.aux_loss), bits(at_once.aux_loss));
+  EXPECT_EQ(late.extra_rounds, at_once.extra_rounds);
+  EXPECT_EQ(bits(late.expert_load()), bits(at_once.expert_load()));
 }
 
 struct Steady : testing::Test {
@@ -151,13 +155,52 @@ TEST_F(Steady, WaitsForNothingElseWhileItIsRecorded) {
   trainer.settle();
 }
 
-TEST_F(Steady, ReportsAtOnceWhereTheHostDecides) {
-  Trainer scaled(recipe("f16"), kStandIn, alone);
-  EXPECT_FALSE(scaled.reports_late());
-  EXPECT_EQ(scaled.advance({}).value().step, 1);
-  Recipe experts = recipe();
-  experts.model = tiny_deepseek();
-  EXPECT_FALSE(Trainer(experts, kStandIn, alone).reports_late());
+TEST_F(Steady, FindsTheLossScaleOnTheDevice) {
+  for (const char* style : {"pytorch", "megatron"}) {
+    SCOPED_TRACE(style);
+    Recipe options = recipe("f16");
+    options.precision.loss_scaling.style = style;
+    options.precision.loss_scaling.initial = 1 << 26;  // falls, step by step, until it is good
+    options.precision.loss_scaling.growth_interval = 2;
+    Trainer late(options, kStandIn, alone), at_once(options, Device{}, alone);
+    const int steps = 24, skipped = compare(late, at_once, steps);
+    EXPECT_GT(skipped, 2);
+    EXPECT_LT(skipped, steps);
+    EXPECT_TRUE(bits_of_weights(late) == bits_of_weights(at_once));
+    EXPECT_EQ(late.state().scalars, at_once.state().scalars);
+  }
+}
+
+TEST_F(Steady, WaitsForNothingElseWithALossScaleOrPrediction) {
+  for (const char* compute : {"f16", "bf16"}) {
+    SCOPED_TRACE(compute);
+    Recipe options = recipe(compute);
+    if (std::string(compute) == "bf16") options.model.num_nextn_predict_layers = 1;
+    Trainer trainer(options, kStandIn, alone);
+    for (int step = 0; step < 3; ++step) trainer.advance({});
+    const StandInCounts before = stand_in_counts();
+    for (int step = 0; step < 5; ++step) trainer.advance({});
+    const StandInCounts after = stand_in_counts();
+    EXPECT_EQ(after.queue_waits - before.queue_waits, 0);
+    EXPECT_EQ(after.mark_waits - before.mark_waits, 5);
+    trainer.settle();
+  }
+}
+
+TEST_F(Steady, BalancesExpertsOnTheDevice) {
+  Recipe options = recipe();
+  options.model = tiny_deepseek();
+  options.model.vocab_size = 29;
+  options.router.sequence_aux_loss = 1e-2;
+  options.router.bias_update = {.steps = 6};
+  options.router.rebalance_every = 4;
+  Trainer late(options, kStandIn, alone), at_once(options, Device{}, alone);
+  for (Trainer* trainer : {&late, &at_once})
+    spoil(*trainer, "model.embed_tokens.weight", kRare * options.model.hidden_size, 16);
+  const int steps = 12, skipped = compare(late, at_once, steps);
+  EXPECT_GT(skipped, 0) << "the rare token was not met";
+  EXPECT_LT(skipped, steps) << "the rare token was in every step";
+  EXPECT_TRUE(bits_of_weights(late) == bits_of_weights(at_once)) << "biases too";
 }
 
 TEST_F(Steady, StopsWithTheNameOfTheTensorOneStepLate) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/model/gradients.h"
 
+#include <algorithm>
+
 #include "kernels/copy.h"
 #include "kernels/elementwise.h"
 #include "kernels/reduce.h"
@@ -13,7 +15,10 @@ Gradients::Gradients(Stream& stream, ParameterStore& store, const Communicators&
       store_(store),
       comms_(comms),
       reducer_(stream),
-      num_uses_(static_cast<size_t>(store.num_units()), 0) {
+      num_uses_(static_cast<size_t>(store.num_units()), 0),
+      overflows_(stream.device(), DType::i64, {static_cast<int64_t>(store.slots().size())},
+                 MemoryClass::other) {
+  fill(stream, 0, overflows_);
   for (size_t slot = 0; slot < store.slots().size(); ++slot) {
     ++num_uses_[static_cast<size_t>(store.slots()[slot].unit)];
     sums_.emplace_back(store.my_grad(static_cast<int>(slot)), store.zero().layout_free);
@@ -24,7 +29,7 @@ void Gradients::begin_step(bool watch_overflow) {
   store_.clear_grads();
   uses_to_come_ = num_uses_;
   watch_overflow_ = watch_overflow;
-  first_overflow_ = -1;
+  if (watch_overflow) fill(stream_, 0, overflows_);
 }
 
 void Gradients::added(const std::vector<Stack>& weights, bool last) {
@@ -46,12 +51,18 @@ void Gradients::added(const std::vector<Stack>& weights, bool last) {
 }
 
 void Gradients::look_at(int slot, const Tensor& gradient) {
-  if (!watch_overflow_ || first_overflow_ >= 0) return;
-  const Tensor count(stream_.device(), DType::i64, {1});
-  fill(stream_, 0, count);
-  count_non_finite(stream_, gradient, count);
-  if (download<int64_t>(stream_, count).front() > 0)
-    first_overflow_ = store_.first_parameter(store_.slots()[static_cast<size_t>(slot)].unit).index;
+  if (!watch_overflow_) return;
+  count_non_finite(stream_, gradient, overflows_.column_slice(slot, 1));
+  if (std::find(looked_at_.begin(), looked_at_.end(), slot) == looked_at_.end())
+    looked_at_.push_back(slot);
+}
+
+int Gradients::first_overflow(const Tensor& overflows) const {
+  const auto* counts = overflows.as<int64_t>();
+  for (const int slot : looked_at_)
+    if (counts[slot] > 0)
+      return store_.first_parameter(store_.slots()[static_cast<size_t>(slot)].unit).index;
+  return -1;
 }
 
 // Stages 0 and 1: all uses on this rank are final.

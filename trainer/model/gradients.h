@@ -30,9 +30,12 @@ class Gradients {
   void added(const std::vector<Stack>& weights, bool last);
   void finish();  // afterwards store.grad(piece) is the sum of everything
 
-  // The first parameter of this step whose gradient on this rank was not finite before it was
-  // summed; -1: none, or not watched.
-  int first_overflow() const { return first_overflow_; }
+  // What was seen while watching, (slots) i64: how many elements of a slot's gradients on this rank
+  // were not finite before they were summed.
+  const Tensor& overflows() const { return overflows_; }
+  // The first parameter, in the order of the backward pass, of which that is so; -1: none.
+  // overflows: those of a step, in the host's memory.
+  int first_overflow(const Tensor& overflows) const;
 
  private:
   Communicator& data_of(int unit) const { return data_ranks(comms_, store_.group(unit)); }
@@ -53,7 +56,8 @@ class Gradients {
   std::vector<int> num_uses_;      // of each unit, on this rank
   std::vector<int> uses_to_come_;  // this step
   bool watch_overflow_ = false;
-  int first_overflow_ = -1;
+  Tensor overflows_;
+  std::vector<int> looked_at_;  // slots, as the backward pass came to them
 };
 
 }  // namespace tessera

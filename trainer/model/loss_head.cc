@@ -53,7 +53,7 @@ Tensor LossHead::forward(const Tensor& mine, const Micro& micro, Tape* tape) {
     const Tensor dscores =
         x.dtype() == wide ? scores : Tensor(x.device(), x.dtype(), {rows, weight.rows()});
     cross_entropy_backward(stream, scores, targets, first_class_, log_sum_exp, micro.dloss,
-                           dscores);
+                           micro.loss_scale, dscores);
     gemm(stream, {.a = dscores, .b = weight, .c = dx.row_slice(first, rows)});
     add_weight_gradient(context_, weight_, dscores, xs);
   }

@@ -27,10 +27,14 @@ struct Micro {
   Tensor targets;          // (rows) i32, negative: not counted; empty: no loss is asked for
   Tensor positions;        // (rows) i32
   Tensor document_starts;  // (rows) i32, first visible position of the row's sequence; may be empty
-  double dloss = 0;        // gradient of the step's loss with respect to one token's loss
+  // Gradient of the step's loss with respect to one token's loss, but for the loss scale.
+  double dloss = 0;
+  Tensor loss_scale;  // (1) f64, on the device; empty: 1
   // The same with respect to the auxiliary loss of one sequence, which is averaged over the
-  // sequences of the global batch: dloss * its target tokens / its sequences (over all ranks).
+  // sequences of the global batch: dloss * its target tokens / its sequences (over all ranks). The
+  // product of sequence_scale (n) f64, on the device, is a factor of it.
   double dsequence = 0;
+  Tensor sequence_scale;
   int64_t first_row = -1;      // in the step's global batch; negative: not part of a step
   double mtp_loss_weight = 0;  // of the further tokens' mean loss (mtp.h)
   KvCache* cache = nullptr;    // inference: attend to earlier calls too; one sequence

@@ -4,11 +4,11 @@
 // in whose backward pass reductions start (gradients.h). So they are recorded once (kernels/base/
 // graph.h) and launched from then on: the same kernels in the same order, the same bits.
 //
-// What a recording knows by value is its Key; a microbatch with another one (f16's loss scale has
-// changed, say) runs as usual the first time and is recorded the second time; the kMost used last
-// are kept. Its tokens are copied to where the recording reads them. Activations of all passes lie
-// in memory of their own (kernels/base/kept_memory.h), so recordings need no more of it than one
-// microbatch does. While a trace is recorded, kernels are queued one by one. Not thread-safe.
+// What a recording knows by value is its Key; a microbatch with another one (prediction's weight
+// has changed, say) runs as usual the first time and is recorded the second time; the kMost used
+// last are kept. Its tokens are copied to where the recording reads them. Activations of all passes
+// lie in memory of their own (kernels/base/kept_memory.h), so recordings need no more of it than
+// one microbatch does. While a trace is recorded, kernels are queued one by one. Not thread-safe.
 #pragma once
 
 #include <list>

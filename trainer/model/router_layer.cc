@@ -115,7 +115,8 @@ void Router::balance(RouterChoice& choice, const Micro& micro, bool count) const
   const auto k = static_cast<double>(model_.num_experts_per_tok);
   const auto add = [&](double factor, double chosen_by, int64_t devices, const Tensor& counts) {
     balance_loss(stream, {.factor = factor, .chosen_by = chosen_by, .devices = devices}, counts,
-                 shares, micro.sequence_length, micro.dsequence, loss, choice.dshares);
+                 shares, micro.sequence_length, micro.dsequence, micro.sequence_scale, loss,
+                 choice.dshares);
   };
   if (options_.sequence_aux_loss > 0) {
     const Tensor best(stream.device(), DType::i32, {choice.index.rows(), choice.index.columns()});

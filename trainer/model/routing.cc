@@ -59,8 +59,8 @@ Tensor Routing::counts(int64_t layer) const {
   return counts_.row_slice(row_of(layer), 1);
 }
 
-void Routing::after_update(const Tensor& loads, double speed) {
-  update_router_bias(stream_, loads, speed, biases_);
+void Routing::after_update(const Tensor& loads, double speed, const Tensor& apply) {
+  update_router_bias(stream_, loads, speed, apply, biases_);
 }
 
 void Routing::begin_step(int64_t step) {
@@ -71,11 +71,10 @@ void Routing::begin_step(int64_t step) {
   fill(stream_, 0, loss_words_);
 }
 
-std::vector<ExpertLoad> Routing::loads() const {
+std::vector<ExpertLoad> Routing::loads(const Tensor& counts) const {
   std::vector<ExpertLoad> all;
-  const std::vector<int64_t> counts = download<int64_t>(stream_, counts_);
   for (int64_t row = 0; row < num_layers_; ++row) {
-    const auto count = counts.begin() + row * num_experts_;
+    const auto* count = counts.row<int64_t>(row);
     std::vector<int64_t> sorted(count, count + num_experts_);
     std::sort(sorted.begin(), sorted.end());
     const double mean = static_cast<double>(std::max<int64_t>(
@@ -95,9 +94,9 @@ std::vector<ExpertLoad> Routing::loads() const {
 }
 
 void Routing::observe(const Tensor& loads) {
-  const std::vector<int64_t> counts = download<int64_t>(stream_, loads);
-  observed_.resize(counts.size(), 0.0);
-  for (size_t i = 0; i < observed_.size(); ++i) observed_[i] += static_cast<double>(counts[i]);
+  observed_.resize(static_cast<size_t>(loads.size()), 0.0);
+  for (size_t i = 0; i < observed_.size(); ++i)
+    observed_[i] += static_cast<double>(loads.as<int64_t>()[i]);
 }
 
 int64_t Routing::rebalance() {

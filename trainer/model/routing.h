@@ -70,9 +70,9 @@ class Routing {
   // --- The bias of each expert, added to its score for the choice alone; zero at first.
   const Tensor& biases() const { return biases_; }  // (layers, E) f32
   Tensor bias(int64_t layer) const;                 // (1, E), a view
-  // After an applied update: b += speed * sign(mean load - load), per layer. loads: counts() summed
-  // over all ranks.
-  void after_update(const Tensor& loads, double speed);
+  // After an update: b += speed * sign(mean load - load), per layer, unless apply, (1) f64 on the
+  // device, is 0. loads: counts() summed over all ranks.
+  void after_update(const Tensor& loads, double speed, const Tensor& apply);
 
   // --- Of this step, on this rank: each token is counted by one rank.
   void begin_step(int64_t step);
@@ -80,12 +80,12 @@ class Routing {
   // Sum over sequences and layers of the auxiliary losses, already times their factors: ExactSum
   // words (kernels/reduce.h). Divided by the sequences of the global batch: the step's aux_loss.
   const Tensor& loss_words() const { return loss_words_; }
-  // Of each layer, from counts() summed over all ranks.
-  std::vector<ExpertLoad> loads() const;
+  // Of each layer, from a step's counts() summed over all ranks, in the host's memory.
+  std::vector<ExpertLoad> loads(const Tensor& counts) const;
   int64_t extra_rounds() const { return extra_rounds_; }  // of expert buffers: RouterOptions
 
-  // --- Where experts lie (RouterOptions::rebalance_every). loads: counts() summed
-  // over all ranks, of one step.
+  // --- Where experts lie (RouterOptions::rebalance_every). loads: a step's counts() summed over
+  // all ranks, in the host's memory.
   void hold(int64_t layer, MovableExperts* experts) { movable_[row_of(layer)] = experts; }
   void observe(const Tensor& loads);
   // Deals the experts of each layer of this stage so that the loads observed since the last call

@@ -1,44 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loss scaling for f16 gradients (Micikevicius et al., arXiv:1710.03740), and the decision whether
-// a step is applied. One class for every precision: without scaling the scale is 1 for ever.
-//   pytorch   (torch.cuda.amp.GradScaler) an overflow halves the scale and resets the count; after
-//             growth_interval good steps in a row it doubles. No minimum.
-//   megatron  (DynamicGradScaler) an overflow resets the count and lowers hysteresis; once that is
-//             used up every overflow halves the scale, not below min; growing refills hysteresis.
-// Not thread-safe; all ranks hold equal scalers, because all see the same agreed flag.
+// What the host knows of the loss scale, and when too many steps in a row were not applied. The
+// scale itself moves on the device, by the rules given here (kernels/step_controls.h), so that the
+// next step need not wait for the host. One class for every precision: without scaling the scale
+// is 1 for ever. Not thread-safe; all ranks hold equal ones, because all see the same numbers.
 #pragma once
 
 #include <string>
 
+#include "kernels/step_controls.h"
 #include "trainer/recipe.h"
 
 namespace tessera {
+
+struct LossScaleState {  // step_controls()'s kScale and the two that follow it
+  double scale = 1;      // an f32, as PyTorch keeps it
+  int64_t growth_tracker = 0;
+  int64_t hysteresis = 1;
+};
 
 class LossScaler {
  public:
   LossScaler(const PrecisionOptions& precision, const FailureOptions& on_failure);
 
-  double scale() const { return scale_; }
-  bool dynamic() const { return dynamic_; }
+  bool dynamic() const { return rules_.dynamic; }
+  const LossScaleRules& rules() const { return rules_; }
+  const LossScaleState& now() const { return now_; }  // after the last step that was heard of
   int skipped_in_a_row() const { return skipped_in_a_row_; }
-  // After a step: adapts the scale; returns whether the step may be applied. Throws Error{numeric}
-  // when too many steps in a row were not finite, or at once when on_failure.non_finite is stop and
-  // scaling is off; `culprit` names the first bad tensor for that message.
-  bool update(bool finite, int64_t step, const std::string& culprit);
+  // A step was applied or not, and where the scale is since. Throws Error{numeric} when too many
+  // steps in a row were not applied, or at once when on_failure.non_finite is stop and scaling is
+  // off; `culprit` names the first bad tensor for that message.
+  void hear(bool applied, const LossScaleState& after, int64_t step, const std::string& culprit);
 
   std::string state() const;  // for the checkpoint
   void restore(const std::string& state);
 
  private:
-  void overflow();
-  void good_step();
-
-  LossScalingOptions options_;
+  LossScaleRules rules_;
   FailureOptions on_failure_;
-  bool dynamic_;
-  float scale_;  // f32, as PyTorch keeps it
-  int64_t growth_tracker_ = 0;
-  int64_t hysteresis_;
+  LossScaleState now_;
   int skipped_in_a_row_ = 0;
 };
 

@@ -249,7 +249,12 @@ TEST(Routing, MovesBiasesTowardsTheMeanLoad) {
   const Tensor loads(kReference, DType::i64, {1, 8});
   const std::vector<int64_t> counts = {10, 2, 4, 4, 0, 4, 4, 4};  // mean 4
   std::copy(counts.begin(), counts.end(), loads.as<int64_t>());
-  mixture.routing.after_update(loads, 0.001);
+  const Tensor apply(kReference, DType::f64, {1});
+  apply.as<double>()[0] = 0;
+  mixture.routing.after_update(loads, 0.001, apply);
+  EXPECT_EQ(*mixture.routing.bias(1).as<float>(), 0) << "the step was not applied";
+  apply.as<double>()[0] = 1;
+  mixture.routing.after_update(loads, 0.001, apply);
   const float* bias = mixture.routing.bias(1).as<float>();
   EXPECT_EQ(std::vector<float>(bias, bias + 8),
             (std::vector<float>{-0.001f, 0.001f, 0, 0, 0.001f, 0, 0, 0}));

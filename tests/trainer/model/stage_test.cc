@@ -198,7 +198,7 @@ TEST(Stage, NamesTheFirstGradientThatOverflowed) {
     run({2, {parse_schedule(kFused)}, {{0}}}, 0, *model.stage, model.stream,
         model.comms.along(Axis::pipeline));
     model.gradients->finish();
-    return model.gradients->first_overflow();
+    return model.gradients->first_overflow(model.gradients->overflows());
   };
   EXPECT_EQ(watched(true), -1);
   poison("lm_head.weight");
