@@ -20,7 +20,7 @@ namespace tessera {
 
 class StepNumbers {
  public:
-  // After store.allocate(). All outlive it.
+  // After store.allocate(), whose gradients it keeps. The others outlive it.
   StepNumbers(Stream& stream, const ParameterStore& store, const Communicators& comms);
   ~StepNumbers();  // waits for what is on its way
   StepNumbers(const StepNumbers&) = delete;
@@ -57,11 +57,12 @@ class StepNumbers {
   };
 
   Stream& stream_;
-  const ParameterStore& store_;
   const Communicators& comms_;
-  Tensor statistics_;  // (kStepStatistics) i64
-  Tensor numbers_;     // (kNumStepNumbers) f64
-  Tensor bad_;         // (pieces) i64: rows that were not finite up to this piece and with it
+  Tensor statistics_;            // (kStepStatistics) i64
+  Tensor numbers_;               // (kNumStepNumbers) f64
+  std::vector<int> parameters_;  // with gradients that this rank counts, in the store's order
+  std::vector<Tensor> grads_;    // theirs
+  Tensor bad_;                   // (their number) i64: 1 where one is not finite
   std::vector<Arrival> arrivals_;
   size_t next_ = 0;
 };

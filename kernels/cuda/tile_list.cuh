@@ -20,7 +20,7 @@ struct TileList {
     check(count < kMost && end <= INT32_MAX, "cuda: a list of", count + 1, "has tiles", end);
     first[++count] = static_cast<int32_t>(end);
   }
-  int32_t tiles() const { return first[count]; }
+  __host__ __device__ int64_t count_tiles() const { return first[count]; }
 
   // What `tile` is of: first[which] <= tile < first[which + 1]. Search once a tile, not once an
   // element.

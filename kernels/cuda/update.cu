@@ -107,7 +107,7 @@ void adamw_update(Stream& stream, const AdamW& adamw, const Tensor& controls,
     using T = typename decltype(tag)::type;
     for (size_t first = 0; first < parts.size(); first += kMostParts) {
       const Parts<T> some = some_parts<T>(parts, first);
-      launch(stream, update_tiles<T>, dim3(static_cast<unsigned>(some.tiles.tiles())),
+      launch(stream, update_tiles<T>, dim3(static_cast<unsigned>(some.tiles.count_tiles())),
              dim3(kThreads), 0, rule, some);
     }
   });
