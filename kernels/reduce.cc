@@ -9,21 +9,33 @@
 
 namespace tessera {
 namespace {
-void check_words(const Arguments& arguments, const Tensor& x, const Tensor& words) {
-  arguments.on_device({{"x", x}, {"words", words}});
-  arguments.floating({"x", x});
+void check_words(const Arguments& arguments, const Tensor& words) {
+  arguments.on_device({{"words", words}});
   arguments.vector({"words", words}, ExactSum::kWords);
   arguments.of_type({"words", words}, DType::i64);
 }
 }  // namespace
 
-void sum_of_squares(Stream& stream, const Tensor& x, const Tensor& words) {
-  check_words(Arguments(stream, "sum_of_squares:"), x, words);
-  stream.backend().sum_of_squares(stream, x, words);
+void sum_of_squares(Stream& stream, const std::vector<Tensor>& xs, const Tensor& words,
+                    const Tensor& bad) {
+  const Arguments arguments(stream, "sum_of_squares:");
+  for (const Tensor& x : xs) {
+    arguments.on_device({{"x", x}});
+    arguments.computable({"x", x});
+    arguments.same_type({"the first x", xs.front()}, {"x", x});
+  }
+  check_words(arguments, words);
+  arguments.on_device({{"bad", bad}});
+  arguments.vector({"bad", bad}, std::ssize(xs));
+  arguments.of_type({"bad", bad}, DType::i64);
+  stream.backend().sum_of_squares(stream, xs, words, bad);
 }
 
 void exact_sum(Stream& stream, const Tensor& x, const Tensor& words) {
-  check_words(Arguments(stream, "exact_sum:"), x, words);
+  const Arguments arguments(stream, "exact_sum:");
+  arguments.on_device({{"x", x}});
+  arguments.floating({"x", x});
+  check_words(arguments, words);
   stream.backend().exact_sum(stream, x, words);
 }
 

@@ -4,15 +4,20 @@
 // the stream's device, zero at first; summed over ranks as plain integers.
 #pragma once
 
+#include <vector>
+
 #include "kernels/base/exact_sum.h"
 #include "kernels/base/stream.h"
 #include "kernels/base/tensor.h"
 
 namespace tessera {
 
-// words += sum of x^2: each row in f64 in a fixed order, rows added exactly. A row with a
-// non-finite element makes the sum non-finite.
-void sum_of_squares(Stream& stream, const Tensor& x, const Tensor& words);
+// words += sum of x^2 over all of xs: each row in f64 in a fixed order, rows added exactly. An
+// element that is not finite makes the sum non-finite; bad (size of xs) i64 becomes 1 for each x
+// that has one, and stays as it is for the others. xs are of one type. On a GPU a few launches for
+// a whole model.
+void sum_of_squares(Stream& stream, const std::vector<Tensor>& xs, const Tensor& words,
+                    const Tensor& bad);
 
 // words += every element of x, exactly.
 void exact_sum(Stream& stream, const Tensor& x, const Tensor& words);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The optimizer's arithmetic, one pass over memory: AdamW (Loshchilov & Hutter, arXiv:1711.05101,
-// algorithm 2, in PyTorch's order of operations):
+// The optimizer's arithmetic, one pass over memory for all parameters of a model: AdamW (Loshchilov
+// & Hutter, arXiv:1711.05101, algorithm 2, in PyTorch's order of operations):
 //   g = grad * grad_scale;  p *= 1 - lr * weight_decay
 //   m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
 //   p -= lr * (m / correction1) / (sqrt(v / correction2) + epsilon),  correction_i = 1 - beta_i^t
 #pragma once
+
+#include <vector>
 
 #include "kernels/base/stream.h"
 #include "kernels/base/tensor.h"
@@ -29,10 +31,19 @@ enum Control : int {
   kNumControls
 };
 
-// grad, master, m, v: accumulation_type, same shape, contiguous; master, m and v are updated.
-// compute: the copy of the weights that layers read, of any floating dtype, written with
-// rounding; it may be master itself.
-void adamw_update(Stream& stream, const AdamW& adamw, const Tensor& controls, const Tensor& grad,
-                  const Tensor& master, const Tensor& m, const Tensor& v, const Tensor& compute);
+// What is updated alike. All tensors are contiguous and of equal size; those but compute are of
+// accumulation_type(compute).
+struct AdamWPart {
+  Tensor grad;
+  Tensor master, m, v;  // updated
+  Tensor compute;       // written with rounding: the copy of the weights that layers read, of any
+                        // floating type; it may be master itself
+  bool decay = true;    // whether weight_decay applies
+};
+
+// REQUIRES parts that share no element, and one type of compute. On a GPU a few launches for a
+// whole model: the list goes to the kernel by value.
+void adamw_update(Stream& stream, const AdamW& adamw, const Tensor& controls,
+                  const std::vector<AdamWPart>& parts);
 
 }  // namespace tessera

@@ -141,13 +141,12 @@ int bench_adamw(const BenchCommand& command, DType dtype) {
     fill(stream, 0.5, arrays.back());
   }
   const Tensor copy = dtype == DType::f32 ? arrays[1] : Tensor({}, dtype, {1, kParameters});
+  const std::vector<AdamWPart> parts = {{arrays[0], arrays[1], arrays[2], arrays[3], copy}};
   const Tensor controls({}, DType::f64, {kNumControls});
   fill(stream, 1, controls);
   const double bytes_each = 28.0 + (dtype == DType::f32 ? 0 : static_cast<double>(size_of(dtype)));
-  std::vector<BenchCase> cases = {{"AdamW, 124M parameters", bytes_each * kParameters, [&] {
-                                     adamw_update(stream, AdamW{}, controls, arrays[0], arrays[1],
-                                                  arrays[2], arrays[3], copy);
-                                   }}};
+  std::vector<BenchCase> cases = {{"AdamW, 124M parameters", bytes_each * kParameters,
+                                   [&] { adamw_update(stream, AdamW{}, controls, parts); }}};
   Limit bandwidth([] { return measure_bandwidth(cpu_threads()); });
   run_rounds(cases, command.rounds);
   report(command, cases, "GB/s", bandwidth.value(), "bandwidth");

@@ -90,6 +90,7 @@ class StepBench {
     if (recipe_.run.cuda_graphs && MicroGraphs::possible(context, {{2, compute_plan({}, 2)}}))
       graphs_ = std::make_unique<MicroGraphs>(context, *stage_);
     gradients_ = std::make_unique<Gradients>(stream_, store_, comms_);
+    for (const Piece& piece : store_.pieces()) grads_.push_back(store_.grad(piece));
     optimizer_ = std::make_unique<Optimizer>(recipe_.optimizer, store_);
     micro_ = random_micro(stream_, command.batch, command.sequence, model().vocab_size);
     micro_.mtp_loss_weight = mtp_loss_weight(recipe_.mtp, {});
@@ -109,8 +110,10 @@ class StepBench {
     const double scale = 1 / (micro_.dloss * static_cast<double>(micro_.rows()));
     time("gradient norm", [&] {
       const Tensor words(stream_.device(), DType::i64, {ExactSum::kWords});
+      const Tensor bad(stream_.device(), DType::i64, {std::ssize(grads_)});
       fill(stream_, 0, words);
-      for (const Piece& piece : store_.pieces()) sum_of_squares(stream_, store_.grad(piece), words);
+      fill(stream_, 0, bad);
+      sum_of_squares(stream_, grads_, words, bad);
     });
     time("optimizer", [&] {
       const auto [rate, correction1, correction2] = optimizer_->choice(1e-4, updates_);
@@ -189,6 +192,7 @@ class StepBench {
   std::unique_ptr<Stage> stage_;
   std::unique_ptr<MicroGraphs> graphs_;  // null: not possible
   std::unique_ptr<Gradients> gradients_;
+  std::vector<Tensor> grads_;
   std::unique_ptr<Optimizer> optimizer_;
   Micro micro_;
   int64_t updates_ = 0;

@@ -67,7 +67,8 @@ void refuse(const Need& need, const Capacity& capacity, const std::optional<Chan
   fail(ErrorKind::capacity, text);
 }
 
-RankFit check_memory(const World& world, const Recipe& recipe, Device device) {
+RankFit check_memory(const World& world, Recipe recipe, Device device) {
+  if (device.kind == Device::Kind::cuda) recipe.run.device = "cuda";
   RankFit fit{.memory = {}, .capacity = capacity_here(world, device)};
   for (const DryJob& job : dry_jobs(recipe, world.size())) {
     const MemoryUse memory = job.play(world.rank()).memory;

@@ -32,6 +32,6 @@ struct RankFit {
   Capacity capacity;
 };
 // Throws Error{capacity} on a rank that does not fit.
-RankFit check_memory(const World& world, const Recipe& recipe, Device device);
+RankFit check_memory(const World& world, Recipe recipe, Device device);
 
 }  // namespace tessera

@@ -87,7 +87,7 @@ Report report_of(const LoadedRecipe& loaded, const std::vector<DryJob>& jobs,
   }
   for (size_t i = 0; i + 1 < jobs.size(); ++i) report.earlier.push_back(earlier_of(jobs[i]));
   if (!report.fits())
-    report.change = cheapest_change(loaded.recipe, report.num_ranks(), report.capacity.bytes);
+    report.change = cheapest_change(job.recipe(), report.num_ranks(), report.capacity.bytes);
   return report;
 }
 
@@ -287,7 +287,9 @@ int plan_verb(const PlanCommand& command) {
     ranks = static_cast<int>(least);
   }
   const LoadedRecipe loaded = load_recipe(command.recipe, command.overrides, ranks);
-  const std::vector<DryJob> jobs = dry_jobs(loaded.recipe, ranks);
+  Recipe planned = loaded.recipe;
+  if (command.device != "cpu") planned.run.device = "cuda";
+  const std::vector<DryJob> jobs = dry_jobs(planned, ranks);
   const Report report = report_of(loaded, jobs, command.device);
   if (!command.picture.empty()) draw(report, command.picture);
   if (command.json)

@@ -248,7 +248,11 @@ class TrainRun {
                          .xz_bits_per_byte = summary_.xz_bits_per_byte,
                          .terminal = stderr_is_terminal() && command_.verbosity >= 0});
       if (recipe_.metrics.jsonl)
-        files.push_back(std::make_unique<MetricsFile>(run_.metrics(), flops_per_token_, peak));
+        files.push_back(std::make_unique<MetricsFile>(run_.metrics(),
+                                                      RunFacts{.flops_per_token = flops_per_token_,
+                                                               .peak_flops = peak,
+                                                               .compute = recipe_.compute_type(),
+                                                               .tf32 = recipe_.precision.tf32}));
       if (recipe_.metrics.tensorboard)
         files.push_back(std::make_unique<TensorBoardFile>(run_.path()));
       loop.observers.push_back(console.get());

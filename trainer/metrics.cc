@@ -24,11 +24,8 @@ bool happened_by(int64_t step, const std::string& line) {
 
 }  // namespace
 
-MetricsFile::MetricsFile(const std::string& path, double flops_per_token, double peak_flops)
-    : path_(path),
-      out_(path, std::ios::app),
-      flops_per_token_(flops_per_token),
-      peak_flops_(peak_flops) {
+MetricsFile::MetricsFile(const std::string& path, const RunFacts& facts)
+    : path_(path), out_(path, std::ios::app), facts_(facts) {
   check(out_.good(), ErrorKind::storage, "cannot write " + path);
 }
 
@@ -49,7 +46,7 @@ void MetricsFile::on_step(const StepReport& report) {
                {"data_seconds", report.data_seconds},
                {"comm_seconds", report.comm_seconds}};
   if (report.mtp_loss > 0) line["mtp_loss"] = report.mtp_loss;
-  if (peak_flops_ > 0) line["mfu"] = flops_per_token_ * rate / peak_flops_;
+  if (facts_.peak_flops > 0) line["mfu"] = facts_.flops_per_token * rate / facts_.peak_flops;
   if (!report.applied) line["overflow"] = report.overflow;
   if (!report.expert_loads.empty()) {
     line["aux_loss"] = report.aux_loss;
@@ -99,7 +96,11 @@ void MetricsFile::cut_back(int64_t step) {
 
 void MetricsFile::on_start(int64_t step, const std::string& how) {
   cut_back(step);
-  write_line(out_, {{"kind", "start"}, {"step", step}, {"how", how}});
+  write_line(out_, {{"kind", "start"},
+                    {"step", step},
+                    {"how", how},
+                    {"compute", name(facts_.compute)},
+                    {"tf32", facts_.tf32}});
 }
 
 void MetricsFile::on_warning(const std::string& code, const std::string& text) {

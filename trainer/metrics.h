@@ -10,11 +10,18 @@
 
 namespace tessera {
 
+// What the lines tell of the run as a whole.
+struct RunFacts {
+  double flops_per_token = 0;
+  double peak_flops = 0;  // of all ranks together, for "mfu"; 0: not measured, the key is left out
+  DType compute = DType::f32;
+  bool tf32 = false;  // f32 products are rounded to TF32
+};
+
 class MetricsFile : public Observer {
  public:
-  // peak_flops: of all ranks together, for "mfu"; 0: not measured, the key is left out. Throws
-  // Error{storage} when the file cannot be written.
-  MetricsFile(const std::string& path, double flops_per_token, double peak_flops);
+  // Throws Error{storage} when the file cannot be written.
+  MetricsFile(const std::string& path, const RunFacts& facts);
   void on_step(const StepReport& report) override;
   void on_eval(const EvalReport& report) override;
   void on_checkpoint(const CheckpointEvent& event) override;
@@ -26,8 +33,7 @@ class MetricsFile : public Observer {
 
   std::string path_;
   std::ofstream out_;
-  double flops_per_token_;
-  double peak_flops_;
+  RunFacts facts_;
 };
 
 }  // namespace tessera

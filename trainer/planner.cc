@@ -7,6 +7,7 @@
 
 #include "trainer/model/build.h"
 #include "trainer/model/counts.h"
+#include "trainer/model/micro_graphs.h"
 #include "trainer/model/routing.h"
 #include "trainer/timeline.h"
 #include "trainer/trainer.h"
@@ -15,7 +16,9 @@
 namespace tessera {
 namespace {
 
-constexpr Device kDry{Device::Kind::dry};
+Device dry_device(const Recipe& recipe) {
+  return {Device::Kind::dry, recipe.run.device == "cuda" ? 1 : 0};
+}
 
 std::vector<Micro> microbatches(const Recipe& recipe, int count) {
   const int64_t rows = recipe.batch.micro * recipe.data.sequence_length;
@@ -24,7 +27,7 @@ std::vector<Micro> microbatches(const Recipe& recipe, int count) {
     micro.num_sequences = recipe.batch.micro;
     micro.sequence_length = recipe.data.sequence_length;
     for (Tensor* ints : {&micro.tokens, &micro.targets, &micro.positions, &micro.document_starts})
-      *ints = Tensor(kDry, DType::i32, {rows});
+      *ints = Tensor(dry_device(recipe), DType::i32, {rows});
     if (recipe.data.attend_across_documents) micro.document_starts = {};
   }
   return micros;
@@ -46,7 +49,8 @@ std::vector<int> DryJob::typical_ranks() const {
 }
 
 PlayedRank DryJob::play(int rank) const {
-  restart_peaks(kDry);
+  const Device device = dry_device(recipe_);
+  restart_peaks(device);
   const auto calls = std::make_shared<DryCalls>();
   const Communicators comms = Communicators::dry_run(
       grid_, rank, calls, recipe_.model.kv_replicas(recipe_.parallel.tensor));
@@ -59,21 +63,34 @@ PlayedRank DryJob::play(int rank) const {
   for (const int stage : placement.stage_of_chunk)
     played.layers += layers_per_stage_[static_cast<size_t>(stage)];
 
-  Stream stream(kDry);
+  Stream stream(device);
   ParameterStore store;
   const LayerContext context{stream, store, comms, recipe_.compute_type()};
   const auto stage = build_stage(context, recipe_, placement, recipe_.data.sequence_length);
-  store.allocate(kDry, recipe_.compute_type(), zero_sharding(recipe_, comms));
+  store.allocate(device, recipe_.compute_type(), zero_sharding(recipe_, comms));
   for (const Parameter& parameter : store.all()) played.parameters += parameter.shard.box.size();
 
   // The events of Trainer::step that talk or allocate.
   Gradients gradients(stream, store, comms);
-  gradients.begin_step(false);
-  stage->begin_step(microbatches(recipe_, plan_.num_micro), gradients);
-  run(plan_, pipeline.rank(), *stage, stream, pipeline);
-  stage->end_step();
-  gradients.finish();
-  const Tensor statistics(kDry, DType::i64, {kStepStatistics});
+  std::optional<MicroGraphs> graphs;
+  if (recipe_.run.cuda_graphs && !recipe_.model.has_experts() &&
+      MicroGraphs::possible(context, training_plans(recipe_, grid_.size(Axis::data))))
+    graphs.emplace(context, *stage);
+  const auto step = [&] {
+    gradients.begin_step(false);
+    stage->begin_step(microbatches(recipe_, plan_.num_micro), gradients);
+    PipelineStage& passes = graphs ? static_cast<PipelineStage&>(*graphs) : *stage;
+    run(plan_, pipeline.rank(), passes, stream, pipeline);
+    stage->end_step();
+    gradients.finish();
+  };
+  step();
+  if (graphs) {  // what was seen in the first step is recorded in the second
+    const DryCalls of_a_step = *calls;
+    step();
+    *calls = of_a_step;
+  }
+  const Tensor statistics(device, DType::i64, {kStepStatistics});
   comms.world().all_reduce(stream, statistics, statistics, Reduce::sum, "step statistics");
   if (recipe_.model.has_experts()) {
     const Routing routing(stream, recipe_.model, 0);
@@ -83,7 +100,7 @@ PlayedRank DryJob::play(int rank) const {
                              "balance losses");
   }
   store.share_values(stream, comms);
-  played.memory = memory_use(kDry);
+  played.memory = memory_use(device);
   played.calls = std::move(*calls);
   return played;
 }

@@ -6,9 +6,11 @@
 //
 // A rank needs memory.system_bytes: what its pool takes from the system, freed blocks that it keeps
 // included. It is within 5 % of what the operating system then counts
-// (tests/trainer/planner_ranks_test.cc). What the numbers leave out: buffers of a transport (class
-// communication), how long a send keeps its tensor (here it leaves at once), and evaluations. One
-// DryJob at a time plays in a process.
+// (tests/trainer/planner_ranks_test.cc); with run.device=cuda the memory is a GPU's, what recorded
+// passes keep for themselves included (tests/trainer/planner_gpu_test.cc). What the numbers leave
+// out: buffers of a transport (class communication), workspaces of a GPU's kernels, how long a send
+// keeps its tensor (here it leaves at once), and evaluations. One DryJob at a time plays in a
+// process.
 #pragma once
 
 #include <optional>

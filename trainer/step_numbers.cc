@@ -17,13 +17,16 @@ constexpr size_t kUnderWay = 2;  // steps whose numbers the host may not have re
 StepNumbers::StepNumbers(Stream& stream, const ParameterStore& store, const Communicators& comms,
                          std::vector<Tensor> more)
     : stream_(stream),
-      store_(store),
       comms_(comms),
       more_(std::move(more)),
       statistics_(stream.device(), DType::i64, {kStepStatistics}, MemoryClass::communication),
-      numbers_(stream.device(), DType::f64, {kNumStepNumbers}, MemoryClass::other),
-      bad_(stream.device(), DType::i64, {static_cast<int64_t>(store.pieces().size())},
-           MemoryClass::other) {
+      numbers_(stream.device(), DType::f64, {kNumStepNumbers}, MemoryClass::other) {
+  for (const Piece& piece : store.pieces())
+    if (counts(store, comms, piece)) {
+      parameters_.push_back(piece.parameter);
+      grads_.push_back(store.grad(piece));
+    }
+  bad_ = Tensor(stream.device(), DType::i64, {std::ssize(grads_)}, MemoryClass::other);
   for (size_t i = 0; i < kUnderWay; ++i) {
     std::vector<Tensor> places;
     for (const Tensor& one : more_) places.push_back(staging_like(stream, one));
@@ -63,12 +66,8 @@ void StepNumbers::measure(const Stage& stage, std::array<int64_t, kNumStepCounts
     copy(stream_, stage.loss_words().flat(), sum(kLossSum).flat());
     copy(stream_, stage.mtp_loss_words().flat(), sum(kMtpLossSum).flat());
   }
-  const Tensor norm = sum(kNormSum), bad_rows = norm.column_slice(ExactSum::kLimbs, 1);
-  for (size_t piece = 0; piece < store_.pieces().size(); ++piece) {
-    const Piece& now = store_.pieces()[piece];
-    if (counts(store_, comms_, now)) sum_of_squares(stream_, store_.grad(now), norm);
-    copy(stream_, bad_rows.flat(), bad_.column_slice(static_cast<int64_t>(piece), 1).flat());
-  }
+  fill(stream_, 0, bad_);
+  sum_of_squares(stream_, grads_, sum(kNormSum), bad_);
   upload(stream_, std::vector<int64_t>(counts_of_rank.begin(), counts_of_rank.end()),
          statistics_.column_slice(kNumStepSums * ExactSum::kWords, kNumStepCounts));
   comms_.world().all_reduce(stream_, statistics_, statistics_, Reduce::sum, "step statistics");
@@ -102,9 +101,8 @@ StepNumbers::Values StepNumbers::read(int place) const {
   values.more = arrival.more;
   std::copy_n(arrival.numbers.as<double>(), kNumStepNumbers, values.number.begin());
   const auto* bad = arrival.bad.as<int64_t>();
-  for (size_t piece = store_.pieces().size(); piece-- > 0 && values.first_bad < 0;)
-    if (bad[piece] > (piece > 0 ? bad[piece - 1] : 0))
-      values.first_bad = store_.pieces()[piece].parameter;
+  for (size_t i = parameters_.size(); i-- > 0 && values.first_bad < 0;)
+    if (bad[i] != 0) values.first_bad = parameters_[i];
   return values;
 }
 

@@ -21,8 +21,8 @@ namespace tessera {
 
 class StepNumbers {
  public:
-  // After store.allocate(). All outlive it. more: what else the host is to know of each step,
-  // dense.
+  // After store.allocate(), whose gradients it keeps. The others outlive it. more: what else the
+  // host is to know of each step, dense.
   StepNumbers(Stream& stream, const ParameterStore& store, const Communicators& comms,
               std::vector<Tensor> more);
   ~StepNumbers();  // waits for what is on its way
@@ -68,12 +68,13 @@ class StepNumbers {
   };
 
   Stream& stream_;
-  const ParameterStore& store_;
   const Communicators& comms_;
   std::vector<Tensor> more_;
-  Tensor statistics_;  // (kStepStatistics) i64
-  Tensor numbers_;     // (kNumStepNumbers) f64
-  Tensor bad_;         // (pieces) i64: rows that were not finite up to this piece and with it
+  Tensor statistics_;            // (kStepStatistics) i64
+  Tensor numbers_;               // (kNumStepNumbers) f64
+  std::vector<int> parameters_;  // with gradients that this rank counts, in the store's order
+  std::vector<Tensor> grads_;    // theirs
+  Tensor bad_;                   // (their number) i64: 1 where one is not finite
   std::vector<Arrival> arrivals_;
   size_t next_ = 0;
 };

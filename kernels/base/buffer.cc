@@ -21,11 +21,6 @@ namespace {
 constexpr int64_t kAlignment = 64;
 constexpr int64_t kHugePage = int64_t{2} << 20;  // large buffers start on one: fewer TLB misses
 
-// Large blocks are whole huge pages.
-int64_t padded(int64_t size) {
-  return size >= kHugePage ? (size + kHugePage - 1) / kHugePage * kHugePage : size;
-}
-
 // What other ranks of the node read or write: collectives without a copy between.
 bool concerns_others(MemoryClass memory_class) {
   return memory_class == MemoryClass::weights || memory_class == MemoryClass::gradients ||
@@ -114,57 +109,10 @@ class HostPool : public Pool {
   std::map<std::byte*, SharedSegment> segments_;
 };
 
-// Addresses without memory, counted as the host's would be.
-class DryMemory : public Pool {
- public:
-  std::byte* take(int64_t bytes, MemoryClass memory_class) override {
-    const std::lock_guard lock(mutex_);
-    const int64_t size = rounded(bytes);
-    void* range = mmap(nullptr, static_cast<size_t>(size), PROT_NONE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    check(range != MAP_FAILED, ErrorKind::capacity, "dry run: no room for", size,
-          "more bytes of addresses");
-    count(memory_class, size);
-    Blocks& blocks = blocks_[size];
-    if (++blocks.live > blocks.most) {
-      blocks.most = blocks.live;
-      use_.system_bytes += padded(size);
-      ++use_.system_allocations;
-    }
-    return static_cast<std::byte*>(range);
-  }
-  void give(std::byte* range, int64_t bytes, MemoryClass memory_class) noexcept override {
-    const std::lock_guard lock(mutex_);
-    count(memory_class, -rounded(bytes));
-    --blocks_[rounded(bytes)].live;
-    munmap(range, static_cast<size_t>(rounded(bytes)));
-  }
-  void restart_peaks() override {
-    Pool::restart_peaks();
-    const std::lock_guard lock(mutex_);
-    use_.system_bytes = 0;
-    for (auto& [size, blocks] : blocks_) {
-      blocks.most = blocks.live;
-      use_.system_bytes += blocks.live * padded(size);
-    }
-  }
-
- private:
-  struct Blocks {
-    int64_t live = 0;
-    int64_t most = 0;  // that a pool would hold
-  };
-  std::map<int64_t, Blocks> blocks_;
-};
-
 // Never destroyed: buffers in other static objects may outlive any order we could choose.
 HostPool& host_pool() {
   static HostPool& pool = *new HostPool;
   return pool;
-}
-DryMemory& dry_memory() {
-  static DryMemory& memory = *new DryMemory;
-  return memory;
 }
 
 Pool& pool_of(Device device) {
@@ -172,7 +120,7 @@ Pool& pool_of(Device device) {
     case Device::Kind::cpu:
     case Device::Kind::reference: return host_pool();
     case Device::Kind::cuda: return device_pool(device.index);
-    case Device::Kind::dry: return dry_memory();
+    case Device::Kind::dry: return dry_pool(device);
   }
   fail(ErrorKind::internal, "Buffer: no such kind of device", static_cast<int>(device.kind));
 }
@@ -183,6 +131,10 @@ int64_t rounded(int64_t bytes) {
   int64_t unit = kAlignment;
   if (bytes > 4096) unit = int64_t{1} << (63 - __builtin_clzll(static_cast<uint64_t>(bytes)) - 3);
   return std::max<int64_t>((bytes + unit - 1) / unit * unit, kAlignment);
+}
+
+int64_t padded(int64_t size) {
+  return size >= kHugePage ? (size + kHugePage - 1) / kHugePage * kHugePage : size;
 }
 
 MemoryUse Pool::use() {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A Device is where tensors live and kernels run: the CPU, the CPU's double-precision reference
 // backend, a GPU, or the dry device, where nothing is computed and tensors have shapes and
-// addresses but no memory: what a program would do and need, at any size. A small value with
-// equality.
+// addresses but no memory: what a program would do and need, at any size. Its memory is counted as
+// the host's would be, or, with index 1, as a GPU's. A small value with equality.
 #pragma once
 
 #include <string>
@@ -16,6 +16,7 @@ struct Device {
 
   // Its memory can be read by the host.
   bool is_host() const { return kind == Kind::cpu || kind == Kind::reference; }
+  bool plays_gpu() const { return kind == Kind::dry && index == 1; }
   friend bool operator==(const Device&, const Device&) = default;
 };
 

@@ -20,16 +20,9 @@
 namespace tessera {
 namespace {
 
-constexpr int64_t kAlignment = 256;           // of a block: what coalesced access wants
-constexpr int64_t kLarge = int64_t{1} << 20;  // from here on a block is an allocation of its own
-constexpr int64_t kSlab = int64_t{8} << 20;   // small blocks are cut from
-constexpr int64_t kPage = int64_t{2} << 20;   // the driver's granularity
-constexpr int64_t kNobody = 0;                // the lane of blocks that no queued work touches
-
-int64_t block_size(int64_t bytes) {
-  const int64_t unit = rounded(bytes) >= kLarge ? kPage : kAlignment;
-  return (rounded(bytes) + unit - 1) / unit * unit;
-}
+constexpr int64_t kAlignment = 256;          // of a block: what coalesced access wants
+constexpr int64_t kPage = int64_t{2} << 20;  // the driver's granularity
+constexpr int64_t kNobody = 0;               // the lane of blocks that no queued work touches
 
 std::string gib(int64_t bytes) {
   constexpr double kGib = 1 << 30;
@@ -42,11 +35,11 @@ class DevicePool : public Pool {
   explicit DevicePool(int device) : device_(device) {}
 
   std::byte* take(int64_t bytes, MemoryClass memory_class) override {
-    const int64_t lane = lane_of_thread(), size = block_size(bytes);
+    const int64_t lane = lane_of_thread(), size = gpu_block(bytes);
     const std::lock_guard lock(mutex_);
     std::byte* block = take_idle(lane, size);
     if (block == nullptr) block = take_idle(kNobody, size);
-    if (block == nullptr) block = size >= kLarge ? allocate(size) : cut_from_slab(lane, size);
+    if (block == nullptr) block = size >= kLargeBlock ? allocate(size) : cut_from_slab(lane, size);
     if (block == nullptr) no_room(bytes, memory_class);
     lane_of_[block] = lane;
     count(memory_class, size);
@@ -55,7 +48,7 @@ class DevicePool : public Pool {
 
   void give(std::byte* block, int64_t bytes, MemoryClass memory_class) noexcept override {
     const std::lock_guard lock(mutex_);
-    const int64_t size = block_size(bytes);
+    const int64_t size = gpu_block(bytes);
     count(memory_class, -size);
     const auto taken = lane_of_.find(block);
     const int64_t lane = ended_.contains(taken->second) ? kNobody : taken->second;
@@ -132,7 +125,7 @@ class DevicePool : public Pool {
   // Accelerator::release() waits for queued work where it must.
   void give_back_idle() {
     for (auto& [kind, blocks] : idle_) {
-      if (kind.second < kLarge || kept_.contains(kind.first)) continue;
+      if (kind.second < kLargeBlock || kept_.contains(kind.first)) continue;
       for (std::byte* block : blocks) {
         cuda_accelerator().release(device_, block);
         use_.system_bytes -= kind.second;
@@ -183,6 +176,11 @@ DevicePool& pool_of(int device) {
 
 }  // namespace
 
+int64_t gpu_block(int64_t bytes) {
+  const int64_t unit = rounded(bytes) >= kLargeBlock ? kPage : kAlignment;
+  return (rounded(bytes) + unit - 1) / unit * unit;
+}
+
 Pool& device_pool(int device) {
   return pool_of(device);
 }
@@ -191,7 +189,7 @@ void keep_lane(int device, int64_t lane) {
   pool_of(device).keep_lane(lane);
 }
 
-int64_t blocks_in_use(int device, int64_t lane) {
+int64_t gpu_blocks_in_use(int device, int64_t lane) {
   return pool_of(device).blocks_in_use(lane);
 }
 

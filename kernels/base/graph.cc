@@ -49,6 +49,10 @@ void refuse_while_recording(const char* what) {
 
 Graph::Graph(Stream& stream, const std::function<void()>& work) {
   check(possible(stream.device()), "Graph: nothing can be recorded on", name(stream.device()));
+  if (stream.device().plays_gpu()) {
+    work();
+    return;
+  }
   Accelerator& accelerator = cuda_accelerator();
   Recording recorded(accelerator, stream.queue());
   work();
@@ -58,7 +62,7 @@ Graph::Graph(Stream& stream, const std::function<void()>& work) {
 
 void Graph::launch(Stream& stream) const {
   refuse_while_recording("another Graph");
-  cuda_accelerator().launch(graph_.get(), stream.queue());
+  if (graph_) cuda_accelerator().launch(graph_.get(), stream.queue());
 }
 
 }  // namespace tessera

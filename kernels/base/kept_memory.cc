@@ -2,20 +2,23 @@
 #include "kernels/base/kept_memory.h"
 
 #include "kernels/base/check.h"
+#include "kernels/base/graph.h"
+#include "kernels/base/pool.h"
 #include "kernels/base/thread_lane.h"
 #include "kernels/cuda_plugin.h"
 
 namespace tessera {
 
 KeptMemory::KeptMemory(Device device) : device_(device), owner_(ThreadLane::mine().number()) {
-  if (device.kind != Device::Kind::cuda) return;
-  queue_ = ThreadLane::mine().queue(device.index);
+  if (!Graph::possible(device)) return;
   lane_ = ThreadLane::new_number();
+  if (device.plays_gpu()) return;
+  queue_ = ThreadLane::mine().queue(device.index);
   keep_lane(device.index, lane_);
 }
 
 KeptMemory::~KeptMemory() {
-  if (lane_ == 0) return;
+  if (!queue_) return;
   try {
     cuda_accelerator().synchronize(queue_.get());
   } catch (const Error&) {
@@ -25,7 +28,8 @@ KeptMemory::~KeptMemory() {
 }
 
 int64_t KeptMemory::in_use() const {
-  return lane_ == 0 ? 0 : blocks_in_use(device_.index, lane_);
+  if (lane_ == 0) return 0;
+  return queue_ ? gpu_blocks_in_use(device_.index, lane_) : dry_blocks_in_use(device_, lane_);
 }
 
 KeptMemory::Use::Use(const KeptMemory& memory) : before_(ThreadLane::mine().memory()) {

@@ -3,7 +3,7 @@
 // Use lives comes from here and, freed, returns here: to nobody else and never to the device, so
 // the work may be done again on the same addresses. It is counted by class like all memory. To
 // share one KeptMemory, pieces of work hold nothing in it from one to the next: in_use() tells.
-// On other kinds of devices it does nothing. Belongs to the thread that made it.
+// Where nothing can be recorded it does nothing. Belongs to the thread that made it.
 #pragma once
 
 #include <cstdint>
@@ -36,9 +36,9 @@ class KeptMemory {
 
  private:
   Device device_;
-  int64_t owner_;     // the thread's lane
-  int64_t lane_ = 0;  // of this memory; 0: the device has no pool of its own
-  std::shared_ptr<Accelerator::Queue> queue_;
+  int64_t owner_;                              // the thread's lane
+  int64_t lane_ = 0;                           // of this memory; 0: nothing can be recorded
+  std::shared_ptr<Accelerator::Queue> queue_;  // none: on the dry device
 };
 
 }  // namespace tessera

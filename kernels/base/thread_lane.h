@@ -38,6 +38,5 @@ class ThreadLane {
 void end_lane(int64_t lane) noexcept;
 // Idle blocks of the lane are not given back to the device until it ends.
 void keep_lane(int device, int64_t lane);
-int64_t blocks_in_use(int device, int64_t lane);
 
 }  // namespace tessera

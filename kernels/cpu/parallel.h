@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <exception>
 #include <mutex>
+#include <numeric>
+#include <vector>
 
 #include "kernels/base/tensor.h"
 #include "kernels/cpu/loops.h"
@@ -40,6 +42,19 @@ void parallel_for(int64_t tasks, Function function) {
       },
       &loop);
   if (loop.error) std::rethrow_exception(loop.error);
+}
+
+// Calls function(which, task) for each task < tasks[which], in one loop over all of them: a thread
+// that is done with one does not wait for the others before it begins the next.
+template <typename Function>
+void parallel_for_each(const std::vector<int64_t>& tasks, Function function) {
+  std::vector<int64_t> ends(tasks.size());
+  std::partial_sum(tasks.begin(), tasks.end(), ends.begin());
+  parallel_for(ends.empty() ? 0 : ends.back(), [&](int64_t task) {
+    const auto end = std::upper_bound(ends.begin(), ends.end(), task);
+    const auto which = static_cast<size_t>(end - ends.begin());
+    function(which, task - (*end - tasks[which]));
+  });
 }
 
 inline int64_t divide_up(int64_t value, int64_t by) {

@@ -9,27 +9,33 @@
 
 namespace tessera {
 namespace reference {
-decltype(tessera::sum_of_squares) sum_of_squares;
 decltype(tessera::count_non_finite) count_non_finite;
 }  // namespace reference
 
 namespace cpu {
 namespace {
 
-// words += what function(sum, row) adds for each row. Exact, so that the order in which tasks end
-// does not matter.
+// words += what function(sum, x, row) adds for each row of each x; bad[x] = 1 where that is not
+// finite. Exact, so that the order in which tasks end does not matter.
 template <typename Function>
-void add_rows_exactly(const Tensor& x, const Tensor& words, Function function) {
+void add_rows_exactly(const std::vector<Tensor>& xs, const Tensor& words, int64_t* bad,
+                      Function function) {
   ExactSum total;
   std::copy_n(words.as<int64_t>(), ExactSum::kWords, total.words().begin());
   std::mutex mutex;
-  const int64_t each = std::max<int64_t>(1, 8 * kChunk / std::max<int64_t>(1, x.columns()));
-  parallel_for(divide_up(x.rows(), each), [&](int64_t task) {
+  const auto rows_each = [](const Tensor& x) {
+    return std::max<int64_t>(1, 8 * kChunk / std::max<int64_t>(1, x.columns()));
+  };
+  std::vector<int64_t> tasks;
+  for (const Tensor& x : xs) tasks.push_back(divide_up(x.rows(), rows_each(x)));
+  parallel_for_each(tasks, [&](size_t which, int64_t task) {
+    const Tensor& x = xs[which];
+    const int64_t first = task * rows_each(x), end = std::min(x.rows(), first + rows_each(x));
     ExactSum part;
-    for (int64_t row = task * each; row < std::min(x.rows(), (task + 1) * each); ++row)
-      function(part, row);
+    for (int64_t row = first; row < end; ++row) function(part, x, row);
     const std::lock_guard lock(mutex);
     total.add(part);
+    if (bad != nullptr && !part.finite()) bad[which] = 1;
   });
   total.normalize();
   std::copy_n(total.words().begin(), ExactSum::kWords, words.as<int64_t>());
@@ -37,9 +43,9 @@ void add_rows_exactly(const Tensor& x, const Tensor& words, Function function) {
 
 }  // namespace
 
-void sum_of_squares(Stream& stream, const Tensor& x, const Tensor& words) {
-  if (!has_loops(x.dtype())) return reference::sum_of_squares(stream, x, words);
-  add_rows_exactly(x, words, [&](ExactSum& sum, int64_t row) {
+void sum_of_squares(Stream&, const std::vector<Tensor>& xs, const Tensor& words,
+                    const Tensor& bad) {
+  add_rows_exactly(xs, words, bad.as<int64_t>(), [&](ExactSum& sum, const Tensor& x, int64_t row) {
     sum.add(loops().reduce.sum_of_squares(element_of(x), at(x, row), x.columns()));
   });
 }
@@ -47,8 +53,9 @@ void sum_of_squares(Stream& stream, const Tensor& x, const Tensor& words) {
 void exact_sum(Stream&, const Tensor& x, const Tensor& words) {
   visit(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
-    add_rows_exactly(x, words, [&](ExactSum& sum, int64_t row) {
-      for (int64_t i = 0; i < x.columns(); ++i) sum.add(reference::to_double(x.row<T>(row)[i]));
+    add_rows_exactly({x}, words, nullptr, [](ExactSum& sum, const Tensor& from, int64_t row) {
+      for (int64_t i = 0; i < from.columns(); ++i)
+        sum.add(reference::to_double(from.row<T>(row)[i]));
     });
   });
 }

@@ -5,13 +5,14 @@
 
 namespace tessera::cpu {
 
-void adamw_update(Stream&, const AdamW& adamw, const Tensor& controls, const Tensor& grad,
-                  const Tensor& master, const Tensor& m, const Tensor& v, const Tensor& compute) {
+void adamw_update(Stream&, const AdamW& adamw, const Tensor& controls,
+                  const std::vector<AdamWPart>& parts) {
   const double* control = controls.as<double>();
   if (control[kApply] == 0) return;
   const double lr = control[kLearningRate];
+  const auto decay = static_cast<float>(1 - lr * adamw.weight_decay);
   const AdamWFactors factors = {.grad_scale = static_cast<float>(control[kGradScale]),
-                                .decay = static_cast<float>(1 - lr * adamw.weight_decay),
+                                .decay = 1,
                                 .beta1 = static_cast<float>(adamw.beta1),
                                 .one_minus_beta1 = static_cast<float>(1 - adamw.beta1),
                                 .beta2 = static_cast<float>(adamw.beta2),
@@ -19,10 +20,17 @@ void adamw_update(Stream&, const AdamW& adamw, const Tensor& controls, const Ten
                                 .step_size = static_cast<float>(lr / control[kCorrection1]),
                                 .inv_correction2 = static_cast<float>(1 / control[kCorrection2]),
                                 .epsilon = static_cast<float>(adamw.epsilon)};
-  for_chunks(1, master.size(), true, [&](int64_t, int64_t first, int64_t count) {
-    loops().update.adamw(factors, grad.as<float>() + first, master.as<float>() + first,
-                         m.as<float>() + first, v.as<float>() + first, element_of(compute),
-                         at(compute, 0, first), count);
+  std::vector<int64_t> chunks;
+  for (const AdamWPart& part : parts) chunks.push_back(divide_up(part.master.size(), kChunk));
+  parallel_for_each(chunks, [&](size_t which, int64_t chunk) {
+    const AdamWPart& part = parts[which];
+    AdamWFactors mine = factors;
+    if (part.decay) mine.decay = decay;
+    const int64_t first = chunk * kChunk;
+    loops().update.adamw(mine, part.grad.as<float>() + first, part.master.as<float>() + first,
+                         part.m.as<float>() + first, part.v.as<float>() + first,
+                         element_of(part.compute), at(part.compute, 0, first),
+                         std::min(kChunk, part.master.size() - first));
   });
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sums whose order does not matter, because their last steps are integer additions: a piece of a
-// row is summed in f64 in a fixed order, pieces are added to the limbs of an ExactSum
+// row is summed in f64 in a fixed order, by a warp; pieces are added to the limbs of an ExactSum
 // (kernels/base/exact_sum.h) by integer atomics, first the block's own limbs, then the result's.
 #include "kernels/base/exact_sum.h"
 #include "kernels/cuda/sums.cuh"
+#include "kernels/cuda/tile_list.cuh"
 #include "kernels/reduce.h"
 
 namespace tessera::cuda {
@@ -11,7 +12,9 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kLimbs = ExactSum::kLimbs, kWords = ExactSum::kWords;
-constexpr int64_t kPiece = int64_t{kThreads} * 64;  // elements of a row that are summed in f64
+constexpr int64_t kPiece = 4096;     // elements of a row that are summed in f64
+constexpr int64_t kTilePieces = 32;  // one after the other by the warps of a block
+constexpr int kMostTensors = 90;     // of one launch
 
 using Word = unsigned long long;  // what CUDA adds atomically; modulo 2^64, so signs do not matter
 
@@ -59,21 +62,50 @@ __device__ void give_words(const Word* mine, Word* words) {
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
-    add_squares(const T* x, int64_t pitch, int64_t columns, int64_t pieces_of_row, int64_t pieces,
-                Word* words) {
+struct Tensors {
+  TileList<kMostTensors> tiles;
+  Matrix<const T> of[kMostTensors];
+  int64_t columns[kMostTensors], pieces[kMostTensors];
+};
+
+// By a warp, lane by lane in packs of 16 bytes; whole packs first, without a branch between several
+// loads.
+template <typename T>
+__device__ double squares_of_piece(const T* from, int64_t count, bool aligned) {
+  constexpr int kSize = kPack<T>, kStep = kWarp * kSize;
+  double sum = 0;
+  const auto add = [&](int64_t i, int64_t valid, bool whole) {
+    float values[kSize];
+    load(from + i, valid, whole, values);
+#pragma unroll
+    for (int e = 0; e < kSize; ++e) sum += wide(values[e]) * wide(values[e]);
+  };
+  int64_t i = threadIdx.x % kWarp * kSize;
+  const int64_t whole_end = aligned ? count - kSize : -1;
+#pragma unroll 4
+  for (; i <= whole_end; i += kStep) add(i, kSize, true);
+  for (; i < count; i += kStep) add(i, count - i, false);
+  return warp_sum(sum);
+}
+
+template <typename T>
+__global__ void __launch_bounds__(kThreads) add_squares(Tensors<T> xs, Word* words, int64_t* bad) {
   Word* mine = cleared_words();
-  auto* scratch = reinterpret_cast<double*>(mine + kWords);
-  for (int64_t piece = blockIdx.x; piece < pieces; piece += gridDim.x) {
-    const T* row = x + piece / pieces_of_row * pitch;
-    const int64_t first = piece % pieces_of_row * kPiece, end = smaller(columns, first + kPiece);
-    double sum = 0;
-    for (int64_t i = first + threadIdx.x; i < end; i += kThreads) {
-      const double value = wide(row[i]);
-      sum += value * value;
+  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  for (int64_t tile = blockIdx.x; tile < xs.tiles.count_tiles(); tile += gridDim.x) {
+    const int which = xs.tiles.find(tile);
+    const Matrix<const T> x = xs.of[which];
+    const int64_t columns = xs.columns[which], of_row = divide_up(columns, kPiece);
+    const int64_t begin = (tile - xs.tiles.first[which]) * kTilePieces;
+    const int64_t end = smaller(xs.pieces[which], begin + kTilePieces);
+    for (int64_t piece = begin + warp; piece < end; piece += kThreads / kWarp) {
+      const int64_t first = piece % of_row * kPiece;
+      const double sum = squares_of_piece(x.row(piece / of_row) + first,
+                                          smaller(kPiece, columns - first), x.aligned);
+      if (lane != 0) continue;
+      add_exactly(sum, mine);
+      if (sum - sum != 0) bad[which] = 1;  // an infinity or a NaN; whoever writes it writes 1
     }
-    sum = team_sum(sum, scratch);
-    if (threadIdx.x == 0) add_exactly(sum, mine);
   }
   give_words(mine, words);
 }
@@ -156,6 +188,23 @@ void with_floating(DType dtype, Function function) {
 
 // Blocks that fill a GPU and leave each of them something to do.
 constexpr int64_t kMostBlocks = 1024;
+// Between two carries: each adds less than 2^33 to a limb. Models have fewer rows on one device.
+constexpr int64_t kMostAdditions = int64_t{1} << 29;
+
+// Tensors [first, first + kMostTensors) of a call.
+template <typename T>
+Tensors<T> some_tensors(const std::vector<Tensor>& xs, size_t first) {
+  static_assert(sizeof(Tensors<T>) + 2 * sizeof(void*) <= kMostArgumentBytes);
+  Tensors<T> some{};
+  for (size_t i = first; i < std::min(xs.size(), first + kMostTensors); ++i) {
+    const int at = some.tiles.count;
+    some.of[at] = matrix<const T>(xs[i]);
+    some.columns[at] = xs[i].columns();
+    some.pieces[at] = xs[i].rows() * divide_up(xs[i].columns(), kPiece);
+    some.tiles.add(divide_up(some.pieces[at], kTilePieces));
+  }
+  return some;
+}
 
 dim3 grid_over(const Tensor& x) {
   const int64_t across = std::min<int64_t>(divide_up(x.columns(), kThreads), kMostBlocks);
@@ -165,16 +214,23 @@ dim3 grid_over(const Tensor& x) {
 
 }  // namespace
 
-void sum_of_squares(Stream& stream, const Tensor& x, const Tensor& words) {
-  if (x.size() == 0) return;
+void sum_of_squares(Stream& stream, const std::vector<Tensor>& xs, const Tensor& words,
+                    const Tensor& bad) {
+  if (xs.empty()) return;
   auto* sums = reinterpret_cast<Word*>(words.as<int64_t>());
-  with_floating(x.dtype(), [&](auto tag) {
+  int64_t pieces = 0;
+  with_type(xs.front().dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
-    const int64_t of_row = divide_up(x.columns(), kPiece), pieces = x.rows() * of_row;
-    launch(stream, add_squares<T>, dim3(static_cast<unsigned>(std::min(pieces, kMostBlocks))),
-           dim3(kThreads), (kWords + kThreads / kWarp) * sizeof(Word), x.as<T>(), x.pitch(),
-           x.columns(), of_row, pieces, sums);
+    for (size_t first = 0; first < xs.size(); first += kMostTensors) {
+      const Tensors<T> some = some_tensors<T>(xs, first);
+      const int64_t tiles = some.tiles.count_tiles();
+      launch(stream, add_squares<T>, dim3(static_cast<unsigned>(std::min(tiles, kMostBlocks))),
+             dim3(kThreads), kWords * sizeof(Word), some, sums, bad.as<int64_t>() + first);
+      for (int i = 0; i < some.tiles.count; ++i) pieces += some.pieces[i];
+    }
   });
+  check(pieces <= kMostAdditions,
+        "sum_of_squares: of more rows than its limbs have room for:", pieces);
   launch(stream, carry, dim3(1), dim3(1), 0, sums);
 }
 

@@ -29,13 +29,16 @@ void add_to_words(const Tensor& words, Function add_terms) {
 }
 }  // namespace
 
-void sum_of_squares(Stream&, const Tensor& x, const Tensor& words) {
+void sum_of_squares(Stream&, const std::vector<Tensor>& xs, const Tensor& words,
+                    const Tensor& bad) {
   add_to_words(words, [&](ExactSum& total) {
-    for_each_row(x, [&](int64_t, auto at) {
-      double squares = 0;
-      for (int64_t i = 0; i < x.columns(); ++i) squares += at(i) * at(i);
-      total.add(squares);
-    });
+    for (size_t which = 0; which < xs.size(); ++which)
+      for_each_row(xs[which], [&](int64_t, auto at) {
+        double squares = 0;
+        for (int64_t i = 0; i < xs[which].columns(); ++i) squares += at(i) * at(i);
+        total.add(squares);
+        if (!std::isfinite(squares)) bad.as<int64_t>()[which] = 1;
+      });
   });
 }
 

@@ -151,11 +151,13 @@ void add_optimizer(Stream& stream, BenchSize size, std::vector<GpuCase>& cases) 
   fill(stream, 0, count);
   Stream* s = &stream;
   cases.push_back({"sum_of_squares f32", Limits::memory, bytes_of({grad}),
-                   [=] { sum_of_squares(*s, grad, words); }});
+                   [=] { sum_of_squares(*s, {grad}, words, count); }});
   cases.push_back({"count_non_finite f32", Limits::memory, bytes_of({grad}),
                    [=] { count_non_finite(*s, grad, count); }});
-  cases.push_back({"adamw_update", Limits::memory, bytes_of({grad, compute}) + 6 * bytes_of({grad}),
-                   [=] { adamw_update(*s, AdamW{}, controls, grad, master, m, v, compute); }});
+  cases.push_back(
+      {"adamw_update", Limits::memory, bytes_of({grad, compute}) + 6 * bytes_of({grad}), [=] {
+         adamw_update(*s, AdamW{}, controls, {{grad, master, m, v, compute}});
+       }});
 }
 
 }  // namespace

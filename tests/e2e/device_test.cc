@@ -93,6 +93,8 @@ TEST(WithTheStandIn, TheWishForTf32ArrivesAndIsForGpus) {
   const ProgramResult plain = on("cuda", "no_tf32", {"precision.compute=f32", "run.steps=1"});
   ASSERT_EQ(plain.exit_code, 0) << plain.err;
   EXPECT_THAT(plain.err, Not(HasSubstr("TF32")));
+  EXPECT_EQ(workshop().metrics("tf32", "start").at(0)["tf32"], true);
+  EXPECT_EQ(workshop().metrics("no_tf32", "start").at(0)["tf32"], false);
   for (const std::string device : {"cpu", "reference"}) {
     const ProgramResult refused = on(device, "refused", wish);
     EXPECT_EQ(refused.exit_code, 2);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/reduce.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "kernels/base/exact_sum.h"
@@ -20,14 +21,22 @@ double rounded(const Tensor& words) {
   return sum.round();
 }
 
+// Adds to words; returns which of xs are not finite.
+Tensor add_squares(Stream& stream, const std::vector<Tensor>& xs, const Tensor& words) {
+  const Tensor bad(kCpu, DType::i64, {std::ssize(xs)});
+  fill(cpu_stream(), 0, bad);
+  sum_of_squares(stream, xs, words, bad);
+  return bad;
+}
+
 TEST(SumOfSquares, AgreesWithTheReferenceOnAnyThreadsAndPath) {
   for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
     const Tensor x = normal(dtype, 301, 700, 1), narrow = converted(x, kCpu, dtype, true);
     const Tensor truth = no_words();
-    sum_of_squares(reference_stream(), x, truth);
+    add_squares(reference_stream(), {x}, truth);
     expect_same_bits_everywhere([&] {
       const Tensor words = no_words();
-      sum_of_squares(cpu_stream(), narrow, words);
+      add_squares(cpu_stream(), {narrow}, words);
       EXPECT_NEAR(rounded(words) / rounded(truth), 1, 4e-15);  // 700 roundings of the truth
       return std::vector<Tensor>{words.reshaped({1, ExactSum::kWords})};
     });
@@ -36,21 +45,83 @@ TEST(SumOfSquares, AgreesWithTheReferenceOnAnyThreadsAndPath) {
 
 TEST(SumOfSquares, OfLongRowsAgreesWithTheReference) {
   const Tensor x = normal(DType::f32, 3, 40001, 1), truth = no_words(), words = no_words();
-  sum_of_squares(reference_stream(), x, truth);
-  sum_of_squares(cpu_stream(), converted(x, kCpu, DType::f32), words);
+  add_squares(reference_stream(), {x}, truth);
+  add_squares(cpu_stream(), {converted(x, kCpu, DType::f32)}, words);
   EXPECT_NEAR(rounded(words) / rounded(truth), 1, 1e-13);
+}
+
+// More tensors than one launch takes, side by side in one array, of all shapes.
+struct Gradients {
+  Tensor flat;
+  std::vector<Tensor> each;
+};
+Gradients gradients(Device device, DType dtype) {
+  std::vector<std::pair<int64_t, int64_t>> shapes = {{1, 9001}, {0, 5}, {1, 1}, {150, 33}, {1, 0}};
+  for (int64_t i = 0; i < 200; ++i) shapes.emplace_back(1 + i % 3, i % 10);
+  int64_t all = 0;
+  for (const auto& [rows, columns] : shapes) all += rows * columns;
+  Gradients made{converted(normal(dtype, 1, all, 1), device, dtype), {}};
+  int64_t first = 0;
+  for (const auto& [rows, columns] : shapes) {
+    made.each.push_back(made.flat.column_slice(first, rows * columns).reshaped({rows, columns}));
+    first += rows * columns;
+  }
+  return made;
+}
+
+TEST(SumOfSquares, OfAListIsThatOfItsTensors) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const Gradients narrow = gradients(kCpu, dtype);
+    std::vector<Tensor> wide;
+    for (const Tensor& x : narrow.each) wide.push_back(converted(x, kReference, DType::f64));
+    const Tensor truth = no_words(), alone = no_words();
+    add_squares(reference_stream(), wide, truth);
+    for (const Tensor& x : narrow.each) add_squares(cpu_stream(), {x}, alone);
+    expect_same_bits_everywhere([&] {
+      const Tensor words = no_words();
+      const Tensor bad = add_squares(cpu_stream(), narrow.each, words);
+      EXPECT_EQ(rounded(words), rounded(alone));
+      EXPECT_NEAR(rounded(words) / rounded(truth), 1, 1e-13);
+      for (int64_t i = 0; i < bad.size(); ++i) EXPECT_EQ(bad.as<int64_t>()[i], 0) << i;
+      return std::vector<Tensor>{words.reshaped({1, ExactSum::kWords})};
+    });
+  }
+}
+
+TEST(SumOfSquares, NamesTheTensorsThatAreNotFinite) {
+  const Gradients made = gradients(kCpu, DType::f32);
+  const std::vector<size_t> spoilt = {0, 3, made.each.size() - 1};
+  made.each[0].as<float>()[9000] = std::numeric_limits<float>::quiet_NaN();
+  made.each[3].as<float>()[70] = std::numeric_limits<float>::infinity();
+  made.each[3].as<float>()[4000] = -std::numeric_limits<float>::infinity();
+  made.each.back().as<float>()[0] = std::numeric_limits<float>::quiet_NaN();
+  std::vector<Tensor> wide;
+  for (const Tensor& x : made.each) wide.push_back(converted(x, kReference, DType::f64));
+  const auto expect_named = [&](Stream& stream, const std::vector<Tensor>& xs) {
+    const Tensor words = no_words(), bad = add_squares(stream, xs, words);
+    EXPECT_TRUE(std::isnan(rounded(words)));
+    for (size_t i = 0; i < xs.size(); ++i)
+      EXPECT_EQ(bad.as<int64_t>()[i], std::ranges::count(spoilt, i)) << i;
+    return std::vector<Tensor>{bad};
+  };
+  expect_named(reference_stream(), wide);
+  expect_same_bits_everywhere([&] { return expect_named(cpu_stream(), made.each); });
 }
 
 TEST(SumOfSquares, DoesNotDependOnCutsBetweenRows) {
   const Tensor x = converted(normal(DType::f32, 50, 33, 1, 1e10), kCpu, DType::f32);
   const Tensor whole = no_words(), parts = no_words();
-  sum_of_squares(cpu_stream(), x, whole);
-  sum_of_squares(cpu_stream(), x.row_slice(20, 30), parts);
-  sum_of_squares(cpu_stream(), x.row_slice(0, 20), parts);
+  add_squares(cpu_stream(), {x}, whole);
+  add_squares(cpu_stream(), {x.row_slice(20, 30), x.row_slice(0, 20)}, parts);
   EXPECT_EQ(rounded(whole), rounded(parts));
-  x.as<float>()[7] = std::numeric_limits<float>::infinity();
-  sum_of_squares(cpu_stream(), x, whole);
-  EXPECT_TRUE(std::isnan(rounded(whole)));
+}
+
+TEST(SumOfSquares, OfNothingLeavesTheSum) {
+  const Tensor x = converted(normal(DType::f32, 5, 33, 1), kCpu, DType::f32), words = no_words();
+  add_squares(cpu_stream(), {x}, words);
+  const double before = rounded(words);
+  add_squares(cpu_stream(), {}, words);
+  EXPECT_EQ(rounded(words), before);
 }
 
 TEST(ExactSum, AddsEveryElement) {

@@ -18,6 +18,8 @@ using Json = nlohmann::json;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
+const RunFacts kFacts = {.flops_per_token = 100};
+
 struct Metrics : testing::Test {
   TemporaryDirectory directory;
   const std::string path = directory / "metrics.jsonl";
@@ -61,7 +63,7 @@ CheckpointEvent save_of(int64_t step, const std::string& error = "") {
 }
 
 TEST_F(Metrics, OfAStepHaveTheKeysOfTheContract) {
-  MetricsFile file(path, 100, 1000);
+  MetricsFile file(path, {.flops_per_token = 100, .peak_flops = 1000});
   StepReport report;
   report.step = 3;
   report.loss = 0.1;
@@ -81,13 +83,13 @@ TEST_F(Metrics, OfAStepHaveTheKeysOfTheContract) {
 }
 
 TEST_F(Metrics, WithoutAMeasuredPeakHaveNoMfu) {
-  MetricsFile file(path, 100, 0);
+  MetricsFile file(path, kFacts);
   train(file, 1, 1);
   EXPECT_FALSE(lines().at(0).contains("mfu"));
 }
 
 TEST_F(Metrics, OfASkippedStepNameTheTensorAndStayJson) {
-  MetricsFile file(path, 100, 0);
+  MetricsFile file(path, kFacts);
   StepReport report;
   report.applied = false;
   report.overflow = "a grad";
@@ -98,8 +100,18 @@ TEST_F(Metrics, OfASkippedStepNameTheTensorAndStayJson) {
   EXPECT_TRUE(line["grad_norm"].is_null());
 }
 
+TEST_F(Metrics, OfAStartTellWhatIsComputedIn) {
+  MetricsFile(path, {.compute = DType::bf16}).on_start(0, "fresh");
+  MetricsFile(path, {.compute = DType::f32, .tf32 = true}).on_start(0, "resume");
+  const auto all = lines();
+  EXPECT_EQ(all[0]["compute"], "bf16");
+  EXPECT_EQ(all[0]["tf32"], false);
+  EXPECT_EQ(all[1]["compute"], "f32");
+  EXPECT_EQ(all[1]["tf32"], true);
+}
+
 TEST_F(Metrics, OfEventsBetweenStepsAreLinesOfTheirOwn) {
-  MetricsFile file(path, 100, 0);
+  MetricsFile file(path, kFacts);
   file.on_start(0, "fresh");
   file.on_eval({.step = 2, .loss = 1, .tokens = 5, .bits_per_byte = 0.5});
   file.on_eval({.step = 3, .loss = 1});
@@ -118,7 +130,7 @@ TEST_F(Metrics, OfEventsBetweenStepsAreLinesOfTheirOwn) {
 
 TEST_F(Metrics, AreCutBackToTheStepThatARunGoesOnFrom) {
   {
-    MetricsFile killed(path, 100, 0);
+    MetricsFile killed(path, kFacts);
     killed.on_start(0, "fresh");
     train(killed, 1, 4);
     killed.on_eval({.step = 4});
@@ -126,7 +138,7 @@ TEST_F(Metrics, AreCutBackToTheStepThatARunGoesOnFrom) {
     train(killed, 5, 6);
     killed.on_warning("W030", "of step 6");
   }
-  MetricsFile resumed(path, 100, 0);
+  MetricsFile resumed(path, kFacts);
   resumed.on_start(4, "resume");
   train(resumed, 5, 5);
   EXPECT_THAT(story(), ElementsAre("s0", "t1", "t2", "t3", "t4", "e4", "c4", "s4", "t5"));
@@ -134,13 +146,13 @@ TEST_F(Metrics, AreCutBackToTheStepThatARunGoesOnFrom) {
 
 TEST_F(Metrics, OfARunThatEndedWellAreOnlyAddedTo) {
   {
-    MetricsFile first(path, 100, 0);
+    MetricsFile first(path, kFacts);
     first.on_start(0, "fresh");
     train(first, 1, 2);
     first.on_warning("W010", "words");
   }
   const std::string before = text();
-  MetricsFile second(path, 100, 0);
+  MetricsFile second(path, kFacts);
   second.on_start(2, "resume");
   EXPECT_EQ(text().substr(0, before.size()), before);
   EXPECT_THAT(story(), ElementsAre("s0", "t1", "t2", "w", "s2"));
@@ -151,11 +163,11 @@ TEST_F(Metrics, LoseALineThatWasBeingWrittenWhenTheRunDied) {
                                  "{\"kind\":\"tr\n", "7\n"}) {
     std::ofstream(path, std::ios::trunc).close();
     {
-      MetricsFile killed(path, 100, 0);
+      MetricsFile killed(path, kFacts);
       train(killed, 1, 1);
     }
     append(torn);
-    MetricsFile resumed(path, 100, 0);
+    MetricsFile resumed(path, kFacts);
     resumed.on_start(2, "resume");
     EXPECT_THAT(story(), ElementsAre("t1", "s2")) << torn;
   }
@@ -163,7 +175,7 @@ TEST_F(Metrics, LoseALineThatWasBeingWrittenWhenTheRunDied) {
 
 TEST_F(Metrics, ThatCannotBeWrittenAreAnErrorThatNamesTheFile) {
   const std::string nowhere = directory / "none/metrics.jsonl";
-  EXPECT_THAT(error_of([&] { MetricsFile(nowhere, 1, 1); }), HasSubstr(nowhere));
+  EXPECT_THAT(error_of([&] { MetricsFile(nowhere, kFacts); }), HasSubstr(nowhere));
 }
 
 }  // namespace

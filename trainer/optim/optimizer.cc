@@ -6,28 +6,14 @@
 namespace tessera {
 
 Optimizer::Optimizer(const OptimizerOptions& options, const ParameterStore& store)
-    : options_(options), store_(store) {
-  for (const Piece& piece : store.pieces()) {
-    if (runs_.empty() || !follows(runs_.back(), piece))
-      runs_.push_back({piece, store.at(piece.parameter).decay});
-    Piece& run = runs_.back().pieces;
-    run.whole.count = piece.whole.first + piece.whole.count - run.whole.first;
-    run.mine.count = piece.mine.first + piece.mine.count - run.mine.first;
-    run.rows = 1;
-    run.columns = run.mine.count;
-  }
-}
-
-// In the buffers of all rows and in those of mine. Without ZeRO nothing but padding, which stays
-// zero, lies between neighbours; with it, other ranks' rows may.
-bool Optimizer::follows(const Run& run, const Piece& piece) const {
-  const auto gap = [](const FlatRange& one, const FlatRange& next) {
-    return next.first - one.first - one.count;
-  };
-  const int64_t between = gap(run.pieces.mine, piece.mine);
-  return run.decay == store_.at(piece.parameter).decay &&
-         between == gap(run.pieces.whole, piece.whole) &&
-         (between == 0 || store_.zero().stage == 0);
+    : options_(options) {
+  for (const Piece& piece : store.pieces())
+    parts_.push_back({.grad = store.grad(piece),
+                      .master = store.master(piece),
+                      .m = store.first_moment(piece),
+                      .v = store.second_moment(piece),
+                      .compute = store.value(piece),
+                      .decay = store.at(piece.parameter).decay});
 }
 
 std::array<double, kNumChoices> Optimizer::choice(double learning_rate, int64_t update) const {
@@ -35,16 +21,12 @@ std::array<double, kNumChoices> Optimizer::choice(double learning_rate, int64_t 
   return {learning_rate, 1 - std::pow(options_.betas[0], t), 1 - std::pow(options_.betas[1], t)};
 }
 
-void Optimizer::step(Stream& stream, const Tensor& controls) {
-  for (const auto& [run, decay] : runs_) {
-    const AdamW adamw{.beta1 = options_.betas[0],
-                      .beta2 = options_.betas[1],
-                      .epsilon = options_.eps,
-                      .weight_decay = decay ? options_.weight_decay : 0};
-    adamw_update(stream, adamw, controls, store_.grad(run).flat(), store_.master(run).flat(),
-                 store_.first_moment(run).flat(), store_.second_moment(run).flat(),
-                 store_.value(run).flat());
-  }
+void Optimizer::step(Stream& stream, const Tensor& controls) const {
+  const AdamW adamw{.beta1 = options_.betas[0],
+                    .beta2 = options_.betas[1],
+                    .epsilon = options_.eps,
+                    .weight_decay = options_.weight_decay};
+  adamw_update(stream, adamw, controls, parts_);
 }
 
 }  // namespace tessera

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// AdamW over the pieces of a ParameterStore that this rank trains, pieces that lie side by side and
-// decay alike in one call: all experts of a layer are one launch on a GPU, not hundreds. Its
+// AdamW over the pieces of a ParameterStore that this rank trains, all of them in one call. Its
 // arithmetic is kernels/update.h; it is told the learning rate, clipping and loss scale, on the
 // device, and owns none of them.
 #pragma once
@@ -17,23 +16,16 @@ namespace tessera {
 
 class Optimizer {
  public:
-  // After store.allocate(); the store outlives the optimizer.
+  // After store.allocate(), whose tensors it keeps.
   Optimizer(const OptimizerOptions& options, const ParameterStore& store);
   // What update number `update` has, from 1: a row of step_controls()'s choices.
   std::array<double, kNumChoices> choice(double learning_rate, int64_t update) const;
   // controls: adamw_update()'s, on the stream's device.
-  void step(Stream& stream, const Tensor& controls);
+  void step(Stream& stream, const Tensor& controls) const;
 
  private:
-  struct Run {
-    Piece pieces;  // as one row
-    bool decay = false;
-  };
-  bool follows(const Run& run, const Piece& piece) const;
-
   OptimizerOptions options_;
-  const ParameterStore& store_;
-  std::vector<Run> runs_;
+  std::vector<AdamWPart> parts_;
 };
 
 }  // namespace tessera

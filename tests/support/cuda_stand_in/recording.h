@@ -55,6 +55,15 @@ inline AttentionGradients lent(AttentionGradients gradients) {
   for (Tensor* x : {&gradients.dq, &gradients.dk, &gradients.dv}) *x = lent(*x);
   return gradients;
 }
+inline AdamWPart lent(AdamWPart part) {
+  for (Tensor* x : {&part.grad, &part.master, &part.m, &part.v, &part.compute}) *x = lent(*x);
+  return part;
+}
+template <typename T>
+std::vector<T> lent(std::vector<T> list) {
+  for (T& each : list) each = lent(each);
+  return list;
+}
 template <typename T>
 T lent(const T& plain) {
   static_assert(std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>);

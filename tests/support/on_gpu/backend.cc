@@ -50,6 +50,15 @@ class Passage {
     for (Tensor* x : {&gradients.dq, &gradients.dk, &gradients.dv}) *x = (*this)(*x);
     return gradients;
   }
+  AdamWPart operator()(AdamWPart part) {
+    for (Tensor* x : {&part.grad, &part.master, &part.m, &part.v, &part.compute}) *x = (*this)(*x);
+    return part;
+  }
+  template <typename T>
+  std::vector<T> operator()(std::vector<T> list) {
+    for (T& each : list) each = (*this)(each);
+    return list;
+  }
   template <typename T>
   const T& operator()(const T& other) {
     return other;

@@ -108,8 +108,11 @@ struct Model {
   double norm_squared() {
     const Tensor words(Device{}, DType::i64, {ExactSum::kWords});
     fill(stream, 0, words);
+    std::vector<Tensor> grads;
     for (const Piece& piece : store.pieces())
-      if (counts(store, comms, piece)) sum_of_squares(stream, store.grad(piece), words);
+      if (counts(store, comms, piece)) grads.push_back(store.grad(piece));
+    const Tensor bad(Device{}, DType::i64, {std::ssize(grads)});
+    sum_of_squares(stream, grads, words, bad);
     ExactSum mine;
     std::memcpy(mine.words().data(), words.data(), sizeof(int64_t) * ExactSum::kWords);
     mine.normalize();
