@@ -103,14 +103,15 @@ struct Planner {
       if (i + 1 < sources) next[i + 1] = next[i] + of_source[i];
     }
     std::vector<int32_t> order;
-    round.offsets.push_back(0);
+    std::vector<int64_t> offsets = {0};
     int64_t current = rank * lists.per_rank();
     lists.each_segment(rank, [&](int64_t place, int64_t source, int64_t part, Interval rows) {
-      for (; current < place; ++current) round.offsets.push_back(size(order));
+      for (; current < place; ++current) offsets.push_back(size(order));
       int64_t& from = next[index(source, part)];
       for (int64_t i = 0; i < now(rows); ++i) order.push_back(static_cast<int32_t>(from++));
     });
-    for (; current < (rank + 1) * lists.per_rank(); ++current) round.offsets.push_back(size(order));
+    for (; current < (rank + 1) * lists.per_rank(); ++current) offsets.push_back(size(order));
+    round.offsets = uploaded(stream, offsets);
     round.received_cut = Cut::of_counts(received);
     round.gathered_cut = Cut::of_counts(gathered);
     if (in_order(order)) return;

@@ -25,7 +25,7 @@ struct ExpertRound {
   Cut sent_cut = Cut::even(0, 1);      // the same, one after another
   Cut received_cut = Cut::even(0, 1);  // from each expert rank
   Cut gathered_cut = Cut::even(0, 1);  // from each expert_tensor rank
-  std::vector<int64_t> offsets;        // of my experts' rows, as GroupedGemm has them
+  Tensor offsets;                      // of my experts' rows, as GroupedGemm has them
   Tensor order;    // row i at the experts is row order[i] of what was gathered; empty: all in order
   Tensor inverse;  // the other way round
 };

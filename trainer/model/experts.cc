@@ -96,7 +96,7 @@ Tensor Experts::grouped(const Tensor& rows, Stack weight, const ExpertRound& rou
                         bool transpose) const {
   const trace::Range range(context_.stream, "compute", [] { return "experts"; });
   const Tensor matrices = context_.store.value(weight);
-  const int64_t experts = static_cast<int64_t>(round.offsets.size()) - 1;
+  const int64_t experts = round.offsets.size() - 1;
   const Tensor out =
       like(rows, rows.rows(), transpose ? matrices.rows() / experts : matrices.columns());
   grouped_gemm(

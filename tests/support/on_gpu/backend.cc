@@ -43,7 +43,7 @@ class Passage {
     return product;
   }
   GroupedGemm operator()(GroupedGemm products) {
-    for (Tensor* x : {&products.a, &products.b, &products.c}) *x = (*this)(*x);
+    for (Tensor* x : {&products.a, &products.b, &products.c, &products.offsets}) *x = (*this)(*x);
     return products;
   }
   AttentionGradients operator()(AttentionGradients gradients) {
