@@ -104,13 +104,12 @@ void measure_layer(Stream& stream, DType dtype) {
   const Tensor index({}, DType::i32, {kTokens, kChosen}),
       position({}, DType::i32, {kTokens, kChosen});
   const Tensor wide({}, DType::f32, {kTokens, kHidden}), logits({}, DType::f32, {kTokens, kMany});
-  const Tensor weights({}, DType::f32, {kTokens, kChosen}), counts({}, DType::i64, {kMany});
+  const Tensor weights({}, DType::f32, {kTokens, kChosen});
   const Tensor rows({}, dtype, {kTokens * kChosen, kHidden});
   const Tensor inner({}, dtype, {kTokens * kChosen, 2 * kSmall});
   const Tensor product({}, dtype, {kTokens * kChosen, kSmall});
   for (int32_t expert = 0; expert < kMany; ++expert) places.as<int32_t>()[expert] = expert;
   const Tensor offsets({}, DType::i64, {kMany + 1});
-  offsets.as<int64_t>()[0] = 0;
   std::vector<double> router, moving, experts;
   for (int round = 0; round < kRounds; ++round) {
     router.push_back(seconds_of(kRuns, [&] {
@@ -121,12 +120,10 @@ void measure_layer(Stream& stream, DType dtype) {
       router_weights(stream, logits, index, {}, weights);
     }));
     moving.push_back(seconds_of(kRuns, [&] {
-      sort_slots(stream, index, places, slots, position, counts);
+      sort_slots(stream, index, places, slots, position, offsets);
       gather_rows(stream, x, slots, kChosen, rows);
       combine_rows(stream, rows, position, weights, x);
     }));
-    for (int64_t i = 0; i < kMany; ++i)
-      offsets.as<int64_t>()[i + 1] = offsets.as<int64_t>()[i] + counts.as<int64_t>()[i];
     experts.push_back(seconds_of(kRuns, [&] {
       grouped_gemm(stream,
                    {.a = rows, .b = gate_up, .c = inner, .offsets = offsets, .transpose_b = true});

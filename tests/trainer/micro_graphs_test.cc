@@ -177,6 +177,21 @@ TEST_F(MicroGraphsOf, NothingIsRecordedWhereItCannotBeOrShallNot) {
   }
 }
 
+// Where all are here: kernel by kernel, too.
+TEST_F(MicroGraphsOf, ExpertsLetNobodyWait) {
+  const auto waits = [&](int64_t num_micro) {
+    Recipe options = recipe(num_micro, "bf16");
+    options.model = tiny_deepseek();
+    options.run.cuda_graphs = false;
+    Trainer trainer(options, kStandIn, alone);
+    trainer.step({});
+    const int64_t queue_waits = stand_in_counts().queue_waits;
+    trainer.step({});
+    return stand_in_counts().queue_waits - queue_waits;
+  };
+  EXPECT_EQ(waits(1), waits(5)) << "those of the step's end alone";
+}
+
 // The last test, since the stand-in is slow once it has handed out much memory. The memory of a
 // thread that has ended is anybody's, so the second run asks for what it needs more.
 TEST_F(MicroGraphsOf, TheyNeedHardlyMoreMemory) {
