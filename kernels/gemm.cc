@@ -7,6 +7,15 @@
 #include "kernels/backend.h"
 
 namespace tessera {
+namespace {
+
+bool ascending(const Tensor& offsets, int64_t rows) {
+  const auto* first = offsets.as<int64_t>();
+  const auto* last = first + offsets.size() - 1;
+  return *first == 0 && *last == rows && std::is_sorted(first, last + 1);
+}
+
+}  // namespace
 
 void gemm(Stream& stream, const Gemm& product) {
   const Arguments arguments(stream, "gemm:");
@@ -24,8 +33,8 @@ void gemm(Stream& stream, const Gemm& product) {
 }
 
 Gemm GroupedGemm::product(int64_t group) const {
-  const int64_t first = offsets[static_cast<size_t>(group)];
-  const int64_t rows = offsets[static_cast<size_t>(group) + 1] - first;
+  const int64_t first = offsets.as<int64_t>()[group];
+  const int64_t rows = offsets.as<int64_t>()[group + 1] - first;
   const Tensor& stacked = weights ? c : b;
   const int64_t each = stacked.rows() / groups();
   const Tensor mine = stacked.row_slice(group * each, each);
@@ -43,15 +52,17 @@ Gemm GroupedGemm::product(int64_t group) const {
 
 void grouped_gemm(Stream& stream, const GroupedGemm& products) {
   const Arguments arguments(stream, "grouped_gemm:");
-  const Argument a{"a", products.a}, b{"b", products.b}, c{"c", products.c};
-  arguments.on_device({a, b, c});
+  const Argument a{"a", products.a}, b{"b", products.b}, c{"c", products.c},
+      offsets{"offsets", products.offsets};
+  arguments.on_device({a, b, c, offsets});
   arguments.computable(a);
   arguments.same_type(a, b);
-  const auto& offsets = products.offsets;
-  arguments.holds(offsets.size() > 1 && offsets.front() == 0 &&
-                      offsets.back() == products.a.rows() &&
-                      std::is_sorted(offsets.begin(), offsets.end()),
-                  "ascending offsets of at least one group, from 0 to the rows of a");
+  arguments.of_type(offsets, DType::i64);
+  arguments.vector(offsets, products.offsets.size());
+  arguments.holds(products.groups() > 0, "offsets of at least one group");
+  if (stream.device().is_host())
+    arguments.holds(ascending(products.offsets, products.a.rows()),
+                    "ascending offsets, from 0 to the rows of a");
   const int64_t groups = products.groups();
   const Tensor& stacked = products.weights ? products.c : products.b;
   arguments.holds(stacked.rows() % groups == 0, "as many equal matrices as groups");

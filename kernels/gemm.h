@@ -6,8 +6,6 @@
 // threads, and a row of C does not depend on the number of rows (docs/numerics.md).
 #pragma once
 
-#include <vector>
-
 #include "kernels/base/stream.h"
 #include "kernels/base/tensor.h"
 
@@ -34,18 +32,21 @@ void gemm(Stream& stream, const Gemm& product);
 //   weights     C_g  = A_g^T B_g      A: (R, M), B: (R, N), C: (G M, N) of accumulation_type(T)
 // With accumulate, weights only, C_g += A_g^T B_g; without it a group of no rows gives zeros.
 // X_g: rows [offsets[g], offsets[g + 1]) of what has R rows, the g-th matrix of what has G. Types
-// and bits as of gemm(): what a group gives does not depend on the other groups.
+// and bits as of gemm(): what a group gives does not depend on the other groups. Offsets lie where
+// the stream computes: the host need not know them, and checks them where it can read them. A GPU
+// computes f32 product by product, and there the host does wait for them.
 struct GroupedGemm {
   Tensor a;
   Tensor b;
-  Tensor c;                      // written
-  std::vector<int64_t> offsets;  // G + 1, ascending, from 0 to R
+  Tensor c;        // written
+  Tensor offsets;  // (G + 1) i64, ascending, from 0 to R
   bool weights = false;
   bool transpose_b = false;  // rows: op(B_g) = B_g^T
   bool accumulate = false;
 
-  int64_t groups() const { return static_cast<int64_t>(offsets.size()) - 1; }
-  Gemm product(int64_t group) const;  // of views
+  int64_t groups() const { return offsets.size() - 1; }
+  // Of views. REQUIRES offsets in the host's memory.
+  Gemm product(int64_t group) const;
 };
 
 void grouped_gemm(Stream& stream, const GroupedGemm& products);

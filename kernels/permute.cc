@@ -7,19 +7,19 @@
 namespace tessera {
 
 void sort_slots(Stream& stream, const Tensor& index, const Tensor& place_of_expert,
-                const Tensor& slots, const Tensor& position, const Tensor& counts) {
+                const Tensor& slots, const Tensor& position, const Tensor& offsets) {
   const Arguments arguments(stream, "sort_slots:");
   const Argument chosen{"index", index}, place{"place_of_expert", place_of_expert},
-      out{"slots", slots}, where{"position", position}, count{"counts", counts};
-  arguments.on_device({chosen, place, out, where});
+      out{"slots", slots}, where{"position", position}, begin{"offsets", offsets};
+  arguments.on_device({chosen, place, out, where, begin});
   for (const Argument& argument : {chosen, place, out, where})
     arguments.of_type(argument, DType::i32);
-  arguments.of_type(count, DType::i64);
-  arguments.holds(counts.device().is_host(), "counts in the host's memory");
+  arguments.of_type(begin, DType::i64);
   arguments.same_shape(chosen, where);
   arguments.vector(out, index.size());
-  arguments.vector(place, counts.size());
-  stream.backend().sort_slots(stream, index, place_of_expert, slots, position, counts);
+  arguments.vector(begin, place_of_expert.size() + 1);
+  arguments.vector(place, place_of_expert.size());
+  stream.backend().sort_slots(stream, index, place_of_expert, slots, position, offsets);
 }
 
 void gather_rows(Stream& stream, const Tensor& x, const Tensor& rows, int64_t divisor,

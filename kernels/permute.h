@@ -10,11 +10,11 @@
 namespace tessera {
 
 // A stable sort by place: slots (R k) i32 = slot numbers by increasing place_of_expert[expert], and
-// in increasing number within one place; position (R, k) i32 = where each slot went; counts (E)
-// i64, in the host's memory, = slots of each place. index: (R, k) i32 of experts; place_of_expert:
-// (E) i32, a permutation. The dry device, where nobody chose, deals the slots evenly.
+// in increasing number within one place; position (R, k) i32 = where each slot went; offsets
+// (E + 1) i64 = where each place begins among the slots, and their number (GroupedGemm). index:
+// (R, k) i32 of experts; place_of_expert: (E) i32, a permutation.
 void sort_slots(Stream& stream, const Tensor& index, const Tensor& place_of_expert,
-                const Tensor& slots, const Tensor& position, const Tensor& counts);
+                const Tensor& slots, const Tensor& position, const Tensor& offsets);
 
 // out (n, C) T: row i is row rows[i] / divisor of x (any, C). rows: (n) i32. divisor k: the token
 // of a slot.

@@ -140,6 +140,7 @@ class StepBench {
     Event start(stream_.device(), Timing::on), end(stream_.device(), Timing::on);
     for (int round = -kWarmUp; round < rounds; ++round) {
       gradients_->begin_step(false);
+      if (routing_) routing_->begin_step(0);
       stage_->begin_step({micro_, micro_}, *gradients_);
       for (const int micro : {0, 1}) {
         if (micro == 0) start.record(stream_);

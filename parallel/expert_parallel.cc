@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "kernels/base/trace.h"
 #include "kernels/permute.h"
@@ -103,14 +104,15 @@ struct Planner {
       if (i + 1 < sources) next[i + 1] = next[i] + of_source[i];
     }
     std::vector<int32_t> order;
-    round.offsets.push_back(0);
+    std::vector<int64_t> offsets = {0};
     int64_t current = rank * lists.per_rank();
     lists.each_segment(rank, [&](int64_t place, int64_t source, int64_t part, Interval rows) {
-      for (; current < place; ++current) round.offsets.push_back(size(order));
+      for (; current < place; ++current) offsets.push_back(size(order));
       int64_t& from = next[index(source, part)];
       for (int64_t i = 0; i < now(rows); ++i) order.push_back(static_cast<int32_t>(from++));
     });
-    for (; current < (rank + 1) * lists.per_rank(); ++current) round.offsets.push_back(size(order));
+    for (; current < (rank + 1) * lists.per_rank(); ++current) offsets.push_back(size(order));
+    round.offsets = uploaded(stream, offsets);
     round.received_cut = Cut::of_counts(received);
     round.gathered_cut = Cut::of_counts(gathered);
     if (in_order(order)) return;
@@ -132,7 +134,40 @@ Tensor reordered(Stream& stream, const Tensor& rows, const Tensor& order) {
   return out;
 }
 
+// Everything at once, in the order in which it is: what a Planner finds for one rank, whatever the
+// counts are.
+ExpertRound whole_round(const Tensor& offsets, int64_t slots) {
+  const Cut all = Cut::even(slots, 1);
+  return {.sent = {{0, slots}},
+          .sent_cut = all,
+          .received_cut = all,
+          .gathered_cut = all,
+          .offsets = offsets,
+          .order = {},
+          .inverse = {}};
+}
+
 }  // namespace
+
+// Whether this rank receives no more than its buffer holds, whatever the counts are.
+bool ExpertParallel::takes_all(double buffer) const {
+  return expert_->size() == 1 && expert_tensor_->size() == 1 && buffer >= 1;
+}
+
+// (E) i64, in the host's memory.
+Tensor ExpertParallel::counts(const Tensor& offsets, int64_t slots) const {
+  const int64_t places = offsets.size() - 1;
+  const Tensor counts(Device{}, DType::i64, {places});
+  if (stream_->device().kind == Device::Kind::dry) {
+    for (int64_t place = 0; place < places; ++place)
+      counts.as<int64_t>()[place] = even_part(slots, place, places).extent;
+    return counts;
+  }
+  const Tensor host = on_host(*stream_, offsets);
+  const auto* begin = host.as<int64_t>();
+  std::transform(begin + 1, begin + places + 1, begin, counts.as<int64_t>(), std::minus<>());
+  return counts;
+}
 
 // (expert_tensor ranks * expert ranks, E), on every rank of both groups.
 Tensor ExpertParallel::all_counts(const Tensor& counts) const {
@@ -145,9 +180,10 @@ Tensor ExpertParallel::all_counts(const Tensor& counts) const {
   return all;
 }
 
-ExpertRoutes ExpertParallel::routes(const Tensor& counts, double buffer) const {
+ExpertRoutes ExpertParallel::routes(const Tensor& offsets, int64_t slots, double buffer) const {
+  if (takes_all(buffer)) return {whole_round(offsets, slots)};
   const trace::Range range(*stream_, "comm", [] { return "all-to-all"; });
-  const Tensor all = all_counts(counts);
+  const Tensor all = all_counts(counts(offsets, slots));
   const Lists lists(all, expert_->size(), expert_tensor_->size());
   int64_t total = 0, longest = 0;
   for (int64_t rank = 0; rank < expert_->size(); ++rank) {

@@ -10,7 +10,9 @@
 // At an expert, rows stand in the order of the tokens: by expert rank, expert_tensor rank and row
 // of whom they come from. No row is ever dropped. A rank receives at most `buffer` times the mean
 // at once; what is more comes in further rounds, whose number all ranks of the two groups compute
-// alike from everybody's counts. Not thread-safe.
+// alike from everybody's counts. So the host has to know them, unless there is one rank: the mean
+// is all it can receive, and only the experts' products ask where each of them has its rows. Not
+// thread-safe.
 #pragma once
 
 #include <vector>
@@ -25,7 +27,7 @@ struct ExpertRound {
   Cut sent_cut = Cut::even(0, 1);      // the same, one after another
   Cut received_cut = Cut::even(0, 1);  // from each expert rank
   Cut gathered_cut = Cut::even(0, 1);  // from each expert_tensor rank
-  std::vector<int64_t> offsets;        // of my experts' rows, as GroupedGemm has them
+  Tensor offsets;                      // of my experts' rows, as GroupedGemm has them
   Tensor order;    // row i at the experts is row order[i] of what was gathered; empty: all in order
   Tensor inverse;  // the other way round
 };
@@ -40,15 +42,18 @@ class ExpertParallel {
   int expert_ranks() const { return expert_->size(); }
   Communicator& expert_tensor() const { return *expert_tensor_; }
 
-  // counts: (E) i64 in the host's memory, my slots by place. buffer: at least 1. At least one
-  // round. Collective.
-  ExpertRoutes routes(const Tensor& counts, double buffer) const;
+  // offsets: of my slots by place, as sort_slots() has them; slots: their number. At least one
+  // round. Collective. Waits for the offsets where the host has to know them; the dry device, where
+  // nobody chose, deals the slots evenly.
+  ExpertRoutes routes(const Tensor& offsets, int64_t slots, double buffer) const;
   // rows: (all I send, C), as `sent` says. Returns the rows at my experts.
   Tensor dispatch(const ExpertRound& round, const Tensor& rows, const char* tag) const;
   // rows: those at my experts, this rank's summand. Returns the sums in the order they were sent.
   Tensor combine(const ExpertRound& round, const Tensor& rows, const char* tag) const;
 
  private:
+  bool takes_all(double buffer) const;
+  Tensor counts(const Tensor& offsets, int64_t slots) const;
   Tensor all_counts(const Tensor& counts) const;
 
   Stream* stream_;

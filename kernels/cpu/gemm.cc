@@ -283,8 +283,7 @@ void grouped_gemm(Stream& stream, const GroupedGemm& products) {
       continue;
     }
     Member member{.product = product};
-    const int64_t rows_behind =
-        products.a.rows() - products.offsets[static_cast<size_t>(group) + 1];
+    const int64_t rows_behind = products.a.rows() - products.offsets.as<int64_t>()[group + 1];
     member.a_lane = words_of_lane(operand_a(product), product.m(), rows_behind, product.k(), gemm);
     if (member.a_lane > 0) member.a = reinterpret_cast<const float*>(at(product.a, 0));
     const int64_t more =

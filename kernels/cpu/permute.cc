@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 #include "kernels/cpu/parallel.h"
@@ -14,20 +15,19 @@ constexpr int64_t kMaxSlots = 64;  // combined at a time
 
 // A counting sort.
 void sort_slots(Stream&, const Tensor& index, const Tensor& place_of_expert, const Tensor& slots,
-                const Tensor& position, const Tensor& counts) {
+                const Tensor& position, const Tensor& offsets) {
   const auto* place = place_of_expert.as<int32_t>();
-  auto* count = counts.as<int64_t>();
-  std::fill_n(count, counts.size(), int64_t{0});
+  auto* begin = offsets.as<int64_t>();
+  std::fill_n(begin, offsets.size(), int64_t{0});
   for (int64_t r = 0; r < index.rows(); ++r)
-    for (int64_t s = 0; s < index.columns(); ++s) ++count[place[index.row<int32_t>(r)[s]]];
-  std::vector<int32_t> next(static_cast<size_t>(counts.size()), 0);
-  for (size_t p = 1; p < next.size(); ++p)
-    next[p] = next[p - 1] + static_cast<int32_t>(count[p - 1]);
+    for (int64_t s = 0; s < index.columns(); ++s) ++begin[place[index.row<int32_t>(r)[s]] + 1];
+  std::partial_sum(begin, begin + offsets.size(), begin);
+  std::vector<int64_t> next(begin, begin + place_of_expert.size());
   for (int64_t r = 0; r < index.rows(); ++r)
     for (int64_t s = 0; s < index.columns(); ++s) {
-      const int32_t at = next[static_cast<size_t>(place[index.row<int32_t>(r)[s]])]++;
+      const int64_t at = next[static_cast<size_t>(place[index.row<int32_t>(r)[s]])]++;
       slots.as<int32_t>()[at] = static_cast<int32_t>(r * index.columns() + s);
-      position.row<int32_t>(r)[s] = at;
+      position.row<int32_t>(r)[s] = static_cast<int32_t>(at);
     }
 }
 

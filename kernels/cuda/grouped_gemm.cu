@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // One product for each expert, all in one launch: a block makes a tile of 128 x 128 of some group's
 // result, 8 warps in 2 x 4, while the next two slices of 32 of the depth travel. Where a group's
-// rows begin is known on the host and goes to the kernel by value. Sums over the depth go in
-// increasing order in f32; what a group gives does not depend on the others, but its bits are not
-// those of cuBLASLt.
+// rows begin is read on the device: the host launches blocks for as many tiles as there can be and
+// never knows which of them were left over. Sums over the depth go in increasing order in f32; what
+// a group gives does not depend on the others, but its bits are not those of cuBLASLt.
+#include "kernels/cuda/sums.cuh"
 #include "kernels/cuda/tiles.cuh"
 #include "kernels/gemm.h"
+#include "kernels/transfer.h"
 
 namespace tessera::cuda {
 decltype(tessera::gemm) gemm;
@@ -13,13 +15,6 @@ namespace {
 
 constexpr int kThreads = 256, kTileM = 128, kTileN = 128, kSlice = 32, kStages = 3;
 constexpr int kWarpM = 64, kWarpN = 32;  // of a warp's part of the tile
-constexpr int kMostGroups = 256;         // of one launch: a kernel's arguments end at 4 KiB
-
-struct Groups {
-  int count;
-  int32_t row[kMostGroups + 1];   // first row of each group
-  int32_t tile[kMostGroups + 1];  // first tile of rows of each group, where rows are the result's
-};
 
 template <typename T, typename Out>
 struct Operands {
@@ -124,51 +119,52 @@ struct Product {
   }
 };
 
-// C_g = A_g op(B_g): blockIdx.y counts tiles of rows over all groups.
+// Tiles of rows have numbers, group g's from this one on: enough of them wherever the group begins,
+// since rows [x, y) take at most y / kTileM - x / kTileM + 1 tiles, and known without a sum over
+// the groups before. Some numbers have no tile.
+__device__ int64_t first_tile(const int64_t* offsets, int64_t group) {
+  return offsets[group] / kTileM + group;
+}
+int64_t all_tiles(int64_t rows, int64_t groups) {
+  return rows / kTileM + groups;
+}
+
+// The last group whose first tile is not behind this one. Every warp counts for itself.
+__device__ int group_of(const int64_t* offsets, int groups, int64_t tile) {
+  int begun = 0;
+  for (int group = static_cast<int>(threadIdx.x) % kWarp; group < groups; group += kWarp)
+    begun += first_tile(offsets, group) <= tile ? 1 : 0;
+  return warp_sum(begun) - 1;
+}
+
+// C_g = A_g op(B_g): blockIdx.y is the number of a tile of rows.
 template <typename T, typename Out, bool kDeepB>
-__global__ void __launch_bounds__(kThreads) rows_of_groups(Operands<T, Out> of, Groups groups) {
-  const int tile = static_cast<int>(blockIdx.y);
-  int low = 0, high = groups.count;  // the group with tile[low] <= tile < tile[low + 1]
-  while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    if (groups.tile[middle] <= tile)
-      low = middle;
-    else
-      high = middle;
-  }
-  const int64_t row = groups.row[low] + static_cast<int64_t>(tile - groups.tile[low]) * kTileM;
+__global__ void __launch_bounds__(kThreads)
+    rows_of_groups(Operands<T, Out> of, const int64_t* offsets, int groups) {
+  const int64_t tile = blockIdx.y;
+  const int group = group_of(offsets, groups, tile);
+  const int64_t row = offsets[group] + (tile - first_tile(offsets, group)) * kTileM;
+  const int64_t end = offsets[group + 1];
+  if (row >= end) return;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * kTileN;
-  const T* b = of.b.row(low * (kDeepB ? of.k : of.n));
+  const T* b = of.b.row(group * (kDeepB ? of.k : of.n));
   Product<T, Out, false, kDeepB, false>::run(
       of, {of.a.row(row), kDeepB ? b + column : b + column * of.b.pitch, of.c.row(row) + column,
-           groups.row[low + 1] - row, of.n - column, of.k});
+           end - row, of.n - column, of.k});
 }
 
 // C_g = A_g^T B_g, or += with kAdd: blockIdx.z is the group.
 template <typename T, bool kAdd>
 __global__ void __launch_bounds__(kThreads)
-    weights_of_groups(Operands<T, float> of, Groups groups) {
-  const int group = static_cast<int>(blockIdx.z);
-  const int64_t row = groups.row[group], depth = groups.row[group + 1] - row;
+    weights_of_groups(Operands<T, float> of, const int64_t* offsets) {
+  const int64_t group = blockIdx.z;
+  const int64_t row = offsets[group], depth = offsets[group + 1] - row;
   if (kAdd && depth == 0) return;
   const int64_t m = static_cast<int64_t>(blockIdx.y) * kTileM;
   const int64_t n = static_cast<int64_t>(blockIdx.x) * kTileN;
   Product<T, float, true, true, kAdd>::run(
       of, {of.a.row(row) + m, of.b.row(row) + n, of.c.row(group * of.m + m) + n, of.m - m, of.n - n,
            depth});
-}
-
-// Groups [first, first + kMostGroups) of a call; rows counted from the call's first.
-Groups some_groups(const GroupedGemm& products, int64_t first) {
-  Groups groups{};
-  groups.count = static_cast<int>(std::min<int64_t>(kMostGroups, products.groups() - first));
-  for (int g = 0; g <= groups.count; ++g) {
-    groups.row[g] = static_cast<int32_t>(products.offsets[static_cast<size_t>(first + g)]);
-    if (g > 0)
-      groups.tile[g] = groups.tile[g - 1] +
-                       static_cast<int32_t>(divide_up(groups.row[g] - groups.row[g - 1], kTileM));
-  }
-  return groups;
 }
 
 template <typename T, typename Out>
@@ -185,36 +181,30 @@ Operands<T, Out> operands(const GroupedGemm& products) {
           in_pairs(c, 2)};
 }
 
-template <typename T, typename Out>
+template <typename T, typename Out, bool kDeepB>
 void all_rows(Stream& stream, const GroupedGemm& products) {
-  const auto across = static_cast<unsigned>(divide_up(products.c.columns(), kTileN));
-  for (int64_t first = 0; first < products.groups(); first += kMostGroups) {
-    const Groups groups = some_groups(products, first);
-    const auto down = static_cast<unsigned>(groups.tile[groups.count]);
-    if (down == 0) continue;
-    Operands<T, Out> of = operands<T, Out>(products);
-    of.b.data = of.b.row(first * (products.transpose_b ? of.n : of.k));
-    if (products.transpose_b)
-      launch(stream, rows_of_groups<T, Out, false>, dim3(across, down), dim3(kThreads),
-             Product<T, Out, false, false, false>::kBytes, of, groups);
-    else
-      launch(stream, rows_of_groups<T, Out, true>, dim3(across, down), dim3(kThreads),
-             Product<T, Out, false, true, false>::kBytes, of, groups);
-  }
+  const dim3 grid(static_cast<unsigned>(divide_up(products.c.columns(), kTileN)),
+                  static_cast<unsigned>(all_tiles(products.c.rows(), products.groups())));
+  launch(stream, rows_of_groups<T, Out, kDeepB>, grid, dim3(kThreads),
+         Product<T, Out, false, kDeepB, false>::kBytes, operands<T, Out>(products),
+         products.offsets.as<int64_t>(), static_cast<int>(products.groups()));
 }
 
 template <typename T, bool kAdd>
 void all_weights(Stream& stream, const GroupedGemm& products) {
   const dim3 grid(static_cast<unsigned>(divide_up(products.b.columns(), kTileN)),
-                  static_cast<unsigned>(divide_up(products.a.columns(), kTileM)));
-  for (int64_t first = 0; first < products.groups(); first += kMostGroups) {
-    const Groups groups = some_groups(products, first);
-    Operands<T, float> of = operands<T, float>(products);
-    of.c.data = of.c.row(first * of.m);
-    launch(stream, weights_of_groups<T, kAdd>,
-           dim3(grid.x, grid.y, static_cast<unsigned>(groups.count)), dim3(kThreads),
-           Product<T, float, true, true, kAdd>::kBytes, of, groups);
-  }
+                  static_cast<unsigned>(divide_up(products.a.columns(), kTileM)),
+                  static_cast<unsigned>(products.groups()));
+  launch(stream, weights_of_groups<T, kAdd>, grid, dim3(kThreads),
+         Product<T, float, true, true, kAdd>::kBytes, operands<T, float>(products),
+         products.offsets.as<int64_t>());
+}
+
+// cuBLASLt's, which have to be asked for one by one.
+void one_by_one(Stream& stream, GroupedGemm products) {
+  products.offsets = on_host(stream, products.offsets);
+  for (int64_t group = 0; group < products.groups(); ++group)
+    cuda::gemm(stream, products.product(group));
 }
 
 }  // namespace
@@ -223,15 +213,16 @@ void grouped_gemm(Stream& stream, const GroupedGemm& products) {
   with_type(products.a.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     if constexpr (std::is_same_v<T, float>) {
-      for (int64_t group = 0; group < products.groups(); ++group)
-        cuda::gemm(stream, products.product(group));
+      one_by_one(stream, products);
     } else if (products.weights) {
       products.accumulate ? all_weights<T, true>(stream, products)
                           : all_weights<T, false>(stream, products);
     } else if (products.c.dtype() == products.a.dtype()) {
-      all_rows<T, T>(stream, products);
+      products.transpose_b ? all_rows<T, T, false>(stream, products)
+                           : all_rows<T, T, true>(stream, products);
     } else {
-      all_rows<T, float>(stream, products);
+      products.transpose_b ? all_rows<T, float, false>(stream, products)
+                           : all_rows<T, float, true>(stream, products);
     }
   });
 }

@@ -1,44 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows of tokens to their experts and back. The sort is a radix sort of (place, slot), stable, so
-// slots of one place stay in increasing order. Its counts are wanted by the host, which has to know
-// how much to send and to compute: sort_slots() waits for the stream, the one kernel that does.
-#include <vector>
-
+// slots of one place stay in increasing order.
+#include "kernels/copy.h"
 #include "kernels/cuda/for_each.cuh"
 #include "kernels/cuda/sort.cuh"
 #include "kernels/cuda/sums.cuh"
 #include "kernels/permute.h"
 
 namespace tessera::cuda {
+decltype(tessera::fill) fill;
 namespace {
 
 constexpr int kThreads = 256;
-using Count = unsigned long long;
 
 struct Places {
   Matrix<const int32_t> index;
   uint32_t slots_of_row;
   const int32_t* place_of_expert;
   int32_t* places;
-  Count* counts;
 
   __device__ void operator()(int64_t, int64_t slot, int64_t) const {
     const auto number = static_cast<uint32_t>(slot);
     const int32_t expert = index.row(number / slots_of_row)[number % slots_of_row];
-    const int32_t place = place_of_expert[expert];
-    places[slot] = place;
-    atomicAdd(counts + place, Count{1});
+    places[slot] = place_of_expert[expert];
   }
 };
 
+// Where each slot went, and, from whoever is the first of a place, where that place begins, and
+// with it the empty ones before; the last one ends all that are left.
 struct Positions {
-  const int32_t* slots;
+  const int32_t *slots, *places;  // sorted
   uint32_t slots_of_row;
   Matrix<int32_t> position;
+  int64_t* offsets;
+  int32_t num_places;
 
-  __device__ void operator()(int64_t, int64_t i, int64_t) const {
+  __device__ void operator()(int64_t, int64_t i, int64_t valid) const {
     const auto slot = static_cast<uint32_t>(slots[i]);
     position.row(slot / slots_of_row)[slot % slots_of_row] = static_cast<int32_t>(i);
+    begin_places(i == 0 ? -1 : places[i - 1], places[i], i);
+    if (valid == 1) begin_places(places[i], num_places, i + 1);
+  }
+  __device__ void begin_places(int32_t after, int32_t upto, int64_t here) const {
+    for (int32_t place = after + 1; place <= upto; ++place) offsets[place] = here;
   }
 };
 
@@ -118,29 +122,21 @@ __global__ void __launch_bounds__(kThreads) weigh(const float* weights, Matrix<T
 }  // namespace
 
 void sort_slots(Stream& stream, const Tensor& index, const Tensor& place_of_expert,
-                const Tensor& slots, const Tensor& position, const Tensor& counts) {
-  const int64_t size = index.size(), places = counts.size();
-  std::fill_n(counts.as<int64_t>(), places, int64_t{0});
-  if (size == 0) return;
+                const Tensor& slots, const Tensor& position, const Tensor& offsets) {
+  const int64_t size = index.size(), places = place_of_expert.size();
+  if (size == 0) return cuda::fill(stream, 0, offsets);
   const Tensor scratch(stream.device(), DType::i32, {3, size}, MemoryClass::other);
-  const Tensor on_device(stream.device(), DType::i64, {places}, MemoryClass::other);
   const Tensor place = scratch.row_slice(0, 1), slot = scratch.row_slice(1, 1),
                sorted = scratch.row_slice(2, 1);
-  const auto bytes = static_cast<size_t>(on_device.bytes());
-  check(cudaMemsetAsync(on_device.data(), 0, bytes, native(stream)), "cudaMemsetAsync");
   for_each<1>(stream, 1, size,
               Places{matrix<const int32_t>(index), static_cast<uint32_t>(index.columns()),
-                     place_of_expert.as<int32_t>(), place.as<int32_t>(),
-                     reinterpret_cast<Count*>(on_device.as<int64_t>())});
-  check(cudaMemcpyAsync(counts.as<int64_t>(), on_device.data(), bytes, cudaMemcpyDeviceToHost,
-                        native(stream)),
-        "cudaMemcpyAsync");
+                     place_of_expert.as<int32_t>(), place.as<int32_t>()});
   count_up(stream, slot);
   sort_pairs(stream, place, slot, places - 1, sorted, slots);
-  for_each<1>(stream, 1, size,
-              Positions{slots.as<int32_t>(), static_cast<uint32_t>(index.columns()),
-                        matrix<int32_t>(position)});
-  check(cudaStreamSynchronize(native(stream)), "sort_slots");
+  for_each<1>(
+      stream, 1, size,
+      Positions{slots.as<int32_t>(), sorted.as<int32_t>(), static_cast<uint32_t>(index.columns()),
+                matrix<int32_t>(position), offsets.as<int64_t>(), static_cast<int32_t>(places)});
 }
 
 void gather_rows(Stream& stream, const Tensor& x, const Tensor& rows, int64_t divisor,

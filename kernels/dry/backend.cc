@@ -9,14 +9,6 @@ namespace dry {
 template <typename... Arguments>
 void nothing(Arguments...) {}
 
-// Who calls reads the counts, in the host's memory. The load that routing strives for.
-void sort_slots(Stream&, const Tensor& index, const Tensor&, const Tensor&, const Tensor&,
-                const Tensor& counts) {
-  const int64_t places = counts.size();
-  for (int64_t place = 0; place < places; ++place)
-    counts.as<int64_t>()[place] = index.size() / places + (place < index.size() % places);
-}
-
 }  // namespace dry
 
 const Backend& dry_backend() {
@@ -58,7 +50,7 @@ const Backend& dry_backend() {
       .balance_shares = dry::nothing,
       .balance_loss = dry::nothing,
       .update_router_bias = dry::nothing,
-      .sort_slots = dry::sort_slots,
+      .sort_slots = dry::nothing,
       .gather_rows = dry::nothing,
       .combine_rows = dry::nothing,
       .weigh_rows = dry::nothing,

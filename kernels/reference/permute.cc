@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/permute.h"
 
-#include <algorithm>
 #include <cstring>
 
 namespace tessera::reference {
 
 void sort_slots(Stream&, const Tensor& index, const Tensor& place_of_expert, const Tensor& slots,
-                const Tensor& position, const Tensor& counts) {
-  auto* count = counts.as<int64_t>();
-  std::fill_n(count, counts.size(), int64_t{0});
+                const Tensor& position, const Tensor& offsets) {
   int32_t next = 0;
-  for (int64_t place = 0; place < counts.size(); ++place)
+  for (int64_t place = 0; place < place_of_expert.size(); ++place) {
+    offsets.as<int64_t>()[place] = next;
     for (int64_t r = 0; r < index.rows(); ++r)
       for (int64_t s = 0; s < index.columns(); ++s) {
         if (place_of_expert.as<int32_t>()[index.row<int32_t>(r)[s]] != place) continue;
         slots.as<int32_t>()[next] = static_cast<int32_t>(r * index.columns() + s);
         position.row<int32_t>(r)[s] = next++;
-        ++count[place];
       }
+  }
+  offsets.as<int64_t>()[place_of_expert.size()] = next;
 }
 
 void gather_rows(Stream&, const Tensor& x, const Tensor& rows, int64_t divisor, const Tensor& out) {

@@ -72,8 +72,9 @@ void measure_products(Stream& stream, DType dtype, const Shape& shape) {
     const Tensor x = noise(stream, dtype, all, hidden), y = noise(stream, dtype, all, width);
     const Tensor w = noise(stream, dtype, kExperts * width, hidden);
     const Tensor one = w.row_slice(0, width), sums({}, DType::f32, {kExperts * width, hidden});
-    std::vector<int64_t> offsets;
-    for (int64_t expert = 0; expert <= kExperts; ++expert) offsets.push_back(expert * rows);
+    const Tensor offsets({}, DType::i64, {kExperts + 1});
+    for (int64_t expert = 0; expert <= kExperts; ++expert)
+      offsets.as<int64_t>()[expert] = expert * rows;
     fill(stream, 0, sums);
     const Tensor sum = sums.row_slice(0, width);
     Pair both = compare(stream, "forward", rows,
@@ -103,12 +104,12 @@ void measure_layer(Stream& stream, DType dtype) {
   const Tensor index({}, DType::i32, {kTokens, kChosen}),
       position({}, DType::i32, {kTokens, kChosen});
   const Tensor wide({}, DType::f32, {kTokens, kHidden}), logits({}, DType::f32, {kTokens, kMany});
-  const Tensor weights({}, DType::f32, {kTokens, kChosen}), counts({}, DType::i64, {kMany});
+  const Tensor weights({}, DType::f32, {kTokens, kChosen});
   const Tensor rows({}, dtype, {kTokens * kChosen, kHidden});
   const Tensor inner({}, dtype, {kTokens * kChosen, 2 * kSmall});
   const Tensor product({}, dtype, {kTokens * kChosen, kSmall});
   for (int32_t expert = 0; expert < kMany; ++expert) places.as<int32_t>()[expert] = expert;
-  std::vector<int64_t> offsets(kMany + 1, 0);
+  const Tensor offsets({}, DType::i64, {kMany + 1});
   std::vector<double> router, moving, experts;
   for (int round = 0; round < kRounds; ++round) {
     router.push_back(seconds_of(kRuns, [&] {
@@ -119,11 +120,10 @@ void measure_layer(Stream& stream, DType dtype) {
       router_weights(stream, logits, index, {}, weights);
     }));
     moving.push_back(seconds_of(kRuns, [&] {
-      sort_slots(stream, index, places, slots, position, counts);
+      sort_slots(stream, index, places, slots, position, offsets);
       gather_rows(stream, x, slots, kChosen, rows);
       combine_rows(stream, rows, position, weights, x);
     }));
-    for (size_t i = 0; i < kMany; ++i) offsets[i + 1] = offsets[i] + counts.as<int64_t>()[i];
     experts.push_back(seconds_of(kRuns, [&] {
       grouped_gemm(stream,
                    {.a = rows, .b = gate_up, .c = inner, .offsets = offsets, .transpose_b = true});

@@ -10,6 +10,7 @@
 #include "kernels/copy.h"
 #include "kernels/cuda_plugin.h"
 #include "kernels/gemm.h"
+#include "kernels/transfer.h"
 #include "tests/bench/gpu_cases.h"
 
 namespace tessera::bench {
@@ -55,8 +56,10 @@ GpuCase grouped_case(Stream& stream, const char* name, int64_t rows, int64_t n, 
   fill(stream, 0, products.c);
   products.weights = weights;
   products.transpose_b = !weights;
+  std::vector<int64_t> offsets;
   for (int64_t expert = 0; expert <= kExperts; ++expert)
-    products.offsets.push_back(rows * expert / kExperts);
+    offsets.push_back(rows * expert / kExperts);
+  products.offsets = uploaded(stream, offsets);
   Stream* s = &stream;
   return {std::string("grouped_gemm 64 experts, ") + name, Limits::arithmetic,
           2.0 * static_cast<double>(rows) * static_cast<double>(n) * static_cast<double>(k),

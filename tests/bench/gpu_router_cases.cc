@@ -19,7 +19,7 @@ std::vector<GpuCase> router_cases(Stream& stream, BenchSize size) {
   const Tensor scores(gpu, DType::f32, {rows, kExperts}), bias(gpu, DType::f32, {1, kExperts});
   const Tensor index(gpu, DType::i32, {rows, kChosen}), weights(gpu, DType::f32, {rows, kChosen});
   const Tensor slots(gpu, DType::i32, {slots_of_rows}), position(gpu, DType::i32, {rows, kChosen});
-  const Tensor counts(Device{}, DType::i64, {kExperts});
+  const Tensor offsets(gpu, DType::i64, {kExperts + 1});
   std::vector<int32_t> order(static_cast<size_t>(kExperts));
   std::iota(order.begin(), order.end(), 0);
   const Tensor place = uploaded(stream, order);
@@ -35,8 +35,8 @@ std::vector<GpuCase> router_cases(Stream& stream, BenchSize size) {
       [=] { router_choose(*s, scores, bias, {}, index); });
   put("router_weights", bytes_of({index, weights}) * 2,
       [=] { router_weights(*s, scores, index, {}, weights); });
-  put("sort_slots (waits for the host)", bytes_of({index, slots, position}),
-      [=] { sort_slots(*s, index, place, slots, position, counts); });
+  put("sort_slots", bytes_of({index, slots, position}),
+      [=] { sort_slots(*s, index, place, slots, position, offsets); });
   for (const GpuCase& each : cases) each.run();  // what the next ones read
 
   const Tensor x = random_on(stream, DType::bf16, rows, size.hidden);

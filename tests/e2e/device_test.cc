@@ -64,6 +64,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"llama_zero", 2, "recipe.yaml", {"parallel.zero=3", "precision.compute=bf16"}},
         Case{"llama_pipeline", 2, "recipe.yaml", {"parallel.pipeline=2"}},
         Case{"deepseek", 1, "experts.yaml", {}},
+        Case{"deepseek_bf16", 1, "experts.yaml", {"precision.compute=bf16"}},
         Case{"deepseek_experts", 2, "experts.yaml", {"parallel.expert=2", "parallel.zero=1"}},
         Case{"deepseek_tensor", 2, "experts.yaml", {"parallel.tensor=2", "run.seed=5"}}),
     [](const auto& one) { return std::string(one.param.name); });

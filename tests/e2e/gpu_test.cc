@@ -53,6 +53,23 @@ class OnAGpu : public testing::Test {
     for (const auto& [step, loss] : cpu)
       EXPECT_NEAR(cuda.at(step), loss, bound * loss) << "step " << step;
   }
+
+  // Four microbatches a step, of which three are launched as graphs; documents, each type.
+  static void expect_graphs_change_no_bit(const std::string& recipe, const std::string& compute) {
+    const std::string name = recipe + "_" + compute + "_graphs_";
+    for (const std::string graphs : {"true", "false"}) {
+      const ProgramResult run =
+          train_recipe(1, recipe, name + graphs,
+                       {"run.device=cuda", "run.steps=6", "run.cuda_graphs=" + graphs,
+                        "precision.compute=" + compute, "data.attend_across_documents=false",
+                        "precision.loss_scaling.growth_interval=2"});
+      ASSERT_EQ(run.exit_code, 0) << run.err;
+    }
+    const std::string with = name + "true", without = name + "false";
+    EXPECT_EQ(workshop().losses(with).size(), 6u);
+    EXPECT_EQ(workshop().difference_of_losses(with, without), "");
+    EXPECT_EQ(workshop().difference(with, without), "");
+  }
 };
 
 TEST_F(OnAGpu, TrainsLlamaInF32) {
@@ -70,22 +87,12 @@ TEST_F(OnAGpu, TrainsDeepSeekInF32) {
 TEST_F(OnAGpu, TrainsDeepSeekInBf16) {
   trains_like_the_cpu("experts_bf16", 1, "experts.yaml", {"precision.compute=bf16"}, 2e-2);
 }
-// Four microbatches a step, of which three are launched as graphs; documents, each type.
 TEST_F(OnAGpu, GraphsChangeNoBit) {
-  for (const std::string compute : {"f32", "bf16", "f16"}) {
-    for (const std::string graphs : {"true", "false"}) {
-      const ProgramResult run =
-          train_recipe(1, "recipe.yaml", compute + "_graphs_" + graphs,
-                       {"run.device=cuda", "run.steps=6", "run.cuda_graphs=" + graphs,
-                        "precision.compute=" + compute, "data.attend_across_documents=false",
-                        "precision.loss_scaling.growth_interval=2"});
-      ASSERT_EQ(run.exit_code, 0) << run.err;
-    }
-    const std::string with = compute + "_graphs_true", without = compute + "_graphs_false";
-    EXPECT_EQ(workshop().losses(with).size(), 6u);
-    EXPECT_EQ(workshop().difference_of_losses(with, without), "");
-    EXPECT_EQ(workshop().difference(with, without), "");
-  }
+  for (const char* compute : {"f32", "bf16", "f16"})
+    expect_graphs_change_no_bit("recipe.yaml", compute);
+}
+TEST_F(OnAGpu, GraphsOfExpertsChangeNoBit) {
+  for (const char* compute : {"bf16", "f16"}) expect_graphs_change_no_bit("experts.yaml", compute);
 }
 
 TEST_F(OnAGpu, TwoRanksShareIt) {

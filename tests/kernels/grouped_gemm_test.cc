@@ -6,8 +6,14 @@
 namespace tessera::test {
 namespace {
 
-const std::vector<int64_t> kOffsets = {0, 0, 7, 8, 8, 140, 141};  // two groups have no rows
 constexpr int64_t kGroups = 6, kRows = 141;
+
+Tensor as_offsets(const std::vector<int64_t>& offsets) {
+  const Tensor out(kCpu, DType::i64, {static_cast<int64_t>(offsets.size())});
+  std::copy(offsets.begin(), offsets.end(), out.as<int64_t>());
+  return out;
+}
+const Tensor kOffsets = as_offsets({0, 0, 7, 8, 8, 140, 141});  // two groups have no rows
 
 // C_g = A_g op(B_g) in f64, and the same on the CPU.
 void expect_rows(DType dtype, DType out, int64_t k, int64_t n, bool transpose_b,
@@ -95,11 +101,12 @@ TEST(GroupedGemm, GivesTheBitsOfGemmForAnyThreadsAndPath) {
   }
 }
 
-TEST(GroupedGemm, OfMoreGroupsThanOneLaunchHolds) {
+TEST(GroupedGemm, OfManySmallGroups) {
   constexpr int64_t kMany = 300, kSize = 9;  // group g has g % 3 rows
-  std::vector<int64_t> offsets = {0};
-  for (int64_t g = 0; g < kMany; ++g) offsets.push_back(offsets.back() + g % 3);
-  const int64_t rows = offsets.back();
+  std::vector<int64_t> begin = {0};
+  for (int64_t g = 0; g < kMany; ++g) begin.push_back(begin.back() + g % 3);
+  const int64_t rows = begin.back();
+  const Tensor offsets = as_offsets(begin);
   const Tensor a = normal(DType::bf16, rows, kSize, 1);
   const Tensor b = normal(DType::bf16, kMany * kSize, kSize, 2);
   const Tensor c(kReference, DType::f64, {rows, kSize});
@@ -123,14 +130,41 @@ TEST(GroupedGemm, OfMoreGroupsThanOneLaunchHolds) {
   }
 }
 
+// A GPU's tiles are of 128 rows: groups of none, one and several, that begin and end where tiles do
+// and where they do not.
+TEST(GroupedGemm, OfRowsInAnyNumberOfTiles) {
+  for (const auto& begin : std::vector<std::vector<int64_t>>{{0, 0, 128, 128, 256, 385},
+                                                             {0, 127, 129, 129, 400},
+                                                             {0, 300, 300, 300, 301},
+                                                             {0, 256}}) {
+    const Tensor offsets = as_offsets(begin);
+    const int64_t groups = offsets.size() - 1, rows = begin.back(), n = 17, k = 24;
+    const Tensor a = normal(DType::bf16, rows, k, 1), b = normal(DType::bf16, groups * n, k, 2);
+    const Tensor truth(kReference, DType::f64, {rows, n}), actual(kCpu, DType::f32, {rows, n});
+    grouped_gemm(reference_stream(),
+                 {.a = a, .b = b, .c = truth, .offsets = offsets, .transpose_b = true});
+    grouped_gemm(cpu_stream(), {.a = converted(a, kCpu, DType::bf16),
+                                .b = converted(b, kCpu, DType::bf16),
+                                .c = actual,
+                                .offsets = offsets,
+                                .transpose_b = true});
+    expect_close(actual, truth, DType::f32);
+  }
+}
+
 TEST(GroupedGemm, OfNoRowsGivesZerosOrAddsNothing) {
   const Tensor none(kCpu, DType::f32, {0, 4}), b(kCpu, DType::f32, {8, 4});
   const Tensor sums(kCpu, DType::f32, {8, 4});
   fill(cpu_stream(), 7, sums);
-  grouped_gemm(cpu_stream(),
-               {.a = none, .b = b, .c = none, .offsets = {0, 0, 0}, .transpose_b = true});
-  GroupedGemm products{
-      .a = none, .b = none, .c = sums, .offsets = {0, 0, 0}, .weights = true, .accumulate = true};
+  grouped_gemm(
+      cpu_stream(),
+      {.a = none, .b = b, .c = none, .offsets = as_offsets({0, 0, 0}), .transpose_b = true});
+  GroupedGemm products{.a = none,
+                       .b = none,
+                       .c = sums,
+                       .offsets = as_offsets({0, 0, 0}),
+                       .weights = true,
+                       .accumulate = true};
   grouped_gemm(cpu_stream(), products);
   EXPECT_EQ(values_of(sums), std::vector<double>(32, 7.0));
   products.accumulate = false;
@@ -141,21 +175,22 @@ TEST(GroupedGemm, OfNoRowsGivesZerosOrAddsNothing) {
 TEST(GroupedGemm, RefusesWhatDoesNotFit) {
   const Tensor a(kCpu, DType::f32, {3, 4}), b(kCpu, DType::f32, {10, 4}),
       c(kCpu, DType::f32, {3, 5});
-  const auto message = [&](std::vector<int64_t> offsets) {
+  const auto message = [&](const std::vector<int64_t>& offsets) {
     return error_of([&] {
       grouped_gemm(cpu_stream(),
-                   {.a = a, .b = b, .c = c, .offsets = std::move(offsets), .transpose_b = true});
+                   {.a = a, .b = b, .c = c, .offsets = as_offsets(offsets), .transpose_b = true});
     });
   };
   EXPECT_EQ(message({0, 1, 3}), "no error");
   EXPECT_NE(message({0, 2, 1, 3}).find("ascending offsets"), std::string::npos);
   EXPECT_NE(message({0, 1, 2}).find("ascending offsets"), std::string::npos);
+  EXPECT_NE(message({0}).find("at least one group"), std::string::npos);
   EXPECT_NE(message({0, 1, 2, 3}).find("equal matrices"), std::string::npos);
   EXPECT_NE(error_of([&] {
               grouped_gemm(cpu_stream(), {.a = a,
                                           .b = b,
                                           .c = c,
-                                          .offsets = {0, 1, 3},
+                                          .offsets = as_offsets({0, 1, 3}),
                                           .transpose_b = true,
                                           .accumulate = true});
             }).find("weights only"),

@@ -191,14 +191,36 @@ TEST(Permute, SortsSlotsByPlaceAndBringsThemBack) {
   const Tensor place = indices({1, 2, 0, 3});
   for (Stream* stream : {&cpu_stream(), &reference_stream()}) {
     const Tensor slots = ints(kCpu, 1, 6), position = ints(kCpu, 3, 2);
-    const Tensor counts(kCpu, DType::i64, {4});
-    sort_slots(*stream, index, place, slots, position, counts);
+    const Tensor offsets(kCpu, DType::i64, {5});
+    sort_slots(*stream, index, place, slots, position, offsets);
     EXPECT_THAT(std::vector<int32_t>(slots.as<int32_t>(), slots.as<int32_t>() + 6),
                 ElementsAre(0, 3, 5, 1, 4, 2));
     EXPECT_THAT(std::vector<int32_t>(position.as<int32_t>(), position.as<int32_t>() + 6),
                 ElementsAre(0, 3, 5, 1, 4, 2));
-    EXPECT_THAT(std::vector<int64_t>(counts.as<int64_t>(), counts.as<int64_t>() + 4),
-                ElementsAre(3, 2, 1, 0));
+    EXPECT_THAT(std::vector<int64_t>(offsets.as<int64_t>(), offsets.as<int64_t>() + 5),
+                ElementsAre(0, 3, 5, 6, 6));
+  }
+}
+
+// Places of no slots before, between and behind the others, and no slots at all.
+TEST(Permute, SaysWhereEachPlaceBegins) {
+  for (const int64_t rows : {0, 1, 300}) {
+    std::vector<int32_t> chosen, order;
+    for (int64_t slot = 0; slot < 2 * rows; ++slot)
+      chosen.push_back(static_cast<int32_t>(slot * slot % 40 + 5));
+    for (int32_t expert = 0; expert < 50; ++expert) order.push_back((expert + 3) % 50);
+    const Tensor index = ints(kCpu, rows, 2), place = indices(order);
+    std::copy(chosen.begin(), chosen.end(), index.as<int32_t>());
+    std::vector<int64_t> expected(51, 0);
+    for (const int32_t expert : chosen)
+      for (int32_t p = order[static_cast<size_t>(expert)]; p < 50; ++p)
+        ++expected[static_cast<size_t>(p) + 1];
+    for (Stream* stream : {&cpu_stream(), &reference_stream()}) {
+      const Tensor slots = ints(kCpu, 1, 2 * rows), position = ints(kCpu, rows, 2);
+      const Tensor offsets(kCpu, DType::i64, {51});
+      sort_slots(*stream, index, place, slots, position, offsets);
+      EXPECT_EQ(std::vector<int64_t>(offsets.as<int64_t>(), offsets.as<int64_t>() + 51), expected);
+    }
   }
 }
 

@@ -31,6 +31,16 @@ std::string bits_of_state(Trainer& trainer) {
   return bits;
 }
 
+void expect_same_loads(const std::vector<ExpertLoad>& a, const std::vector<ExpertLoad>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    EXPECT_EQ(a[i].p50, b[i].p50);
+    EXPECT_EQ(a[i].p95, b[i].p95);
+    EXPECT_EQ(a[i].max, b[i].max);
+    EXPECT_EQ(a[i].dead, b[i].dead);
+  }
+}
+
 struct MicroGraphsOf : testing::Test {
   TemporaryDirectory directory;
   Communicators alone;
@@ -51,6 +61,12 @@ struct MicroGraphsOf : testing::Test {
     made.run.eval_batches = 2;
     return made;
   }
+  Recipe experts(int64_t num_micro, const std::string& compute) const {
+    Recipe made = recipe(num_micro, compute);
+    made.model = tiny_deepseek();
+    made.router.sequence_aux_loss = 0.01;
+    return made;
+  }
   int64_t launched() const { return stand_in_counts().graphs_launched - before.graphs_launched; }
   int64_t recorded() const { return stand_in_counts().graphs_recorded - before.graphs_recorded; }
   void count() { before = stand_in_counts(); }
@@ -65,6 +81,9 @@ struct MicroGraphsOf : testing::Test {
           << "step " << step;
       EXPECT_EQ(std::bit_cast<uint64_t>(on_gpu.grad_norm),
                 std::bit_cast<uint64_t>(on_cpu.grad_norm));
+      EXPECT_EQ(std::bit_cast<uint64_t>(on_gpu.mtp_loss), std::bit_cast<uint64_t>(on_cpu.mtp_loss));
+      EXPECT_EQ(std::bit_cast<uint64_t>(on_gpu.aux_loss), std::bit_cast<uint64_t>(on_cpu.aux_loss));
+      expect_same_loads(on_gpu.expert_loads, on_cpu.expert_loads);
       EXPECT_EQ(on_gpu.applied, on_cpu.applied);
       skipped += !on_gpu.applied;
       if (step % 2 != 0) continue;
@@ -160,7 +179,7 @@ TEST_F(MicroGraphsOf, ATraceSeesEveryKernel) {
 TEST_F(MicroGraphsOf, NothingIsRecordedWhereItCannotBeOrShallNot) {
   const std::vector<std::pair<const char*, std::function<void(Recipe&)>>> cases = {
       {"off", [](Recipe& r) { r.run.cuda_graphs = false; }},
-      {"experts", [](Recipe& r) { r.model = tiny_deepseek(); }},
+      {"experts in f32", [](Recipe& r) { r.model = tiny_deepseek(); }},
       {"all forward passes first", [](Recipe& r) { r.parallel.schedule = "gpipe"; }},
       {"sums in each microbatch", [](Recipe& r) { r.parallel.zero = 2; }},
       {"sums as a tree", [](Recipe& r) { r.run.determinism = "layout_free"; }}};
@@ -172,6 +191,51 @@ TEST_F(MicroGraphsOf, NothingIsRecordedWhereItCannotBeOrShallNot) {
     expect_the_cpus_bits(options, 3);
     EXPECT_EQ(recorded(), 0);
   }
+}
+
+// Experts, multi-token prediction and balance losses, biases that move after each step, and every
+// token counted once, also where the forward pass is made twice.
+TEST_F(MicroGraphsOf, ExpertsHaveTheCpusBitsAndCounts) {
+  for (const char* compute : {"bf16", "f16"})
+    for (const char* recompute : {"none", "selective", "full"}) {
+      SCOPED_TRACE(std::string(compute) + " " + recompute);
+      Recipe options = experts(3, compute);
+      options.parallel.recompute = recompute;
+      count();
+      expect_the_cpus_bits(options, 4);
+      EXPECT_EQ(launched(), 6);
+    }
+}
+
+TEST_F(MicroGraphsOf, ChoicesThatAreRecordedOrReplayedGoThroughTheHost) {
+  Trainer trainer(experts(3, "bf16"), kStandIn, alone), other(experts(3, "bf16"), kStandIn, alone);
+  RoutingRecord record;
+  for (int step = 1; step <= 4; ++step) {
+    trainer.routing()->record(step == 3 ? &record : nullptr);
+    other.routing()->replay(step == 3 ? &record : nullptr);
+    count();
+    const StepReport recorded = trainer.step({}), replayed = other.step({});
+    EXPECT_EQ(launched(), step == 2 || step == 4 ? 2 * 2 : 0) << "step " << step;
+    EXPECT_EQ(recorded.loss, replayed.loss);
+    expect_same_loads(recorded.expert_loads, replayed.expert_loads);
+  }
+  EXPECT_EQ(record.chosen.size(), 4U) << "a step's layers with experts";
+  EXPECT_EQ(other.routing()->flips().rows, 4 * 6 * 12);
+  EXPECT_EQ(other.routing()->flips().flipped, 0);
+}
+
+// Where all are here: kernel by kernel, too.
+TEST_F(MicroGraphsOf, ExpertsLetNobodyWait) {
+  const auto waits = [&](int64_t num_micro) {
+    Recipe options = experts(num_micro, "bf16");
+    options.run.cuda_graphs = false;
+    Trainer trainer(options, kStandIn, alone);
+    trainer.step({});
+    const int64_t queue_waits = stand_in_counts().queue_waits;
+    trainer.step({});
+    return stand_in_counts().queue_waits - queue_waits;
+  };
+  EXPECT_EQ(waits(1), waits(5)) << "those of the step's end alone";
 }
 
 // The last test, since the stand-in is slow once it has handed out much memory. The memory of a

@@ -96,7 +96,7 @@ Tensor Experts::grouped(const Tensor& rows, Stack weight, const ExpertRound& rou
                         bool transpose) const {
   const trace::Range range(context_.stream, "compute", [] { return "experts"; });
   const Tensor matrices = context_.store.value(weight);
-  const int64_t experts = static_cast<int64_t>(round.offsets.size()) - 1;
+  const int64_t experts = round.offsets.size() - 1;
   const Tensor out =
       like(rows, rows.rows(), transpose ? matrices.rows() / experts : matrices.columns());
   grouped_gemm(
@@ -161,16 +161,15 @@ void Experts::forward_round(const Saved& saved, size_t index, const Tensor& x, R
 Tensor Experts::forward(const Tensor& x, const RouterChoice& choice, bool remember,
                         Saved& saved) const {
   Stream& stream = context_.stream;
-  const int64_t experts = place_of_expert_.size();
   saved.slots = Tensor(x.device(), DType::i32, {choice.index.size()});
   saved.position = Tensor(x.device(), DType::i32, {choice.index.rows(), choice.index.columns()});
   saved.weights = choice.weights;
-  const Tensor counts(Device{}, DType::i64, {experts});
+  const Tensor offsets(x.device(), DType::i64, {place_of_expert_.size() + 1});
   {
     const trace::Range range(context_.stream, "compute", [] { return "permutation"; });
-    sort_slots(stream, choice.index, place_of_expert_, saved.slots, saved.position, counts);
+    sort_slots(stream, choice.index, place_of_expert_, saved.slots, saved.position, offsets);
   }
-  saved.routes = parallel_.routes(counts, buffer_);
+  saved.routes = parallel_.routes(offsets, saved.slots.size(), buffer_);
   Tensor sorted;
   for (size_t i = 0; i < saved.routes.size(); ++i) {
     Round round;

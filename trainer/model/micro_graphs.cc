@@ -8,6 +8,7 @@
 
 #include "kernels/base/trace.h"
 #include "kernels/copy.h"
+#include "trainer/model/routing.h"
 
 namespace tessera {
 namespace {
@@ -21,6 +22,18 @@ bool one_after_another(const Plan& plan) {
   return plan.ranks.front() == schedule;
 }
 
+// A group of this rank alone, and nothing of it through the host.
+bool alone(const LayerContext& context, Axis axis) {
+  return context.comms.along(axis).transport() == std::string_view("self");
+}
+
+// Experts that are all here need the host for nothing (expert_parallel.h), but f32 products of them
+// do (kernels/gemm.h).
+bool experts_need_no_host(const LayerContext& context) {
+  return context.dtype != DType::f32 && alone(context, Axis::expert) &&
+         alone(context, Axis::expert_tensor);
+}
+
 // What differs from one microbatch of a step to the next.
 constexpr std::array kInputs = {&Micro::tokens, &Micro::targets, &Micro::positions,
                                 &Micro::document_starts};
@@ -28,8 +41,8 @@ constexpr std::array kInputs = {&Micro::tokens, &Micro::targets, &Micro::positio
 }  // namespace
 
 bool MicroGraphs::possible(const LayerContext& context, const std::map<int, Plan>& plans) {
-  return Graph::possible(context.stream.device()) && context.routing == nullptr &&
-         context.comms.along(Axis::tensor).transport() == std::string_view("self") &&
+  return Graph::possible(context.stream.device()) && alone(context, Axis::tensor) &&
+         (context.routing == nullptr || experts_need_no_host(context)) &&
          !context.store.zero().sums_each_micro() && plans.rbegin()->first > 1 &&
          std::all_of(plans.begin(), plans.end(),
                      [](const auto& plan) { return one_after_another(plan.second); });
@@ -41,6 +54,7 @@ MicroGraphs::MicroGraphs(LayerContext context, Stage& stage)
 // Null: to be queued kernel by kernel.
 MicroGraphs::Recorded* MicroGraphs::repeated(int micro) {
   if (!stage_.training() || stage_.is_last(micro) || trace::recording()) return nullptr;
+  if (context_.routing != nullptr && context_.routing->watches()) return nullptr;
   const Micro& now = stage_.micro(micro);
   const Key key{now.num_sequences, now.sequence_length, !now.document_starts.empty(), now.dloss,
                 now.dsequence,     now.mtp_loss_weight, context_.store.held()};

@@ -8,7 +8,9 @@
 // has changed, say) runs as usual the first time and is recorded the second time; the kMost used
 // last are kept. Its tokens are copied to where the recording reads them. Activations of all passes
 // lie in memory of their own (kernels/base/kept_memory.h), so recordings need no more of it than
-// one microbatch does. While a trace is recorded, kernels are queued one by one. Not thread-safe.
+// one microbatch does. While a trace is recorded, or the host looks at what routers choose, kernels
+// are queued one by one. A recording counts the choices of its microbatch (routing.h), and so does
+// every launch of it: each microbatch passes here once a step. Not thread-safe.
 #pragma once
 
 #include <list>
@@ -24,9 +26,9 @@ namespace tessera {
 class MicroGraphs : public PipelineStage {
  public:
   // Whether a step can have microbatches that are recorded: on a device that records, the plan
-  // takes one after another through a model that is whole here (F0 B0 W0 F1 ..), without experts,
-  // whose numbers of rows the host knows, and without a collective inside a microbatch, or a group
-  // of one that goes through the host (verify's transport=mpi).
+  // takes one after another through a model that is whole here (F0 B0 W0 F1 ..), without a
+  // collective inside a microbatch, or a group of one that goes through the host (verify's
+  // transport=mpi), and without experts in f32, whose numbers of rows the host reads.
   static bool possible(const LayerContext& context, const std::map<int, Plan>& plans);
 
   // stage, context.store: outlive it. REQUIRES possible().

@@ -121,20 +121,12 @@ void proceed(Accelerator::Queue& queue, Next next) {
   queue.copies.clear();
 }
 
-// Of all kernels one has results that the host wants: on a GPU it waits for the stream.
-template <typename Kernel>
-constexpr bool waits(Kernel kernel) {
-  if constexpr (std::is_same_v<Kernel, decltype(&Backend::sort_slots)>)
-    return kernel == &Backend::sort_slots;
-  return false;
-}
-
 template <auto Kernel, typename Pointer>
 struct Forward;
 template <auto Kernel, typename... Arguments>
 struct Forward<Kernel, void (*)(Stream&, Arguments...)> {
   static void call(Stream& stream, Arguments... arguments) {
-    if (stream.queue()->recording && !waits(Kernel)) {
+    if (stream.queue()->recording) {
       stream.queue()->recording->calls.add(cpu_backend().*Kernel, arguments...);
       return;
     }

@@ -48,7 +48,7 @@ inline Gemm lent(Gemm product) {
   return product;
 }
 inline GroupedGemm lent(GroupedGemm products) {
-  for (Tensor* x : {&products.a, &products.b, &products.c}) *x = lent(*x);
+  for (Tensor* x : {&products.a, &products.b, &products.c, &products.offsets}) *x = lent(*x);
   return products;
 }
 inline AttentionGradients lent(AttentionGradients gradients) {

@@ -43,7 +43,7 @@ class Passage {
     return product;
   }
   GroupedGemm operator()(GroupedGemm products) {
-    for (Tensor* x : {&products.a, &products.b, &products.c}) *x = (*this)(*x);
+    for (Tensor* x : {&products.a, &products.b, &products.c, &products.offsets}) *x = (*this)(*x);
     return products;
   }
   AttentionGradients operator()(AttentionGradients gradients) {
@@ -101,17 +101,6 @@ struct Through<Kernel, void (*)(Stream&, Arguments...)> {
   }
 };
 
-// Its counts are in the host's memory.
-void sort_slots_through(Stream&, const Tensor& index, const Tensor& place_of_expert,
-                        const Tensor& slots, const Tensor& position, const Tensor& counts) {
-  inside = true;
-  Passage passage;
-  device_stream().backend().sort_slots(device_stream(), passage(index), passage(place_of_expert),
-                                       passage(slots), passage(position), counts);
-  passage.back();
-  inside = false;
-}
-
 Backend through_device() {
   if (const std::string& problem = cuda_plugin().problem; !problem.empty()) {
     std::printf("SKIPPED: %s\n", problem.c_str());
@@ -121,7 +110,6 @@ Backend through_device() {
   Backend table{};
   table.name = "gpu";
   for_each_kernel([&]<auto Kernel>(const char*) { table.*Kernel = Through<Kernel>::run; });
-  table.sort_slots = sort_slots_through;
   return table;
 }
 
