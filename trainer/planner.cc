@@ -65,7 +65,13 @@ PlayedRank DryJob::play(int rank) const {
 
   Stream stream(device);
   ParameterStore store;
-  const LayerContext context{stream, store, comms, recipe_.compute_type()};
+  std::optional<Routing> routing;
+  if (recipe_.model.has_experts()) routing.emplace(stream, recipe_.model, 0);
+  const LayerContext context{.stream = stream,
+                             .store = store,
+                             .comms = comms,
+                             .dtype = recipe_.compute_type(),
+                             .routing = routing ? &*routing : nullptr};
   const auto stage = build_stage(context, recipe_, placement, recipe_.data.sequence_length);
   store.allocate(device, recipe_.compute_type(), zero_sharding(recipe_, comms));
   for (const Parameter& parameter : store.all()) played.parameters += parameter.shard.box.size();
@@ -73,7 +79,7 @@ PlayedRank DryJob::play(int rank) const {
   // The events of Trainer::step that talk or allocate.
   Gradients gradients(stream, store, comms);
   std::optional<MicroGraphs> graphs;
-  if (recipe_.run.cuda_graphs && !recipe_.model.has_experts() &&
+  if (recipe_.run.cuda_graphs &&
       MicroGraphs::possible(context, training_plans(recipe_, grid_.size(Axis::data))))
     graphs.emplace(context, *stage);
   const auto step = [&] {
@@ -92,11 +98,10 @@ PlayedRank DryJob::play(int rank) const {
   }
   const Tensor statistics(device, DType::i64, {kStepStatistics});
   comms.world().all_reduce(stream, statistics, statistics, Reduce::sum, "step statistics");
-  if (recipe_.model.has_experts()) {
-    const Routing routing(stream, recipe_.model, 0);
-    comms.world().all_reduce(stream, routing.counts(), routing.counts(), Reduce::sum,
+  if (routing) {
+    comms.world().all_reduce(stream, routing->counts(), routing->counts(), Reduce::sum,
                              "expert loads");
-    comms.world().all_reduce(stream, routing.loss_words(), routing.loss_words(), Reduce::sum,
+    comms.world().all_reduce(stream, routing->loss_words(), routing->loss_words(), Reduce::sum,
                              "balance losses");
   }
   store.share_values(stream, comms);

@@ -224,18 +224,13 @@ TEST_F(MicroGraphsOf, ChoicesThatAreRecordedOrReplayedGoThroughTheHost) {
   EXPECT_EQ(other.routing()->flips().flipped, 0);
 }
 
-// Where all are here: kernel by kernel, too.
-TEST_F(MicroGraphsOf, ExpertsLetNobodyWait) {
-  const auto waits = [&](int64_t num_micro) {
-    Recipe options = experts(num_micro, "bf16");
-    options.run.cuda_graphs = false;
-    Trainer trainer(options, kStandIn, alone);
-    trainer.step({});
-    const int64_t queue_waits = stand_in_counts().queue_waits;
-    trainer.step({});
-    return stand_in_counts().queue_waits - queue_waits;
-  };
-  EXPECT_EQ(waits(1), waits(5)) << "those of the step's end alone";
+// How many targets a step has changes what balance losses weigh, not what is recorded.
+TEST_F(MicroGraphsOf, DocumentsAndBalanceLossesHaveTheCpusBits) {
+  Recipe options = experts(3, "bf16");
+  options.data.attend_across_documents = false;
+  count();
+  expect_the_cpus_bits(options, 4);
+  EXPECT_EQ(launched(), 6);
 }
 
 // The last test, since the stand-in is slow once it has handed out much memory. The memory of a

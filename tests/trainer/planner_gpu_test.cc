@@ -50,6 +50,11 @@ TEST(PlannerOnGpu, CountsMemoryOfTheirOwnWherePassesAreRecorded) {
   EXPECT_GE(planned(recorded), planned(queued) + (8 << 20)) << "a slab of small blocks";
   const PlayedRank one = DryJob(recorded, 1).play(0), other = DryJob(queued, 1).play(0);
   EXPECT_EQ(one.calls.size(), other.calls.size()) << "of one step";
+  Recipe experts = recorded;
+  experts.model = tiny_deepseek();
+  const int64_t with = planned(experts);
+  experts.run.cuda_graphs = false;
+  EXPECT_GE(with, planned(experts) + (8 << 20)) << "experts that are all here";
   // On a CPU nothing is recorded, nor where a step has one microbatch.
   recorded.batch.global = queued.batch.global = 16;
   EXPECT_EQ(planned(recorded), planned(queued));
