@@ -31,8 +31,8 @@ enum Control : int {
   kNumControls
 };
 
-// What is updated alike. All tensors are contiguous and of equal size; those but compute are of
-// accumulation_type(compute).
+// A parameter, or a stretch of one, and what belongs to it. All tensors are contiguous and of equal
+// size; those but compute are of accumulation_type(compute).
 struct AdamWPart {
   Tensor grad;
   Tensor master, m, v;  // updated
