@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/base/dtype.h"
+#include "kernels/base/stream.h"
 #include "launch/verbs.h"
 
 namespace tessera {
@@ -27,26 +28,36 @@ struct BenchCase {
 };
 // Each round times every case once (short ones several times in a row); the first, which is not
 // counted, warms up.
-void run_rounds(std::vector<BenchCase>& cases, int rounds);
+void run_rounds(Stream& stream, std::vector<BenchCase>& cases, int rounds);
 
-double seconds_of(const std::function<void()>& work);
+// Until the stream's device has done it.
+double seconds_of(Stream& stream, const std::function<void()>& work);
 
-// The larger of two measurements of the limit, one at construction and one in value().
+// What a device could do at best: the larger of two measurements, one at construction and one in
+// value(), or a figure of its data sheet; 0 where there is none.
 class Limit {
  public:
-  explicit Limit(std::function<double()> measure);
+  Limit(std::string key, std::string words, std::function<double()> measure);
   double value();
+  const std::string& key() const { return key_; }      // "peak", "bandwidth"
+  const std::string& words() const { return words_; }  // "peak", "published peak of ..."
 
  private:
+  std::string key_, words_;
   std::function<double()> measure_;
   double first_;
 };
-Limit peak_flops(DType dtype);
+Limit flops_limit(Device device, DType dtype);  // a CPU's is measured, a GPU's is published
+Limit bandwidth_limit(Stream& stream);          // measured
 
-// unit: "GFLOP/s" or "GB/s"; limit: of the same per second, 0: none.
-void report(const BenchCommand& command, const std::vector<BenchCase>& cases,
-            const std::string& unit, double limit, const std::string& limit_name);
+// unit: "GFLOP/s" or "GB/s"; limit: of the same per second, null: none.
+void report(const BenchCommand& command, Device device, const std::vector<BenchCase>& cases,
+            const std::string& unit, Limit* limit = nullptr);
 
-int bench_step(const BenchCommand& command, DType dtype);  // bench_step.cc
+int bench_gemm(const BenchCommand& command, DType dtype, Device device);
+int bench_attention(const BenchCommand& command, DType dtype, Device device);
+int bench_adamw(const BenchCommand& command, DType dtype, Device device);
+int bench_all_reduce(const BenchCommand& command, DType dtype);
+int bench_step(const BenchCommand& command, DType dtype, Device device);
 
 }  // namespace tessera

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstdio>
 #include <memory>
-#include <optional>
 
 #include <nlohmann/json.hpp>
 
@@ -14,13 +13,11 @@
 #include "kernels/base/random.h"
 #include "kernels/copy.h"
 #include "kernels/cpu_path.h"
-#include "kernels/cuda_plugin.h"
 #include "kernels/reduce.h"
 #include "kernels/transfer.h"
 #include "launch/bench.h"
 #include "launch/device_choice.h"
 #include "launch/format.h"
-#include "launch/gpu_peak.h"
 #include "launch/recipe_reader.h"
 #include "trainer/model/build.h"
 #include "trainer/model/counts.h"
@@ -96,6 +93,7 @@ class StepBench {
     micro_.mtp_loss_weight = mtp_loss_weight(recipe_.mtp, {});
   }
 
+  Stream& stream() { return stream_; }
   // Returns when the device has done all of it.
   void step() {
     ++updates_;
@@ -201,18 +199,6 @@ class StepBench {
   size_t next_ = 0;
 };
 
-// What this device could do at best. CPU: measured; GPU: its data sheet, 0 where not known.
-struct Ceiling {
-  double flops = 0;
-  std::string words;  // "peak", "published peak of ..."
-};
-Ceiling ceiling_of(Device device, Limit* measured, DType dtype) {
-  if (measured != nullptr) return {measured->value(), "peak"};
-  const std::string gpu = cuda_accelerator().facts(device.index).name;
-  const bool tf32 = cuda_accelerator().tf32(device.index);
-  return {published_peak_flops(gpu, dtype, tf32), "published peak of " + gpu};
-}
-
 std::string span(const Spread& spread, double factor, int decimals) {
   return fixed(spread.median * factor, decimals) + " [" + fixed(spread.least * factor, decimals) +
          " .. " + fixed(spread.most * factor, decimals) + "]";
@@ -220,28 +206,26 @@ std::string span(const Spread& spread, double factor, int decimals) {
 
 }  // namespace
 
-int bench_step(const BenchCommand& command, DType dtype) {
+int bench_step(const BenchCommand& command, DType dtype, Device device) {
   constexpr int kWarmUp = 1;
   constexpr double kMilli = 1e3, kGiga = 1e-9;
-  const Device device = resolve_device(command.device, 0);
-  choose_tf32(device, command.dtype == "tf32");
   StepBench bench(command, dtype, device);
-  std::optional<Limit> peak;
-  if (device.is_host()) peak.emplace(peak_flops(dtype));
+  Limit peak = flops_limit(device, dtype);
   for (int i = 0; i < kWarmUp; ++i) bench.step();
   bench.forget();
   const int64_t allocations = memory_use(device).system_allocations;
   std::vector<double> seconds;
-  for (int i = 0; i < command.rounds; ++i) seconds.push_back(seconds_of([&] { bench.step(); }));
+  for (int i = 0; i < command.rounds; ++i)
+    seconds.push_back(seconds_of(bench.stream(), [&] { bench.step(); }));
   const MemoryUse memory = memory_use(device);
   const int64_t new_allocations = memory.system_allocations - allocations;
   const std::vector<double> graph_seconds = bench.seconds_of_graphs(command.rounds);
-  const Ceiling limit = ceiling_of(device, peak ? &*peak : nullptr, dtype);
+  const double limit = peak.value();
 
   const Spread time = spread_of(seconds);
   const auto tokens = static_cast<double>(command.batch * command.sequence);
   const double flops = tokens * training_flops_per_token(bench.model(), command.sequence);
-  const double share = limit.flops > 0 ? 100 * flops / time.median / limit.flops : 0;
+  const double share = limit > 0 ? 100 * flops / time.median / limit : 0;
   nlohmann::ordered_json json = {{"benchmark", "step"},
                                  {"dtype", command.dtype},
                                  {"device", describe(device)},
@@ -256,8 +240,8 @@ int bench_step(const BenchCommand& command, DType dtype) {
                                  {"gflops", flops / time.median * kGiga},
                                  {"system_allocations_in_steady_steps", new_allocations},
                                  {"peak_bytes", memory.peak_total}};
-  if (limit.flops > 0) {
-    json["peak_gflops"] = limit.flops * kGiga;
+  if (limit > 0) {
+    json["peak_gflops"] = limit * kGiga;
     json["percent_of_peak"] = share;
   }
   std::vector<std::vector<std::string>> rows = {{"part", "ms", "share %"}};
@@ -292,10 +276,10 @@ int bench_step(const BenchCommand& command, DType dtype) {
   std::printf(" together %s\n", as_bytes(static_cast<double>(memory.peak_total)).c_str());
   std::printf("%.1f tokens/s [%.1f .. %.1f], %.1f GFLOP/s", tokens / time.median,
               tokens / time.most, tokens / time.least, flops / time.median * kGiga);
-  if (limit.flops > 0)
-    std::printf(" = %.1f %% of the %s of %.0f\n", share, limit.words.c_str(), limit.flops * kGiga);
+  if (limit > 0)
+    std::printf(" = %.1f %% of the %s of %.0f\n", share, peak.words().c_str(), limit * kGiga);
   else
-    std::printf(" (%s: not known for %s)\n", limit.words.c_str(), command.dtype.c_str());
+    std::printf(" (%s: not known for %s)\n", peak.words().c_str(), command.dtype.c_str());
   return 0;
 }
 

@@ -304,7 +304,7 @@ void add_tools(CLI::App& app, VerbAction& action) {
   bench->add_option("what", measure->what, "gemm | attention | adamw | allreduce | step")
       ->required()
       ->check(CLI::IsMember({"gemm", "attention", "adamw", "allreduce", "step"}));
-  bench->add_option("--dtype", measure->dtype, "f32 | bf16 | f16; step on a GPU also tf32")
+  bench->add_option("--dtype", measure->dtype, "f32 | bf16 | f16; gemm and step on a GPU also tf32")
       ->check(CLI::IsMember({"f32", "bf16", "f16", "tf32"}))
       ->capture_default_str();
   bench->add_option("-B,--batch", measure->batch, "sequences")
@@ -319,7 +319,7 @@ void add_tools(CLI::App& app, VerbAction& action) {
   bench->add_option("recipe", measure->recipe,
                     "step: whose model, router, optimizer and parallel.recompute; default 124M");
   bench->add_option("overrides", measure->overrides, "step: key=value ... of the recipe");
-  bench->add_option("--device", measure->device, "step: cpu | cuda")
+  bench->add_option("--device", measure->device, "cpu | cuda")
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();
   bench->add_flag("--json", measure->json, "machine-readable");

@@ -160,12 +160,12 @@ int generate_verb(const GenerateCommand& command);
 
 struct BenchCommand {
   std::string what;            // gemm | attention | adamw | allreduce | step
-  std::string dtype = "bf16";  // f32 | bf16 | f16; of `step` also tf32: f32 with precision.tf32
+  std::string dtype = "bf16";  // f32 | bf16 | f16 | tf32: f32 with precision.tf32 (gemm, step)
+  std::string device = "cpu";  // cpu | cuda
   int64_t batch = 4;
   int64_t sequence = 1024;
   int rounds = 5;
   // Of `step`. Where `recipe` is empty, a dense decoder of 124M parameters.
-  std::string device = "cpu";  // cpu | cuda
   std::string recipe;
   std::vector<std::string> overrides;
   bool json = false;

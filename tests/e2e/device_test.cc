@@ -151,6 +151,31 @@ TEST(WithTheStandIn, OutOfMemorySaysWhatItIsUsedForAndExitsWith5) {
   EXPECT_THAT(run.err, HasSubstr("Use parallel.recompute=full"));
 }
 
+TEST(WithTheStandIn, BenchTimesItsKernels) {
+  for (const std::string what : {"gemm", "attention", "adamw"}) {
+    const ProgramResult run = workshop().tessera(
+        {"bench", what, "--device", "cuda", "-B", "1", "-T", "16", "--rounds", "1", "--json"},
+        with("TESSERA_STAND_IN_MEMORY", "4000000000"));
+    ASSERT_EQ(run.exit_code, 0) << run.err;
+    const auto json = nlohmann::json::parse(run.out);
+    EXPECT_THAT(json["device"].get<std::string>(), HasSubstr("cuda"));
+    EXPECT_EQ(json.contains("bandwidth"), what == "adamw");
+    for (const auto& one : json["cases"]) EXPECT_GT(one["median"], 0) << one["name"];
+    EXPECT_FALSE(json["cases"].empty()) << what;
+  }
+}
+
+TEST(Bench, RefusesWhatItCannotHonour) {
+  const auto refused = [](const Words& words) {
+    const ProgramResult run = workshop().tessera(words);
+    EXPECT_EQ(run.exit_code, 2) << run.err;
+    return run.err;
+  };
+  EXPECT_THAT(refused({"bench", "adamw", "--dtype", "tf32"}), HasSubstr("tf32 is how matrix"));
+  EXPECT_THAT(refused({"bench", "gemm", "recipe.yaml"}), HasSubstr("a recipe is for"));
+  EXPECT_THAT(refused({"bench", "gemm", "--dtype", "tf32"}), HasSubstr("tf32"));
+}
+
 TEST(WithTheStandIn, RanksThatShareAGpuAreWarnedOnce) {
   const std::string warning = "W014 2 ranks share 1 GPU";
   const Words steps = {"run.device=cuda", "run.steps=1"};

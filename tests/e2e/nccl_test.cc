@@ -52,6 +52,16 @@ TEST_P(OverNccl, TrainingHasTheCpusBits) {
   EXPECT_EQ(workshop().difference(cpu, cuda), "");
 }
 
+TEST(NcclBench, TimesSumsOverBothTransports) {
+  Words words = {"mpirun", "--oversubscribe", "--bind-to", "none", "-n", "2", TESSERA_BINARY};
+  words.insert(words.end(),
+               {"bench", "allreduce", "--device", "cuda", "--dtype", "f32", "--rounds", "1"});
+  const ProgramResult run = run_program(words, workshop().options(devices(2)), 120);
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("64 MiB, 2 ranks, NCCL"));
+  EXPECT_THAT(run.out, HasSubstr("64 MiB, 2 ranks, host staging over mpi"));
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Layouts, OverNccl,
     testing::Values(
