@@ -17,6 +17,7 @@ int bench_verb(const BenchCommand& command) {
         "a recipe is for `tessera bench step`;", what, "has shapes of its own");
   check(!tf32 || what == "step" || what == "gemm", ErrorKind::usage,
         "tf32 is how matrix products round f32: for `tessera bench step` and `gemm`, not", what);
+  earlier_medians(command);  // a file that will not do is found before anything is measured
   if (what == "allreduce") return bench_all_reduce(command, dtype);
   const Device device = resolve_device(command.device, 0);
   choose_tf32(device, tf32);

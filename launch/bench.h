@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,10 @@ Limit bandwidth_limit(Stream& stream);          // measured
 // unit: "GFLOP/s" or "GB/s"; limit: of the same per second, null: none.
 void report(const BenchCommand& command, Device device, const std::vector<BenchCase>& cases,
             const std::string& unit, Limit* limit = nullptr);
+
+// Of BenchCommand::compare, by case; of a step tokens/s. Empty where nothing is to be compared.
+// Throws Error{usage} for a file that has nothing of the same benchmark in the same type.
+std::map<std::string, double> earlier_medians(const BenchCommand& command);
 
 int bench_gemm(const BenchCommand& command, DType dtype, Device device);
 int bench_attention(const BenchCommand& command, DType dtype, Device device);

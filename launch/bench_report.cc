@@ -97,6 +97,8 @@ void report(const BenchCommand& command, Device device, const std::vector<BenchC
   if (limit > 0) json[held_against->key()] = limit * kGiga;
   std::vector<std::vector<std::string>> rows = {{command.what, unit, "least", "most"}};
   if (limit > 0) rows.front().push_back("% of " + held_against->key());
+  const std::map<std::string, double> earlier = earlier_medians(command);
+  if (!earlier.empty()) rows.front().insert(rows.front().end(), {"before", "ratio"});
   for (const BenchCase& each : cases) {
     const Spread time = spread_of(each.seconds);
     const double rate = each.work / time.median * kGiga, least = each.work / time.most * kGiga,
@@ -107,6 +109,12 @@ void report(const BenchCommand& command, Device device, const std::vector<BenchC
     json["cases"].push_back(
         {{"name", each.name}, {"median", rate}, {"least", least}, {"most", most}});
     if (limit > 0) rows.back().push_back(fixed(100 * rate / (limit * kGiga), 0));
+    const auto before = earlier.find(each.name);
+    if (before == earlier.end()) continue;
+    rows.back().insert(rows.back().end(),
+                       {fixed(before->second, decimals), fixed(rate / before->second, 3)});
+    json["cases"].back()["before"] = before->second;
+    json["cases"].back()["ratio"] = rate / before->second;
   }
   if (command.json) {
     std::printf("%s\n", json.dump().c_str());

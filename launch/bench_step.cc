@@ -240,6 +240,8 @@ int bench_step(const BenchCommand& command, DType dtype, Device device) {
                                  {"gflops", flops / time.median * kGiga},
                                  {"system_allocations_in_steady_steps", new_allocations},
                                  {"peak_bytes", memory.peak_total}};
+  const std::map<std::string, double> earlier = earlier_medians(command);
+  if (!earlier.empty()) json["ratio"] = tokens / time.median / earlier.at("step");
   if (limit > 0) {
     json["peak_gflops"] = limit * kGiga;
     json["percent_of_peak"] = share;
@@ -280,6 +282,9 @@ int bench_step(const BenchCommand& command, DType dtype, Device device) {
     std::printf(" = %.1f %% of the %s of %.0f\n", share, peak.words().c_str(), limit * kGiga);
   else
     std::printf(" (%s: not known for %s)\n", peak.words().c_str(), command.dtype.c_str());
+  if (!earlier.empty())
+    std::printf("%.3f of the %.1f tokens/s in %s\n", json["ratio"].get<double>(),
+                earlier.at("step"), command.compare.c_str());
   return 0;
 }
 

@@ -322,6 +322,8 @@ void add_tools(CLI::App& app, VerbAction& action) {
   bench->add_option("--device", measure->device, "cpu | cuda")
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();
+  bench->add_option("--compare", measure->compare, "what --json wrote before: the ratio to it")
+      ->check(CLI::ExistingFile);
   bench->add_flag("--json", measure->json, "machine-readable");
   bench->callback([measure, &action] { action = [measure] { return bench_verb(*measure); }; });
 

@@ -168,6 +168,7 @@ struct BenchCommand {
   // Of `step`. Where `recipe` is empty, a dense decoder of 124M parameters.
   std::string recipe;
   std::vector<std::string> overrides;
+  std::string compare;  // a file that --json wrote before; empty: none
   bool json = false;
 };
 int bench_verb(const BenchCommand& command);

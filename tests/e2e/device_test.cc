@@ -165,6 +165,29 @@ TEST(WithTheStandIn, BenchTimesItsKernels) {
   }
 }
 
+TEST(Bench, ComparesWithAnEarlierRun) {
+  const Words words = {"bench", "attention", "-B", "1", "-T", "16", "--rounds", "1"};
+  const auto with_more = [&](const Words& more) {
+    Words all = words;
+    all.insert(all.end(), more.begin(), more.end());
+    return workshop().tessera(all);
+  };
+  workshop().write("before.json", with_more({"--json"}).out);
+  const ProgramResult now = with_more({"--compare", "before.json", "--json"});
+  ASSERT_EQ(now.exit_code, 0) << now.err;
+  for (const auto& one : nlohmann::json::parse(now.out)["cases"])
+    EXPECT_DOUBLE_EQ(one["ratio"], one["median"].get<double>() / one["before"].get<double>());
+  EXPECT_THAT(with_more({"--compare", "before.json"}).out, HasSubstr("ratio"));
+
+  const ProgramResult other = with_more({"--compare", "before.json", "--dtype", "f32"});
+  EXPECT_EQ(other.exit_code, 2);
+  EXPECT_THAT(other.err, HasSubstr("has nothing of `tessera bench attention --dtype f32"));
+  workshop().write("broken.json", "{}\n");
+  const ProgramResult broken = with_more({"--compare", "broken.json"});
+  EXPECT_EQ(broken.exit_code, 2);
+  EXPECT_THAT(broken.err, HasSubstr("line 1 of broken.json"));
+}
+
 TEST(Bench, RefusesWhatItCannotHonour) {
   const auto refused = [](const Words& words) {
     const ProgramResult run = workshop().tessera(words);
