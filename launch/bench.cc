@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `tessera bench`: the kernels and collectives of this machine, beside what it could do at best.
+// `tessera bench`: kernels, collectives and files of this machine, beside what it could do at best.
 #include "launch/bench.h"
 
 #include "kernels/base/check.h"
@@ -17,7 +17,12 @@ int bench_verb(const BenchCommand& command) {
         "a recipe is for `tessera bench step`;", what, "has shapes of its own");
   check(!tf32 || what == "step" || what == "gemm", ErrorKind::usage,
         "tf32 is how matrix products round f32: for `tessera bench step` and `gemm`, not", what);
+  check((command.directory.empty() && command.mebibytes == 0) || what == "io", ErrorKind::usage,
+        "--dir and --mib are for `tessera bench io`, not", what);
+  check(command.device == "cpu" || what != "io", ErrorKind::usage,
+        "bench io is of the host's files: it has no --device");
   earlier_medians(command);  // a file that will not do is found before anything is measured
+  if (what == "io") return bench_io(command, dtype);
   if (what == "allreduce") return bench_all_reduce(command, dtype);
   const Device device = resolve_device(command.device, 0);
   choose_tf32(device, tf32);

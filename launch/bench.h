@@ -63,6 +63,7 @@ int bench_gemm(const BenchCommand& command, DType dtype, Device device);
 int bench_attention(const BenchCommand& command, DType dtype, Device device);
 int bench_adamw(const BenchCommand& command, DType dtype, Device device);
 int bench_all_reduce(const BenchCommand& command, DType dtype);
+int bench_io(const BenchCommand& command, DType dtype);
 int bench_step(const BenchCommand& command, DType dtype, Device device);
 
 }  // namespace tessera

@@ -124,7 +124,8 @@ void report(const BenchCommand& command, Device device, const std::vector<BenchC
   std::printf("%s, %s, median of %d rounds", command.dtype.c_str(), describe(device).c_str(),
               command.rounds);
   if (limit > 0)
-    std::printf("; %s %.0f %s", held_against->words().c_str(), limit * kGiga, unit.c_str());
+    std::printf("; %s %s %s", held_against->words().c_str(),
+                fixed(limit * kGiga, limit * kGiga < 10 ? 1 : 0).c_str(), unit.c_str());
   else if (held_against != nullptr)
     std::printf("; %s: not known for %s", held_against->words().c_str(), command.dtype.c_str());
   std::printf("\n");

@@ -301,9 +301,9 @@ void add_tools(CLI::App& app, VerbAction& action) {
   auto* bench =
       app.add_subcommand("bench", "speed of this machine beside what it could do at best");
   auto measure = std::make_shared<BenchCommand>();
-  bench->add_option("what", measure->what, "gemm | attention | adamw | allreduce | step")
+  bench->add_option("what", measure->what, "gemm | attention | adamw | allreduce | io | step")
       ->required()
-      ->check(CLI::IsMember({"gemm", "attention", "adamw", "allreduce", "step"}));
+      ->check(CLI::IsMember({"gemm", "attention", "adamw", "allreduce", "io", "step"}));
   bench->add_option("--dtype", measure->dtype, "f32 | bf16 | f16; gemm and step on a GPU also tf32")
       ->check(CLI::IsMember({"f32", "bf16", "f16", "tf32"}))
       ->capture_default_str();
@@ -322,6 +322,10 @@ void add_tools(CLI::App& app, VerbAction& action) {
   bench->add_option("--device", measure->device, "cpu | cuda")
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();
+  bench->add_option("--dir", measure->directory, "io: where to write (default: here)")
+      ->check(CLI::ExistingDirectory);
+  bench->add_option("--mib", measure->mebibytes, "io: MiB of each rank (default: 256)")
+      ->check(CLI::PositiveNumber);
   bench->add_option("--compare", measure->compare, "what --json wrote before: the ratio to it")
       ->check(CLI::ExistingFile);
   bench->add_flag("--json", measure->json, "machine-readable");

@@ -159,7 +159,7 @@ struct GenerateCommand {
 int generate_verb(const GenerateCommand& command);
 
 struct BenchCommand {
-  std::string what;            // gemm | attention | adamw | allreduce | step
+  std::string what;            // gemm | attention | adamw | allreduce | io | step
   std::string dtype = "bf16";  // f32 | bf16 | f16 | tf32: f32 with precision.tf32 (gemm, step)
   std::string device = "cpu";  // cpu | cuda
   int64_t batch = 4;
@@ -168,6 +168,9 @@ struct BenchCommand {
   // Of `step`. Where `recipe` is empty, a dense decoder of 124M parameters.
   std::string recipe;
   std::vector<std::string> overrides;
+  // Of `io`: where; of each rank's part. Empty, 0: here, 256.
+  std::string directory;
+  int64_t mebibytes = 0;
   std::string compare;  // a file that --json wrote before; empty: none
   bool json = false;
 };

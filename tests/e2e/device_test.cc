@@ -188,6 +188,19 @@ TEST(Bench, ComparesWithAnEarlierRun) {
   EXPECT_THAT(broken.err, HasSubstr("line 1 of broken.json"));
 }
 
+TEST(Bench, TimesCheckpointsAndLeavesNothing) {
+  std::filesystem::create_directory(workshop() / "disk");
+  Words words = {"mpirun", "--oversubscribe", "--bind-to", "none", "-n", "2", TESSERA_BINARY};
+  words.insert(words.end(),
+               {"bench", "io", "--dir", "disk", "--mib", "16", "--rounds", "1", "--json"});
+  const ProgramResult run = run_program(words, workshop().options(), 120);
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const auto json = nlohmann::json::parse(run.out.substr(0, run.out.find('\n')));
+  EXPECT_EQ(json["cases"].size(), 3U);
+  for (const auto& one : json["cases"]) EXPECT_GT(one["median"], 0) << one["name"];
+  EXPECT_TRUE(std::filesystem::is_empty(workshop() / "disk"));
+}
+
 TEST(Bench, RefusesWhatItCannotHonour) {
   const auto refused = [](const Words& words) {
     const ProgramResult run = workshop().tessera(words);
@@ -197,6 +210,8 @@ TEST(Bench, RefusesWhatItCannotHonour) {
   EXPECT_THAT(refused({"bench", "adamw", "--dtype", "tf32"}), HasSubstr("tf32 is how matrix"));
   EXPECT_THAT(refused({"bench", "gemm", "recipe.yaml"}), HasSubstr("a recipe is for"));
   EXPECT_THAT(refused({"bench", "gemm", "--dtype", "tf32"}), HasSubstr("tf32"));
+  EXPECT_THAT(refused({"bench", "gemm", "--mib", "3"}), HasSubstr("bench io"));
+  EXPECT_THAT(refused({"bench", "io", "--device", "cuda"}), HasSubstr("no --device"));
 }
 
 TEST(WithTheStandIn, RanksThatShareAGpuAreWarnedOnce) {
