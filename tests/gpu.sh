@@ -98,6 +98,7 @@ tests() {  # tests NAME-EXPRESSION: those of them with something to do on a GPU
   return "$status"
 }
 nccl() {  # one rank: a GPU that two ranks share is refused by NCCL
+  [ -z "$rehearsal" ] || { echo "a rehearsal has no NCCL (e2e/nccl_test has a stand-in of it)"; exit 77; }
   ctest --test-dir "$build" -N -L gpu -R '^parallel/|nccl' | grep -q 'Test *#' ||
     { echo "no test of NCCL with label gpu in this build"; exit 77; }
   tests '^parallel/|nccl' 1
