@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// `tessera bench io`: how fast all ranks together write and read a checkpoint in a directory,
-// beside the least that could be done, which is write() of the same bytes and fsync(). What is
-// written is removed.
+// `tessera bench io`: how fast all ranks together write and read a checkpoint in a directory, from
+// the disk, beside the least that could be done, which is write() of the same bytes and fsync().
+// What is written is removed.
 #include <filesystem>
 
 #include <fcntl.h>
@@ -9,6 +9,7 @@
 
 #include "checkpoint/layout.h"
 #include "checkpoint/load.h"
+#include "checkpoint/reader.h"
 #include "checkpoint/writer.h"
 #include "kernels/base/random.h"
 #include "launch/bench.h"
@@ -107,7 +108,8 @@ int bench_io(const BenchCommand& command, DType dtype) {
                          std::to_string(world.size()) + " ranks";
   std::vector<BenchCase> large = {{"written, " + of, bytes, {}},
                                   {"checkpoint saved, " + of, bytes, {}},
-                                  {"checkpoint loaded, " + of, bytes, {}}};
+                                  {"checkpoint loaded, " + of, bytes, {}},
+                                  {"checkpoint verified by one rank", bytes, {}}};
   constexpr double kPerMillisecond = 1e6;  // of the giga that report() shows
   std::vector<BenchCase> small = {{"4 KiB written, synced and renamed", kPerMillisecond, {}}};
   const auto time = [&](BenchCase& of_case, const std::function<void()>& work) {
@@ -128,6 +130,10 @@ int bench_io(const BenchCommand& command, DType dtype) {
     });
     forget_pages(saved);
     time(large[2], [&] { load_checkpoint(storage, world.all(), saved, state); });
+    forget_pages(saved);
+    time(large[3], [&] {
+      if (world.rank() == 0) CheckpointReader::open(storage, saved).verify_all();
+    });
     if (world.rank() == 0) remove_directory(storage, saved);
     time(small[0], [&] {
       write_file(storage, mine, std::string(4096, 'x'));

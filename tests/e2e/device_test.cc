@@ -196,7 +196,7 @@ TEST(Bench, TimesCheckpointsAndLeavesNothing) {
   const ProgramResult run = run_program(words, workshop().options(), 120);
   ASSERT_EQ(run.exit_code, 0) << run.err;
   const auto json = nlohmann::json::parse(run.out.substr(0, run.out.find('\n')));
-  EXPECT_EQ(json["cases"].size(), 3U);
+  EXPECT_EQ(json["cases"].size(), 4U);
   for (const auto& one : json["cases"]) EXPECT_GT(one["median"], 0) << one["name"];
   EXPECT_TRUE(std::filesystem::is_empty(workshop() / "disk"));
 }
