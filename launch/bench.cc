@@ -19,6 +19,10 @@ int bench_verb(const BenchCommand& command) {
         "tf32 is how matrix products round f32: for `tessera bench step` and `gemm`, not", what);
   check((command.directory.empty() && command.mebibytes == 0) || what == "io", ErrorKind::usage,
         "--dir and --mib are for `tessera bench io`, not", what);
+  check(!command.shaped || what == "gemm" || what == "attention" || what == "step",
+        ErrorKind::usage,
+        "--batch and --sequence are for `tessera bench gemm`, `attention` and `step`;", what,
+        "has sizes of its own");
   check(command.device == "cpu" || what != "io", ErrorKind::usage,
         "bench io is of the host's files: it has no --device");
   earlier_medians(command);  // a file that will not do is found before anything is measured

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `tessera bench io`: how fast all ranks together write and read a checkpoint in a directory, from
 // the disk, beside the least that could be done, which is write() of the same bytes and fsync().
-// What is written is removed.
+// What is written is removed, unless a rank fails and the job with it.
 #include <filesystem>
 
 #include <fcntl.h>

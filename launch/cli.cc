@@ -307,10 +307,10 @@ void add_tools(CLI::App& app, VerbAction& action) {
   bench->add_option("--dtype", measure->dtype, "f32 | bf16 | f16; gemm and step on a GPU also tf32")
       ->check(CLI::IsMember({"f32", "bf16", "f16", "tf32"}))
       ->capture_default_str();
-  bench->add_option("-B,--batch", measure->batch, "sequences")
+  bench->add_option("-B,--batch", measure->batch, "gemm, attention, step: sequences")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  bench->add_option("-T,--sequence", measure->sequence, "tokens of a sequence")
+  bench->add_option("-T,--sequence", measure->sequence, "the same: tokens of a sequence")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   bench->add_option("--rounds", measure->rounds, "the median of so many is shown")
@@ -329,7 +329,10 @@ void add_tools(CLI::App& app, VerbAction& action) {
   bench->add_option("--compare", measure->compare, "what --json wrote before: the ratio to it")
       ->check(CLI::ExistingFile);
   bench->add_flag("--json", measure->json, "machine-readable");
-  bench->callback([measure, &action] { action = [measure] { return bench_verb(*measure); }; });
+  bench->callback([measure, bench, &action] {
+    measure->shaped = bench->count("--batch") + bench->count("--sequence") > 0;
+    action = [measure] { return bench_verb(*measure); };
+  });
 
   auto* completion = app.add_subcommand("completion", "print a completion script for a shell");
   auto shell = std::make_shared<std::string>();

@@ -162,8 +162,10 @@ struct BenchCommand {
   std::string what;            // gemm | attention | adamw | allreduce | io | step
   std::string dtype = "bf16";  // f32 | bf16 | f16 | tf32: f32 with precision.tf32 (gemm, step)
   std::string device = "cpu";  // cpu | cuda
+  // Of `gemm`, `attention` and `step`; shaped: one of them was asked for.
   int64_t batch = 4;
   int64_t sequence = 1024;
+  bool shaped = false;
   int rounds = 5;
   // Of `step`. Where `recipe` is empty, a dense decoder of 124M parameters.
   std::string recipe;

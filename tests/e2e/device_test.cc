@@ -154,7 +154,9 @@ TEST(WithTheStandIn, OutOfMemorySaysWhatItIsUsedForAndExitsWith5) {
 TEST(WithTheStandIn, BenchTimesItsKernels) {
   for (const std::string what : {"gemm", "attention", "adamw"}) {
     const ProgramResult run = workshop().tessera(
-        {"bench", what, "--device", "cuda", "-B", "1", "-T", "16", "--rounds", "1", "--json"},
+        what == "adamw" ? Words{"bench", what, "--device", "cuda", "--rounds", "1", "--json"}
+                        : Words{"bench", what, "--device", "cuda", "-B", "1", "-T", "16",
+                                "--rounds", "1", "--json"},
         with("TESSERA_STAND_IN_MEMORY", "4000000000"));
     ASSERT_EQ(run.exit_code, 0) << run.err;
     const auto json = nlohmann::json::parse(run.out);
@@ -211,6 +213,7 @@ TEST(Bench, RefusesWhatItCannotHonour) {
   EXPECT_THAT(refused({"bench", "gemm", "recipe.yaml"}), HasSubstr("a recipe is for"));
   EXPECT_THAT(refused({"bench", "gemm", "--dtype", "tf32"}), HasSubstr("tf32"));
   EXPECT_THAT(refused({"bench", "gemm", "--mib", "3"}), HasSubstr("bench io"));
+  EXPECT_THAT(refused({"bench", "adamw", "-B", "2"}), HasSubstr("has sizes of its own"));
   EXPECT_THAT(refused({"bench", "io", "--device", "cuda"}), HasSubstr("no --device"));
 }
 
