@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/base/check.h"
+#include "tests/support/chosen_tests.h"
 #include "tests/support/rank_world.h"
 
 namespace tessera::test {
@@ -37,6 +38,7 @@ World& world() {
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
+  tessera::test::choose_tests(argc, argv);
   tessera::World world;
   tessera::test::the_world = &world;
   tessera::set_hang_timeout(tessera::test::kHangSeconds);
