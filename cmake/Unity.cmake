@@ -61,4 +61,6 @@ function(tessera_unity TARGET)
       UNITY_GROUP batch_${batch})
   endforeach()
   set_target_properties(${TARGET} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+  # A name of one file may shadow one of its neighbour's; the ordinary build has the warnings.
+  target_compile_options(${TARGET} PRIVATE -w)
 endfunction()
