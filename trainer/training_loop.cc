@@ -42,10 +42,14 @@ class Loop {
       finish_trace(last);
       const StepWishes agreed = std::exchange(agreed_, {});
       const bool preempted = agreed.stop && !last;
-      if (!preempted && due(recipe_.run.eval_every, last)) evaluate();
       const bool stop_saves = preempted && recipe_.checkpoint.on_preempt == "save";
       if (last || stop_saves || agreed.save || due(every, false)) save(last || stop_saves);
       if (preempted) return Outcome::preempted;
+      // After the save, which an evaluation that fails or is ended must not cost.
+      if (due(recipe_.run.eval_every, last) && !evaluate() && !last) {
+        if (recipe_.checkpoint.on_preempt == "save") save(true);
+        return Outcome::preempted;
+      }
     }
     return end_ < total_ ? Outcome::stopped : Outcome::done;
   }
@@ -82,12 +86,22 @@ class Loop {
             .stop = options_.stop_requested()};
   }
 
-  void evaluate() {
-    if (recipe_.data.validation.empty()) return;
-    const EvalReport report = trainer_.evaluate([&](double part) {
-      tell([&](Observer& o) { o.on_eval_progress(trainer_.steps_done(), part); });
+  // False when a signal ended it.
+  bool evaluate() {
+    if (recipe_.data.validation.empty()) return true;
+    const EvalReport report = trainer_.evaluate(
+        [&](double part) {
+          tell([&](Observer& o) { o.on_eval_progress(trainer_.steps_done(), part); });
+        },
+        options_.stop_requested);
+    tell([&](Observer& observer) {
+      if (report.stopped)
+        observer.on_warning("W051", "a signal ended the evaluation of step " +
+                                        std::to_string(report.step) + "; tessera eval makes it up");
+      else
+        observer.on_eval(report);
     });
-    tell([&](Observer& observer) { observer.on_eval(report); });
+    return !report.stopped;
   }
 
   // must_succeed: nothing follows that could save again, so a failure ends the run.
