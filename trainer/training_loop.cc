@@ -9,6 +9,7 @@
 #include "checkpoint/retention.h"
 #include "checkpoint/writer.h"
 #include "kernels/base/trace.h"
+#include "trainer/replicas.h"
 #include "trainer/trace_file.h"
 
 namespace tessera {
@@ -27,6 +28,7 @@ class Loop {
         storage_(storage),
         options_(options),
         recipe_(trainer.recipe()),
+        replicas_(comms.world()),
         total_(trainer.total_steps()),
         end_(options.stop_after > 0 ? std::min(options.stop_after, total_) : total_) {}
 
@@ -112,9 +114,11 @@ class Loop {
     event.step = trainer_.steps_done();
     const SaveInfo info{options_.run_id, trainer_.steps_done(), comms_.grid().to_string(),
                         options_.resolved_recipe};
+    const State state = trainer_.state();
+    replicas_(state);
     try {
       const SaveReport report =
-          save_checkpoint(storage_, comms_.world(), options_.checkpoints, info, trainer_.state());
+          save_checkpoint(storage_, comms_.world(), options_.checkpoints, info, state);
       event.directory = report.directory;
       event.bytes = report.bytes;
       event.seconds = report.seconds;
@@ -158,6 +162,7 @@ class Loop {
   Storage& storage_;
   const LoopOptions& options_;
   const Recipe& recipe_;
+  ReplicaCheck replicas_;
   int64_t total_;      // the run's last step
   int64_t end_;        // this job's
   StepWishes agreed_;  // and not done yet
