@@ -19,6 +19,12 @@ namespace {
 
 constexpr size_t kChunk = size_t{1} << 20;
 constexpr std::string_view kGzipMagic("\x1f\x8b"), kZstdMagic("\x28\xb5\x2f\xfd");
+// Frames that a decoder skips: pzstd begins its files with one that tells the size of what follows.
+bool is_skippable_frame(std::string_view head) {
+  constexpr std::string_view kRest("\x2a\x4d\x18");
+  return head.size() > kRest.size() && (head[0] & '\xf0') == '\x50' &&
+         head.substr(1).starts_with(kRest);
+}
 constexpr int kAnyGzipWindow = 15 + 16;  // zlib's way to say: gzip, up to 32 KiB
 
 }  // namespace
@@ -66,7 +72,7 @@ struct ByteStream::State {
     if (head.starts_with(kGzipMagic)) {
       check(inflateInit2(&gzip, kAnyGzipWindow) == Z_OK, ErrorKind::capacity, "zlib: no memory");
       kind = Kind::gzip;
-    } else if (head.starts_with(kZstdMagic)) {
+    } else if (head.starts_with(kZstdMagic) || is_skippable_frame(head)) {
       zstd = ZSTD_createDStream();
       check(zstd != nullptr, ErrorKind::capacity, "zstd: no memory");
       kind = Kind::zstd;

@@ -2,7 +2,10 @@
 // Input files of `tessera data prepare` as documents.
 //   *.jsonl, *.ndjson   one document a line, the string under TextFormat::text_key
 //   anything else       plain text: the whole file is one document, unless a separator is given
-// each also compressed (*.jsonl.gz, *.txt.zst). Empty documents are left out.
+// each also compressed (*.jsonl.gz, *.txt.zst); capitals do not matter, and TextFormat::kind goes
+// before names. A file that is neither is refused: one that data/foreign.h knows, plain text with a
+// NUL in it, and, where nobody said that it is text, one whose first line is a JSON object. A byte
+// order mark of UTF-8 is no part of the text. Empty documents are left out.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +19,14 @@
 namespace tessera {
 
 struct TextFormat {
+  enum class Kind { by_name, text, json_lines };
+  Kind kind = Kind::by_name;
   std::string text_key = "text";
   std::string document_separator;  // plain text only; "" = one document a file
 };
+
+// Takes auto | text | jsonl, the words of --format. Throws Error{usage} for another word.
+TextFormat::Kind text_kind_named(const std::string& word);
 
 // Files, globs and directories (all files below, hidden ones left out) -> files: in the order
 // given, sorted within each, none twice. Throws Error{data} naming what matches nothing.
@@ -32,6 +40,9 @@ class DocumentReader {
   std::string file_sha256() { return stream_.file_sha256(); }  // once, after the end
 
  private:
+  void fill();
+  void refuse_nul(size_t from) const;
+  void look_at_head();
   bool next_part(std::string_view separator, std::string& part);
   std::string path_;
   TextFormat format_;

@@ -10,8 +10,7 @@ EvalWindows::EvalWindows(const std::string& prefix, int64_t sequence_length, int
     : file_(TokenFile::open(prefix)), row_{sequence_length, vocab_size, attend_across_documents} {
   check(sequence_length >= 1, ErrorKind::usage, "sequence_length must be at least 1, got",
         sequence_length);
-  check(file_.num_tokens() >= 2, ErrorKind::data, prefix + ".bin: has", file_.num_tokens(),
-        "tokens, but evaluation needs at least 2");
+  require_targets(file_);
 }
 
 int64_t EvalWindows::count() const {

@@ -47,10 +47,8 @@ class Loader::Impl {
     for (size_t i = 0; i < options_.sources.size(); ++i) {
       const std::string& prefix = options_.sources[i].prefix;
       files_.push_back(TokenFile::open(prefix));
+      require_windows(files_.back(), options_.sequence_length);
       const int64_t windows = whole_windows(files_.back(), options_.sequence_length);
-      check(windows >= 1, ErrorKind::data, prefix + ".bin: has", files_.back().num_tokens(),
-            "tokens, but one sample needs", options_.sequence_length + 1,
-            "(data.sequence_length + 1)");
       orders_.emplace_back(windows, options_.seed, i, options_.shuffle);
     }
   }

@@ -8,16 +8,6 @@
 namespace tessera {
 namespace {
 
-void check_ids(const TokenFile& file, int64_t first, const std::vector<int32_t>& ids,
-               int64_t vocab_size) {
-  for (size_t i = 0; i < ids.size(); ++i) {
-    if (ids[i] >= 0 && ids[i] < vocab_size) continue;
-    fail(ErrorKind::data, file.bin_path() + ": token", first + static_cast<int64_t>(i), "is",
-         ids[i], "but the model's vocab_size is", vocab_size,
-         "- prepare the data with the model's tokenizer, or raise model.vocab_size");
-  }
-}
-
 // Cuts the row [first, first + inputs) at document boundaries.
 void keep_documents_apart(const TokenFile& file, int64_t first, int64_t inputs, int32_t* targets,
                           int32_t* positions, int32_t* starts) {
@@ -67,6 +57,27 @@ void append_row(const TokenFile& file, int64_t first, const RowOptions& options,
   batch.num_targets += length - std::count(batch.targets.begin() + static_cast<int64_t>(at),
                                            batch.targets.end(), -1);
   ++batch.num_sequences;
+}
+
+void check_ids(const TokenFile& file, int64_t first, std::span<const int32_t> ids,
+               int64_t vocab_size) {
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] >= 0 && ids[i] < vocab_size) continue;
+    fail(ErrorKind::data, file.bin_path() + ": token", first + static_cast<int64_t>(i), "is",
+         ids[i], "but the model's vocab_size is", vocab_size,
+         "- prepare the data with the model's tokenizer, or raise model.vocab_size");
+  }
+}
+
+void require_windows(const TokenFile& file, int64_t sequence_length) {
+  check(whole_windows(file, sequence_length) >= 1, ErrorKind::data, file.bin_path() + ": has",
+        file.num_tokens(), "tokens, but one sample needs", sequence_length + 1,
+        "(data.sequence_length + 1)");
+}
+
+void require_targets(const TokenFile& file) {
+  check(file.num_tokens() >= 2, ErrorKind::data, file.bin_path() + ": has", file.num_tokens(),
+        "tokens, but evaluation needs at least 2");
 }
 
 int64_t whole_windows(const TokenFile& file, int64_t sequence_length) {

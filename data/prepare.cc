@@ -115,6 +115,7 @@ std::string Preparation::fingerprint() const {
   for (const double share : options_.split) add(std::to_string(share));
   add(survey_.format.text_key);
   add(survey_.format.document_separator);
+  if (options_.format != "auto") add("format " + options_.format);
   add(options_.dedup_exact ? "dedup exact" : "");
   add(std::to_string(options_.training_bytes));
   for (const SurveyedInput& input : survey_.inputs) {

@@ -34,6 +34,7 @@ struct PrepareOptions {
   // Shares of train, validation, test. Whole documents go to one of them, evenly spread; with fewer
   // than 100 documents each is cut instead: its last part is validation.
   std::vector<double> split = {0.98, 0.02};
+  std::string format = "auto";                // auto | text | jsonl: data/documents.h
   std::string text_key = "text";              // of JSON Lines
   std::string document_separator{};           // of plain text; \n and \t are understood
   int workers = 0;                            // threads; 0: one a core

@@ -92,7 +92,9 @@ std::vector<double> checked(const std::vector<double>& shares) {
 
 Survey survey_inputs(const PrepareOptions& options, WorkerPool& pool) {
   Survey survey;
-  survey.format = {options.text_key, unescape(options.document_separator)};
+  survey.format = {.kind = text_kind_named(options.format),
+                   .text_key = options.text_key,
+                   .document_separator = unescape(options.document_separator)};
   const std::vector<std::string> paths = expand_inputs(options.inputs);
   std::vector<std::future<Reading>> readings;
   for (const std::string& path : paths)

@@ -17,7 +17,7 @@ enum class Scoring { softmax, sigmoid };
 void router_scores(Stream& stream, Scoring scoring, const Tensor& logits, const Tensor& scores);
 
 // Of `groups` groups of neighbouring experts, only the kept_groups with the largest sum of their
-// best_of_group scores may be chosen from (V2: 1, the maximum; V3: 2 = k / kept groups).
+// best_of_group scores may be chosen from (V2: 1, the maximum; V3: 2, whatever k is).
 struct ExpertGroups {
   int64_t groups = 1;
   int64_t kept_groups = 1;

@@ -3,9 +3,21 @@
 #include "launch/bench.h"
 
 #include "kernels/base/check.h"
+#include "kernels/cuda_plugin.h"
 #include "launch/device_choice.h"
+#include "launch/format.h"
+#include "launch/preflight.h"
 
 namespace tessera {
+
+void check_room(const std::string& sizes, double bytes, Device device) {
+  const int64_t free = device.kind == Device::Kind::cuda
+                           ? cuda_accelerator().memory(device.index).free
+                           : available_memory();
+  check(free == 0 || bytes <= static_cast<double>(free), ErrorKind::capacity,
+        sizes + " would need " + as_binary_bytes(bytes) + ", but " +
+            as_binary_bytes(static_cast<double>(free)) + " are free: choose smaller ones");
+}
 
 int bench_verb(const BenchCommand& command) {
   const std::string& what = command.what;
@@ -23,6 +35,10 @@ int bench_verb(const BenchCommand& command) {
         ErrorKind::usage,
         "--batch and --sequence are for `tessera bench gemm`, `attention` and `step`;", what,
         "has sizes of its own");
+  check(command.batch <= INT32_MAX / command.sequence, ErrorKind::capacity,
+        "--batch " + std::to_string(command.batch) + " times --sequence " +
+            std::to_string(command.sequence) + " are more rows than a kernel counts,",
+        INT32_MAX);
   check(command.device == "cpu" || what != "io", ErrorKind::usage,
         "bench io is of the host's files: it has no --device");
   earlier_medians(command);  // a file that will not do is found before anything is measured

@@ -59,6 +59,9 @@ void report(const BenchCommand& command, Device device, const std::vector<BenchC
 // Throws Error{usage} for a file that has nothing of the same benchmark in the same type.
 std::map<std::string, double> earlier_medians(const BenchCommand& command);
 
+// Throws Error{capacity} when `bytes`, which these sizes need on the device, are not free there.
+void check_room(const std::string& sizes, double bytes, Device device);
+
 int bench_gemm(const BenchCommand& command, DType dtype, Device device);
 int bench_attention(const BenchCommand& command, DType dtype, Device device);
 int bench_adamw(const BenchCommand& command, DType dtype, Device device);

@@ -13,7 +13,8 @@
 #include "checkpoint/writer.h"
 #include "kernels/base/random.h"
 #include "launch/bench.h"
-#include "parallel/world.h"
+#include "launch/format.h"
+#include "launch/in_world.h"
 
 namespace tessera {
 namespace {
@@ -100,9 +101,24 @@ int bench_io(const BenchCommand& command, DType dtype) {
   World world;
   Stream stream{Device{}};
   PosixStorage storage;
-  const Scratch scratch(world, storage, command.directory.empty() ? "." : command.directory);
   constexpr int64_t kMebibytes = 256;
-  State state = state_of(world, dtype, command.mebibytes > 0 ? command.mebibytes : kMebibytes);
+  const int64_t mebibytes = command.mebibytes > 0 ? command.mebibytes : kMebibytes;
+  const std::string parent = command.directory.empty() ? "." : command.directory;
+  in_agreement(world, "room", [&] {
+    const double bytes = static_cast<double>(mebibytes) * static_cast<double>(kMebi);
+    check_room("bench io: --mib " + std::to_string(mebibytes) + " on " +
+                   std::to_string(world.local_size()) + " rank(s)",
+               bytes * world.local_size(), {});
+    std::error_code unknown;
+    const auto disk = std::filesystem::space(parent, unknown);
+    check(unknown || bytes * world.size() <= static_cast<double>(disk.available),
+          ErrorKind::storage,
+          "bench io: --mib " + std::to_string(mebibytes) + " on " + std::to_string(world.size()) +
+              " rank(s) would need " + as_binary_bytes(bytes * world.size()) + " in " + parent +
+              ", which has " + as_binary_bytes(static_cast<double>(disk.available)) + " free");
+  });
+  const Scratch scratch(world, storage, parent);
+  State state = state_of(world, dtype, mebibytes);
   const double bytes = static_cast<double>(bytes_of(state)) * world.size();
   const std::string of = std::to_string(bytes_of(state) / kMebi) + " MiB a rank, " +
                          std::to_string(world.size()) + " ranks";

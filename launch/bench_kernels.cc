@@ -47,9 +47,29 @@ std::vector<GemmShape> gemm_shapes(int64_t rows) {
           {"generation", 1, 2304, 768, false, true, false}};
 }
 
+std::string sizes_of(const BenchCommand& command) {
+  return "bench " + command.what + ": --batch " + std::to_string(command.batch) + " --sequence " +
+         std::to_string(command.sequence);
+}
+
+// All operands at the same time, and one of them in f32 while it is drawn.
+double gemm_bytes(int64_t rows, DType dtype) {
+  const auto wide = static_cast<double>(size_of(DType::f32));
+  double bytes = 0, largest = 0;
+  for (const GemmShape& s : gemm_shapes(rows)) {
+    const double a = static_cast<double>(s.m) * static_cast<double>(s.k);
+    const double b = static_cast<double>(s.k) * static_cast<double>(s.n);
+    const double c = static_cast<double>(s.m) * static_cast<double>(s.n);
+    bytes += (a + b) * static_cast<double>(size_of(dtype)) + c * wide;
+    largest = std::max({largest, a, b});
+  }
+  return bytes + largest * wide;
+}
+
 }  // namespace
 
 int bench_gemm(const BenchCommand& command, DType dtype, Device device) {
+  check_room(sizes_of(command), gemm_bytes(command.batch * command.sequence, dtype), device);
   Stream stream(device);
   std::vector<BenchCase> cases;
   for (const GemmShape& s : gemm_shapes(command.batch * command.sequence)) {
@@ -89,9 +109,12 @@ struct AttentionShape {
 }  // namespace
 
 int bench_attention(const BenchCommand& command, DType dtype, Device device) {
+  // Columns of q, k, v, their gradients, dout and out of the three shapes below, and rounding.
+  constexpr double kColumns = 24'000;
+  const int64_t rows = command.batch * command.sequence;
+  check_room(sizes_of(command), static_cast<double>(rows * size_of(dtype)) * kColumns, device);
   Stream stream(device);
   std::vector<BenchCase> cases;
-  const int64_t rows = command.batch * command.sequence;
   for (const AttentionShape& s : {AttentionShape{"12 heads of 64", 12, 12, 64, 64},
                                   AttentionShape{"8 heads of 128, 2 shared", 8, 2, 128, 128},
                                   AttentionShape{"8 heads, qk 192, v 128", 8, 8, 192, 128}}) {

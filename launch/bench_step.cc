@@ -25,6 +25,7 @@
 #include "trainer/model/mtp.h"
 #include "trainer/model/routing.h"
 #include "trainer/optim/optimizer.h"
+#include "trainer/planner.h"
 #include "trainer/training_plan.h"
 
 namespace tessera {
@@ -71,6 +72,31 @@ Micro random_micro(Stream& stream, int64_t batch, int64_t sequence, int64_t voca
   micro.dsequence = micro.dloss * static_cast<double>(sequence);
   micro.first_row = 0;
   return micro;
+}
+
+// What the step takes, found by playing it on a device without memory.
+void check_step(const BenchCommand& command, Device device) {
+  Recipe recipe = recipe_of(command);
+  recipe.name = "bench";
+  recipe.data.train = "random";
+  recipe.data.sequence_length = command.sequence;
+  recipe.batch = {.global = command.batch, .micro = command.batch};
+  const std::string recompute = recipe.parallel.recompute;
+  recipe.parallel = {};
+  recipe.parallel.recompute = recompute;
+  recipe.run = {};
+  recipe.run.steps = 1;
+  if (device.kind == Device::Kind::cuda) recipe.run.device = "cuda";
+  recipe.lr_schedule = {};
+  recipe.model.max_position_embeddings =
+      std::max(recipe.model.max_position_embeddings, command.sequence);
+  recipe.precision.compute = command.dtype == "tf32" ? "f32" : command.dtype;
+  recipe.precision.tf32 = false;
+  for (const RecipeProblem& problem : validate(recipe, 1))
+    fail(problem.kind, "bench step: " + problem.key + ": " + problem.message);
+  check_room("bench step: --batch " + std::to_string(command.batch) + " --sequence " +
+                 std::to_string(command.sequence),
+             static_cast<double>(DryJob(recipe, 1).play(0).memory.system_bytes), device);
 }
 
 class StepBench {
@@ -209,6 +235,7 @@ std::string span(const Spread& spread, double factor, int decimals) {
 int bench_step(const BenchCommand& command, DType dtype, Device device) {
   constexpr int kWarmUp = 1;
   constexpr double kMilli = 1e3, kGiga = 1e-9;
+  check_step(command, device);
   StepBench bench(command, dtype, device);
   Limit peak = flops_limit(device, dtype);
   for (int i = 0; i < kWarmUp; ++i) bench.step();

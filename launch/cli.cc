@@ -10,7 +10,7 @@
 #include "kernels/base/log.h"
 #include "launch/completion.h"
 #include "launch/console.h"
-#include "launch/recipe_reader.h"
+#include "launch/failure.h"
 #include "launch/scalar.h"
 #include "launch/verbs.h"
 
@@ -26,6 +26,41 @@ VerbNode verb_tree_of(const CLI::App& app) {
   return node;
 }
 
+// Accepts a whole number as recipes write it (1e3, 64Ki, 1K), from `least` to `most`.
+CLI::Validator whole(int64_t least, int64_t most = INT64_MAX) {
+  return CLI::Validator(
+      [=](std::string& text) -> std::string {
+        try {
+          const int64_t value = parse_integer(text);
+          if (value < least) return "must be at least " + std::to_string(least) + ", got " + text;
+          if (value > most) return "must be at most " + std::to_string(most) + ", got " + text;
+          text = std::to_string(value);
+          return "";
+        } catch (const ScalarError& error) {
+          return error.what();
+        }
+      },
+      "");
+}
+
+CLI::Validator number(double least, double most) {
+  return CLI::Validator(
+      [=](std::string& text) -> std::string {
+        try {
+          const double value = parse_number(text);
+          const bool inside = value >= least && value <= most;  // false for nan
+          return inside ? ""
+                        : "must be from " + format_number(least) + " to " + format_number(most) +
+                              ", got " + text;
+        } catch (const ScalarError& error) {
+          return error.what();
+        }
+      },
+      "");
+}
+
+constexpr int64_t kMostRanks = int64_t{1} << 20;
+
 // The chosen verb, run after parsing.
 using VerbAction = std::function<int()>;
 
@@ -38,7 +73,8 @@ void add_train_options(CLI::App& verb, TrainCommand& command) {
                   "weights of this checkpoint or Hugging Face directory, fresh optimizer");
   verb.add_option("--run-dir", command.run_dir, "where the run's files go (runs/NAME)");
   verb.add_option("--steps", command.stop_after,
-                  "end after this step; the schedule stays that of run.steps");
+                  "end after this step; the schedule stays that of run.steps")
+      ->transform(whole(1));
   verb.add_flag("--check", command.check_only, "check everything, train nothing");
   verb.add_flag_callback(
       "-q,--quiet", [&command] { command.verbosity = -1; }, "warnings only");
@@ -55,7 +91,8 @@ void add_train(CLI::App& app, VerbAction& action) {
   auto* launch = app.add_subcommand("launch", "train a recipe on several ranks of this machine");
   auto job = std::make_shared<LaunchCommand>();
   add_train_options(*launch, job->train);
-  launch->add_option("-n,--ranks", job->ranks, "default: what the recipe's layout needs");
+  launch->add_option("-n,--ranks", job->ranks, "default: what the recipe's layout needs")
+      ->transform(whole(1, kMostRanks));
   launch->add_flag("--dry-run", job->dry_run, "print the command line, start nothing");
   launch->callback([job, &action] { action = [job] { return launch_verb(*job); }; });
 }
@@ -66,7 +103,7 @@ void add_plan(CLI::App& app, VerbAction& action) {
   verb->add_option("recipe", command->recipe, "recipe file")->required();
   verb->add_option("overrides", command->overrides, "key=value ...");
   verb->add_option("-n,--ranks", command->ranks, "default: as few as the layout needs")
-      ->check(CLI::PositiveNumber);
+      ->transform(whole(1, kMostRanks));
   verb->add_option("--device", command->device,
                    "whose memory: cpu | h200-141g | h100-80g | a100-80g")
       ->capture_default_str();
@@ -100,6 +137,9 @@ void add_data(CLI::App& app, VerbAction& action) {
       ->required();
   prepare->add_option("--tokenizer", command->tokenizer, "FILE | train:VOCAB | bytes | chars")
       ->capture_default_str();
+  prepare->add_option("--format", command->format, "auto: by name | text | jsonl, for all inputs")
+      ->check(CLI::IsMember({"auto", "text", "jsonl"}))
+      ->capture_default_str();
   prepare->add_option("--text-key", command->text_key, "field of a JSONL line")
       ->capture_default_str();
   prepare->add_option("--document-separator", command->separator,
@@ -108,6 +148,7 @@ void add_data(CLI::App& app, VerbAction& action) {
       ->delimiter(',')
       ->capture_default_str();
   prepare->add_option("--workers", command->workers, "threads; 0: all cores")
+      ->transform(whole(0, INT16_MAX))
       ->capture_default_str();
   prepare->add_option("--dedup", command->dedup, "exact: drop documents seen before")
       ->check(CLI::IsMember({"exact"}));
@@ -123,8 +164,10 @@ void add_data(CLI::App& app, VerbAction& action) {
   };
   auto* inspect = data->add_subcommand("inspect", "counts, sources and decoded samples");
   common(inspect);
-  inspect->add_option("--sample", inspect_command->samples, "documents to show, decoded");
-  inspect->add_option("--doc", inspect_command->document, "one document, decoded");
+  inspect->add_option("--sample", inspect_command->samples, "documents to show, decoded")
+      ->transform(whole(0));
+  inspect->add_option("--doc", inspect_command->document, "one document, decoded")
+      ->transform(whole(0));
   inspect->callback([inspect_command, &action] {
     action = [inspect_command] { return data_inspect_verb(*inspect_command); };
   });
@@ -141,8 +184,12 @@ void add_tokenizer(CLI::App& app, VerbAction& action) {
   tokenizer->require_subcommand(1);
   auto command = std::make_shared<TokenizerCommand>();
   auto* train = tokenizer->add_subcommand("train", "byte-level BPE from text");
-  train->add_option("--input", command->inputs, "text files")->required()->check(CLI::ExistingFile);
-  train->add_option("--vocab", command->vocab_size, "tokens")->required();
+  train->add_option("--input", command->inputs, "text or JSONL files (.gz, .zst)")
+      ->required()
+      ->check(CLI::ExistingFile);
+  train->add_option("--vocab", command->vocab_size, "tokens")
+      ->required()
+      ->transform(whole(1, INT32_MAX));
   train->add_option("-o,--output", command->output, "tokenizer.json (Hugging Face)")->required();
   train->callback(
       [command, &action] { action = [command] { return tokenizer_train_verb(*command); }; });
@@ -166,7 +213,8 @@ void add_reshard(CLI::App& checkpoint, VerbAction& action) {
   verb->add_option("overrides", command->overrides, "parallel.key=value ... of the new layout");
   verb->add_option("-o,--output", command->output, "directory of steps; no run may be saving there")
       ->required();
-  verb->add_option("-n,--ranks", command->ranks, "default: what the layout names");
+  verb->add_option("-n,--ranks", command->ranks, "default: what the layout names")
+      ->transform(whole(1, kMostRanks));
   verb->add_flag("--json", command->json, "machine-readable");
   verb->callback(
       [command, &action] { action = [command] { return checkpoint_reshard_verb(*command); }; });
@@ -228,7 +276,8 @@ void add_recipe(CLI::App& app, VerbAction& action) {
     auto* verb = recipe->add_subcommand(name, help);
     verb->add_option("recipe", command->path, "recipe file")->required();
     verb->add_option("overrides", command->overrides, "key=value ...");
-    verb->add_option("-n,--ranks", command->ranks, "check the layout on this many ranks");
+    verb->add_option("-n,--ranks", command->ranks, "check the layout on this many ranks")
+        ->transform(whole(1, kMostRanks));
     verb->callback([command, run, &action] { action = [command, run] { return run(*command); }; });
   };
   add("check", "all errors of a recipe at once", recipe_check_verb);
@@ -250,17 +299,24 @@ void add_models(CLI::App& app, VerbAction& action) {
   auto proof = std::make_shared<VerifyCommand>();
   verify->add_option("recipe", proof->recipe, "recipe YAML")->required();
   verify->add_option("overrides", proof->overrides, "key=value ...");
-  verify->add_option("--layouts", proof->layouts,
-                     "'tensor=2; pipeline=2,schedule=zb_h1; data=2,zero=3' (default: layouts for "
-                     "the ranks at hand that hold every legal pair of choices)");
+  verify
+      ->add_option("--layouts", proof->layouts,
+                   "'tensor=2; pipeline=2,schedule=zb_h1; data=2,zero=3' (default: layouts for "
+                   "the ranks at hand that hold every legal pair of choices)")
+      ->check(CLI::Validator(
+          [](const std::string& text) -> std::string {
+            return text.empty() ? "names no layout; leave it out for the default" : "";
+          },
+          ""));
   verify->add_option("--devices", proof->devices, "each layout on each of them")
       ->capture_default_str()
       ->check(CLI::IsMember({"cpu", "cuda", "cpu,cuda"}));
   verify->add_option("--steps", proof->steps, "training steps in each layout")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->transform(whole(1, INT32_MAX));
   verify->add_flag("--json", proof->json, "machine-readable");
-  verify->add_option("-n,--ranks", proof->ranks, "start so many ranks on this machine");
+  verify->add_option("-n,--ranks", proof->ranks, "start so many ranks on this machine")
+      ->transform(whole(1, kMostRanks));
   verify->callback([proof, &action] { action = [proof] { return verify_verb(*proof); }; });
 
   auto* eval = app.add_subcommand("eval", "loss of a checkpoint on data or on token ids");
@@ -280,11 +336,18 @@ void add_models(CLI::App& app, VerbAction& action) {
   generate->add_option("checkpoint", make->checkpoint, "run, step or Hugging Face directory")
       ->required();
   generate->add_option("-p,--prompt", make->prompt, "the beginning of the text");
-  generate->add_option("--max-tokens", make->max_tokens, "new tokens")->capture_default_str();
-  generate->add_option("--temperature", make->temperature, "0: always the likeliest")
+  generate->add_option("--max-tokens", make->max_tokens, "new tokens")
+      ->transform(whole(1))
       ->capture_default_str();
-  generate->add_option("--top-p", make->top_p, "nucleus sampling")->capture_default_str();
-  generate->add_option("--seed", make->seed, "of the sampling")->capture_default_str();
+  generate->add_option("--temperature", make->temperature, "0: always the likeliest")
+      ->check(number(0, 1e6))
+      ->capture_default_str();
+  generate->add_option("--top-p", make->top_p, "nucleus sampling")
+      ->check(number(0, 1))
+      ->capture_default_str();
+  generate->add_option("--seed", make->seed, "of the sampling")
+      ->transform(whole(0))
+      ->capture_default_str();
   generate->add_flag("--stream", make->stream, "show tokens as they come");
   generate->callback([make, &action] { action = [make] { return generate_verb(*make); }; });
 }
@@ -308,13 +371,13 @@ void add_tools(CLI::App& app, VerbAction& action) {
       ->check(CLI::IsMember({"f32", "bf16", "f16", "tf32"}))
       ->capture_default_str();
   bench->add_option("-B,--batch", measure->batch, "gemm, attention, step: sequences")
-      ->check(CLI::PositiveNumber)
+      ->transform(whole(1, INT32_MAX))
       ->capture_default_str();
   bench->add_option("-T,--sequence", measure->sequence, "the same: tokens of a sequence")
-      ->check(CLI::PositiveNumber)
+      ->transform(whole(1, INT32_MAX))
       ->capture_default_str();
   bench->add_option("--rounds", measure->rounds, "the median of so many is shown")
-      ->check(CLI::PositiveNumber)
+      ->transform(whole(1, INT32_MAX))
       ->capture_default_str();
   bench->add_option("recipe", measure->recipe,
                     "step: whose model, router, optimizer and parallel.recompute; default 124M");
@@ -325,7 +388,7 @@ void add_tools(CLI::App& app, VerbAction& action) {
   bench->add_option("--dir", measure->directory, "io: where to write (default: here)")
       ->check(CLI::ExistingDirectory);
   bench->add_option("--mib", measure->mebibytes, "io: MiB of each rank (default: 256)")
-      ->check(CLI::PositiveNumber);
+      ->transform(whole(1, INT32_MAX));
   bench->add_option("--compare", measure->compare, "what --json wrote before: the ratio to it")
       ->check(CLI::ExistingFile);
   bench->add_flag("--json", measure->json, "machine-readable");
@@ -383,21 +446,12 @@ bool explain_unknown_verb(const CLI::App& app, int argc, char** argv) {
 int run(const VerbAction& action) {
   try {
     return action();
-  } catch (const RecipeFailure& failure) {
-    std::fprintf(stderr, "%s\n", failure.what());
-    return failure.exit_code;
-  } catch (const Error& error) {
-    log::error(error.what());
-    return exit_code(error.kind());
-  } catch (const std::exception& error) {
-    log::error("internal error:", error.what());
-    return exit_code(ErrorKind::internal);
+  } catch (...) {
+    return tell(failure_in_hand());
   }
 }
 
-}  // namespace
-
-int run_command_line(int argc, char** argv) {
+int parse_and_run(int argc, char** argv) {
   CLI::App app("Distributed training of DeepSeek-style language models", "tessera");
   app.require_subcommand(1);
   VerbAction action;
@@ -420,7 +474,15 @@ int run_command_line(int argc, char** argv) {
     if (!explain_unknown_verb(app, argc, argv)) app.exit(error, std::cerr, std::cerr);
     return exit_code(ErrorKind::usage);
   }
-  return run(action);
+  return action();
+}
+
+}  // namespace
+
+int run_command_line(int argc, char** argv) {
+  // The parser, too, takes memory: whatever ends the program, it ends with a code that says why.
+  const int code = run([&] { return parse_and_run(argc, argv); });
+  return flush_output(code);
 }
 
 }  // namespace tessera

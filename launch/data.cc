@@ -44,6 +44,7 @@ int data_prepare_verb(const DataPrepareCommand& command) {
   options.output = command.output;
   options.tokenizer = command.tokenizer;
   options.split = command.split;
+  options.format = command.format;
   options.text_key = command.text_key;
   options.document_separator = command.separator;
   options.workers = command.workers;

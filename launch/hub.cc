@@ -38,6 +38,7 @@ int checkpoint_export_verb(const ExportCommand& command) {
       CheckpointReader::open(storage, resolve_checkpoint(storage, command.checkpoint));
   const Recipe recipe =
       parse_recipe(from.recipe(), from.directory() + "/manifest.json (recipe)", {}, 0).recipe;
+  warn_of_group_rule(from, recipe.model);
   HubExport options{.directory = command.output,
                     .dtype = dtype_named(command.dtype).value(),
                     .max_shard = bytes_of(command.max_shard),

@@ -7,6 +7,7 @@
 
 #include "kernels/base/log.h"
 #include "launch/console.h"
+#include "launch/failure.h"
 
 namespace tessera {
 
@@ -15,12 +16,10 @@ void in_agreement(World& world, const char* what, const std::function<void()>& b
   int code = 0;
   try {
     body();
-  } catch (const RecipeFailure& failure) {
-    problem = failure.what();
+  } catch (...) {
+    const Failure failure = failure_in_hand();
+    problem = failure.words;
     code = failure.exit_code;
-  } catch (const Error& error) {
-    problem = error.what();
-    code = exit_code(error.kind());
   }
   const auto problems = world.all().all_gather(problem, what);
   code = static_cast<int>(world.all().all_reduce(int64_t{code}, Reduce::max, what));
@@ -43,18 +42,15 @@ int run_in_world(int verbosity, const std::function<int(World&)>& body) {
   log::set_console(world.rank() == 0 ? level : log::Level::error, stderr_wants_colour());
   try {
     return body(world);
-  } catch (const RecipeFailure& failure) {
-    // Agreed by all ranks: everybody leaves in order, rank 0 speaks.
-    if (*failure.what()) std::fprintf(stderr, "%s\n", failure.what());
-    return failure.exit_code;
-  } catch (const Error& error) {
+  } catch (...) {
+    const Failure failure = failure_in_hand();
+    if (!failure.is_error) {
+      // Agreed by all ranks: everybody leaves in order, rank 0 speaks.
+      return tell(failure);
+    }
     // Mostly all ranks fail alike: rank 0 speaks first and ends the job, within two seconds.
     if (world.rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(3));
-    log::error(error.what());
-    World::abort(exit_code(error.kind()));
-  } catch (const std::exception& error) {
-    log::error("internal error:", error.what());
-    World::abort(exit_code(ErrorKind::internal));
+    World::abort(tell(failure));
   }
 }
 

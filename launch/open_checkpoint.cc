@@ -9,6 +9,7 @@
 #include "checkpoint/retention.h"
 #include "kernels/base/log.h"
 #include "launch/device_choice.h"
+#include "trainer/group_rule.h"
 
 namespace tessera {
 
@@ -24,6 +25,11 @@ std::string resolve_checkpoint(Storage& storage, const std::string& path) {
     if (newest.step) return newest.directory;
   }
   fail(ErrorKind::checkpoint, path + " holds no complete checkpoint (step-NNNNNNNN with COMMIT)");
+}
+
+void warn_of_group_rule(const CheckpointReader& checkpoint, const ModelOptions& model) {
+  const std::string warning = group_rule_warning(model, checkpoint.manifest());
+  if (!warning.empty()) log::warn(warning);
 }
 
 LoadedRecipe recipe_of_hub(const HubModel& hub, const std::vector<std::string>& overrides) {
@@ -59,6 +65,7 @@ OpenModel open_model(Storage& storage, const std::string& path,
     open.recipe =
         parse_recipe(reader.recipe(), open.directory + "/manifest.json (recipe)", overrides, 0);
     open.step = reader.manifest().step;
+    warn_of_group_rule(reader, open.recipe.recipe.model);
   }
   const Recipe& recipe = open.recipe.recipe;
   // What a run trained on says where to look first; what the command line asks for must be.

@@ -22,6 +22,10 @@ std::string resolve_checkpoint(Storage& storage, const std::string& path);
 // A Hugging Face directory as a recipe that has its model, computes in f32 and trains on nothing.
 LoadedRecipe recipe_of_hub(const HubModel& hub, const std::vector<std::string>& overrides);
 
+// Logs a warning when the checkpoint's router was trained under an earlier rule for groups of
+// experts. model: that of the checkpoint's recipe.
+void warn_of_group_rule(const CheckpointReader& checkpoint, const ModelOptions& model);
+
 struct OpenModel {
   LoadedRecipe recipe;
   std::string directory;

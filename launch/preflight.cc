@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/preflight.h"
 
+#include <algorithm>
 #include <fstream>
+#include <span>
 
+#include "data/packer.h"
 #include "data/token_file.h"
 #include "data/tokenizer.h"
 #include "launch/xz_size.h"
@@ -24,7 +27,36 @@ void check_tokenizer(const TokenFile& file, const Recipe& recipe, const Tokenize
             "). Re-run tessera data prepare, or set data.tokenizer to the one it wrote.");
 }
 
+std::vector<std::string> training_files(const DataOptions& data) {
+  std::vector<std::string> train;
+  if (!data.train.empty()) train.push_back(data.train);
+  for (const BlendSource& source : data.blend) train.push_back(source.path);
+  return train;
+}
+
+void check_ids_of(const std::string& prefix, int64_t vocab_size) {
+  constexpr int64_t kMostTokens = int64_t{64} << 20, kAtOnce = int64_t{1} << 20;
+  const TokenFile file = TokenFile::open(prefix);
+  const TokenFileInfo& info = file.info();
+  const bool vouched = info.vocab_size > 0 && info.tokens == file.num_tokens();
+  if (vouched && info.vocab_size <= vocab_size) return;
+  const int64_t count = std::min(file.num_tokens(), kMostTokens);
+  std::vector<int32_t> tokens(static_cast<size_t>(std::min(count, kAtOnce)));
+  for (int64_t first = 0; first < count; first += kAtOnce) {
+    const int64_t part = std::min(kAtOnce, count - first);
+    file.read(first, part, tokens.data());
+    check_ids(file, first, std::span(tokens.data(), static_cast<size_t>(part)), vocab_size);
+  }
+}
+
 }  // namespace
+
+void check_token_ids(const Recipe& recipe) {
+  for (const std::string& prefix : training_files(recipe.data))
+    check_ids_of(prefix, recipe.model.vocab_size);
+  if (!recipe.data.validation.empty())
+    check_ids_of(recipe.data.validation, recipe.model.vocab_size);
+}
 
 DataSummary check_data(const Recipe& recipe) {
   DataSummary summary;
@@ -36,13 +68,11 @@ DataSummary check_data(const Recipe& recipe) {
           "model.vocab_size " + std::to_string(recipe.model.vocab_size) + " is below the " +
               std::to_string(tokenizer->vocab_size()) + " tokens of " + data.tokenizer);
   }
-  std::vector<std::string> train;
-  if (!data.train.empty()) train.push_back(data.train);
-  for (const BlendSource& source : data.blend) train.push_back(source.path);
   int64_t bytes = 0;
-  for (const std::string& prefix : train) {
+  for (const std::string& prefix : training_files(data)) {
     const TokenFile file = TokenFile::open(prefix);
     if (tokenizer) check_tokenizer(file, recipe, *tokenizer);
+    require_windows(file, data.sequence_length);
     summary.train_tokens += file.num_tokens();
     bytes += file.info().bytes;
   }
@@ -52,6 +82,7 @@ DataSummary check_data(const Recipe& recipe) {
   if (!data.validation.empty()) {
     const TokenFile file = TokenFile::open(data.validation);
     if (tokenizer) check_tokenizer(file, recipe, *tokenizer);
+    require_targets(file);
     summary.validation_tokens = file.num_tokens();
   }
   return summary;

@@ -16,9 +16,14 @@ struct DataSummary {
   double xz_bits_per_byte = 0;  // of the validation text; 0: not measured
 };
 
-// Throws Error{data} when a file is damaged, when data.tokenizer is not the one the data was made
-// with, or when the model's vocabulary is too small for the tokenizer.
+// Throws Error{data} when a file is damaged or too short for one sample (validation: for one
+// prediction), when data.tokenizer is not the one the data was made with, or when the model's
+// vocabulary is too small for the tokenizer.
 DataSummary check_data(const Recipe& recipe);
+// Throws Error{data} for a token that the model's vocabulary does not have, naming file and place.
+// Files whose PREFIX.json vouches for a vocabulary that fits are not read; of the others the first
+// 64 Mi tokens are, and later ones are checked when a step comes to them. One rank is enough.
+void check_token_ids(const Recipe& recipe);
 // Measures xz on the decoded validation text; 0 without a tokenizer or for more than 16 MB.
 double validation_xz(const Recipe& recipe);
 

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/run_directory.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <utility>
+#include <vector>
+
+#include <unistd.h>
 
 namespace tessera {
 namespace {
@@ -21,12 +26,68 @@ std::string numbered(int rank) {
   return digits;
 }
 
+// A path without links and dots, as far as it exists.
+fs::path real(const std::string& path) {
+  std::error_code unreadable;
+  fs::path whole = fs::weakly_canonical(fs::absolute(path), unreadable);
+  return unreadable ? fs::absolute(path).lexically_normal() : whole;
+}
+
+// True when the path leads through the directory, by its name or by where its links end.
+bool is_inside(const std::string& path, const std::string& directory) {
+  const auto below = [](const fs::path& inner, const fs::path& outer) {
+    return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first ==
+           outer.end();
+  };
+  const auto plain = [](const std::string& text) { return fs::absolute(text).lexically_normal(); };
+  return below(real(path), real(directory)) || below(plain(path), plain(directory));
+}
+
 }  // namespace
 
-RunDirectory RunDirectory::prepare(const std::string& path, bool fresh) {
-  RunDirectory run(path);
+RunDirectory::RunDirectory(const std::string& path)
+    : path_(fs::path(path).lexically_normal().string()) {
+  while (path_.size() > 1 && path_.back() == '/') path_.pop_back();
+}
+
+// A run has at least one of these from its first moment on.
+bool RunDirectory::holds_run() const {
+  std::error_code ignored;
+  for (const char* file : {"recipe.resolved.yaml", "metrics.jsonl", "checkpoints"})
+    if (fs::exists(path_ + "/" + file, ignored)) return true;
+  return false;
+}
+
+void RunDirectory::check_place(const Recipe& recipe, bool fresh) const {
+  std::error_code ignored;
+  fs::path there = fs::absolute(path_);
+  while (!fs::exists(there, ignored) && there.has_relative_path()) there = there.parent_path();
+  check(fs::is_directory(there, ignored), ErrorKind::storage,
+        "cannot make the run directory " + path_ + ":", there.string(),
+        "is no directory (choose another with --run-dir)");
+  check(::access(there.c_str(), W_OK) == 0, ErrorKind::storage, "cannot write in",
+        there.string() + ", where the run directory", path_,
+        "is to be (choose another with --run-dir)");
+  if (!fresh || !holds_run()) return;
+  check(!is_inside(".", path_), ErrorKind::usage,
+        "--resume none would rename the run directory " + path_ +
+            ", but that is the working directory, or above it: name another with --run-dir");
+  std::vector<std::pair<const char*, std::string>> files = {
+      {"data.train", recipe.data.train},
+      {"data.validation", recipe.data.validation},
+      {"data.tokenizer", recipe.data.tokenizer}};
+  for (const BlendSource& source : recipe.data.blend) files.emplace_back("data.blend", source.path);
+  for (const auto& [key, file] : files)
+    check(file.empty() || !is_inside(file, path_), ErrorKind::usage,
+          "--resume none would rename the run directory " + path_ + " with " + key + " " + file +
+              " in it: move the data elsewhere, or name another --run-dir");
+}
+
+RunDirectory RunDirectory::prepare(const std::string& place, bool fresh) {
+  RunDirectory run(place);
+  const std::string& path = run.path_;
   std::error_code error;
-  if (fresh && fs::exists(path) && !fs::is_empty(path, error)) {
+  if (fresh && run.holds_run()) {
     int number = 1;
     while (fs::exists(path + "." + std::to_string(number))) ++number;
     run.moved_to_ = path + "." + std::to_string(number);

@@ -3,12 +3,12 @@
 #include "data/tokenizer.h"
 
 #include <cstdio>
-#include <fstream>
 #include <iostream>
 #include <iterator>
 #include <sstream>
 
 #include "data/bpe_trainer.h"
+#include "data/documents.h"
 #include "kernels/base/log.h"
 #include "launch/progress.h"
 #include "launch/verbs.h"
@@ -20,10 +20,12 @@ std::string read_all(std::istream& in) {
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
+// The documents of a file one after another, as `data prepare` would read them.
 std::string read_text(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  check(in.good(), ErrorKind::data, "cannot read " + path);
-  return read_all(in);
+  DocumentReader reader(path, {});
+  std::string text;
+  for (std::string document; reader.next(document);) text += document;
+  return text;
 }
 
 }  // namespace

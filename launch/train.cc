@@ -25,6 +25,7 @@
 #include "launch/signals.h"
 #include "launch/verbs.h"
 #include "parallel/gpu_groups.h"
+#include "trainer/group_rule.h"
 #include "trainer/metrics.h"
 #include "trainer/model/counts.h"
 #include "trainer/planner.h"
@@ -49,25 +50,26 @@ class TrainRun {
         world_(world),
         loaded_(load_together(world, command.recipe, command.overrides, world.size())),
         recipe_(loaded_.recipe),
+        run_(command.run_dir.empty() ? "runs/" + recipe_.name : command.run_dir),
         device_(preflight()),
         gpu_groups_(world, recipe_.on_failure.hang_timeout_seconds),
-        comms_(world, grid(), recipe_.model.kv_replicas(recipe_.parallel.tensor)),
-        run_(prepare_directory()) {
+        comms_(world, grid(), recipe_.model.kv_replicas(recipe_.parallel.tensor)) {
     gpu_groups_.fit(comms_, device_);
   }
 
+  // All that can be refused comes before the run directory is touched: a run that does not begin
+  // leaves what was there as it was, and --check leaves nothing.
   int operator()() {
     resolved_ = resolved_yaml(loaded_, header());
-    if (world_.rank() == 0) run_.write_resolved(resolved_);
-    world_.all().barrier("run directory");
-    log::open_file(run_.log(world_.rank()));
     set_hang_timeout(recipe_.on_failure.hang_timeout_seconds);
     install_stop_signals();
     Trainer trainer(recipe_, device_, comms_);
     const std::string how = restore(trainer);
+    if (!command_.check_only) take_directory();
+    for (const std::string& warning : warnings_) log::warn(warning);
     if (world_.rank() == 0) announce(trainer);
     if (command_.check_only) {
-      log::info("check    everything is in order; nothing was trained");
+      log::info("check    everything is in order; nothing was trained or written");
       return 0;
     }
     return train(trainer, how);
@@ -85,6 +87,8 @@ class TrainRun {
       device = resolve_device(recipe_.run.device, world_.local_rank());
       summary_ = check_data(recipe_);
       if (world_.rank() != 0) return;  // one rank looks, so that all load the same
+      check_token_ids(recipe_);
+      run_.check_place(recipe_, command_.resume == "none");
       for (const auto& [wish, path] : {std::pair{&command_.resume, &resume_from_},
                                        std::pair{&command_.init_from, &init_from_}}) {
         if (wish->empty() || *wish == "auto" || *wish == "none") continue;
@@ -106,15 +110,14 @@ class TrainRun {
   }
 
   // Rank 0 makes the directory; its failure is everybody's.
-  RunDirectory prepare_directory() {
-    const std::string path = command_.run_dir.empty() ? "runs/" + recipe_.name : command_.run_dir;
+  void take_directory() {
     in_agreement(world_, "run directory", [&] {
       if (world_.rank() != 0) return;
-      const RunDirectory run =
-          RunDirectory::prepare(path, command_.resume == "none" && !command_.check_only);
+      const RunDirectory run = RunDirectory::prepare(run_.path(), command_.resume == "none");
       if (!run.moved_to().empty()) log::info("run      the earlier run is now " + run.moved_to());
+      run_.write_resolved(resolved_);
     });
-    return RunDirectory(path);
+    log::open_file(run_.log(world_.rank()));
   }
 
   std::vector<std::string> header() const {
@@ -140,8 +143,14 @@ class TrainRun {
       pinned_.push_back(report->step);
       if (world_.rank() == 0)
         for (const PassedOver& passed : report->passed_over)
-          log::warn("W011 " + passed.reason + " Resuming from " + report->directory + ".");
+          warnings_.push_back("W011 " + passed.reason + " Resuming from " + report->directory +
+                              ".");
+      if (world_.rank() == 0 && !command_.init_from.empty())
+        warnings_.push_back("W052 --init-from " + command_.init_from +
+                            " is not used: the run goes on from step " +
+                            std::to_string(report->step) + "; --resume none starts afresh");
       warn_of_other_path(report->directory);
+      warn_of_groups(report->directory);
       return "resume " +
              std::string(6 - std::min<size_t>(6, std::to_string(report->step).size()), ' ') +
              std::to_string(report->step) + "       from " + report->directory;
@@ -155,6 +164,7 @@ class TrainRun {
           load_checkpoint(storage_, world_.all(), init_from_, weights, {.roles = {"param"}});
       });
       trainer.publish_weights();
+      if (!is_hub_model(storage_, init_from_)) warn_of_groups(init_from_);
       if (world_.rank() == 0)
         log::info("init     weights from " + init_from_ + ", fresh optimizer");
       return "init from " + init_from_;
@@ -162,19 +172,27 @@ class TrainRun {
     return "fresh";
   }
 
+  void warn_of_groups(const std::string& directory) {
+    if (world_.rank() != 0) return;
+    const std::string warning =
+        group_rule_warning(recipe_.model, CheckpointReader::open(storage_, directory).manifest());
+    if (!warning.empty()) warnings_.push_back(warning);
+  }
+
   // The instruction-set path and the GPU stand in the recipe that the checkpoint carries: header().
   void warn_of_other_path(const std::string& directory) {
     if (world_.rank() != 0) return;
     const std::string text = CheckpointReader::open(storage_, directory).recipe();
     if (text.find(std::string("x86-64-") + name(cpu_path()) + ",") == std::string::npos)
-      log::warn("W012 saved under another instruction-set path than x86-64-" +
-                std::string(name(cpu_path())) +
-                ": bits may differ from the run that was interrupted");
+      warnings_.push_back("W012 saved under another instruction-set path than x86-64-" +
+                          std::string(name(cpu_path())) +
+                          ": bits may differ from the run that was interrupted");
     const bool was_gpu = text.find(", cuda:") != std::string::npos;
     if (was_gpu != (device_.kind == Device::Kind::cuda))
-      log::warn(std::string("W015 saved on a ") +
-                (was_gpu ? "GPU, resumed on the CPU" : "CPU, resumed on a GPU") +
-                ": the rest agrees with the run that was interrupted within rounding only");
+      warnings_.push_back(
+          std::string("W015 saved on a ") +
+          (was_gpu ? "GPU, resumed on the CPU" : "CPU, resumed on a GPU") +
+          ": the rest agrees with the run that was interrupted within rounding only");
   }
 
   void announce(const Trainer& trainer) {
@@ -320,10 +338,11 @@ class TrainRun {
   DataSummary summary_;
   std::string resume_from_, init_from_;  // checkpoints asked for; empty: none
   RankFit fit_;
-  Device device_;  // preflight() fills the four above
+  std::vector<std::string> warnings_;  // told when the log file is open
+  RunDirectory run_;
+  Device device_;  // preflight() fills the summary, the checkpoints and the fit
   GpuGroups gpu_groups_;
   Communicators comms_;
-  RunDirectory run_;
   std::string resolved_;
   std::vector<int64_t> pinned_;
   double flops_per_token_ = 0;

@@ -54,6 +54,7 @@ struct DataPrepareCommand {
   std::vector<std::string> inputs;
   std::string output;
   std::string tokenizer = "train:8192";
+  std::string format = "auto";
   std::string text_key = "text";
   std::string separator;
   std::vector<double> split = {0.98, 0.02};

@@ -90,6 +90,7 @@ class Verification {
       layouts_ = command_.layouts.empty() ? covering_layouts(recipe_, world_.size(), true)
                                           : parse_layouts(command_.layouts, recipe_);
       layouts_ = on_devices(layouts_, command_.devices);
+      check(!layouts_.empty(), ErrorKind::usage, "verify: there is no layout to verify");
       for (const Layout& layout : layouts_) check_layout(layout);
     });
     const Table table(layouts_);

@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "trainer/schedule_rules.h"
+#include "trainer/size_rules.h"
 #include "trainer/timeline.h"
 #include "trainer/training_plan.h"
 
@@ -70,7 +71,12 @@ class BatchRules {
                           " data rank(s); nearest legal: " + text(std::max(round_, below)) +
                           " or " + text(below + round_),
                       ErrorKind::capacity);
-    return below == sequences;
+    const bool planned = sequences / round_ <= kMostMicrobatches;
+    problems_.require(planned, key,
+                      text(sequences / round_) + " microbatches a step, at most " +
+                          text(kMostMicrobatches) + " are planned: raise batch.micro",
+                      ErrorKind::capacity);
+    return below == sequences && planned;
   }
 
   void check_tree(int64_t num_micro) {

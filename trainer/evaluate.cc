@@ -13,50 +13,75 @@
 
 namespace tessera {
 
-EvalReport Trainer::evaluate(const std::function<void(double part)>& progress) {
-  const auto start = std::chrono::steady_clock::now();
-  const int64_t length = recipe_.data.sequence_length, micro = recipe_.batch.micro;
-  const EvalWindows windows(recipe_.data.validation, length, recipe_.model.vocab_size,
-                            recipe_.data.attend_across_documents);
-  const int64_t wanted = recipe_.run.eval_batches * recipe_.batch.global;
-  const int64_t count = wanted > 0 ? std::min(wanted, windows.count()) : windows.count();
+namespace {
 
-  // Every data rank runs equally many microbatches, as the plan of the others expects: where the
-  // windows run out, one without targets.
-  const Communicator& data = comms_.data();
-  const int64_t round = data.size() * micro;
+// A signal is heard between parts, each of this many microbatches for every stage of the pipeline:
+// enough that filling and draining it for each part costs little.
+constexpr int64_t kMicrosOfAPart = 8;
+
+}  // namespace
+
+// Every data rank runs equally many microbatches, as the plan of the others expects: where the
+// windows [begin, end) run out, one without targets.
+std::vector<Micro> Trainer::evaluation_part(const EvalWindows& windows, int64_t begin, int64_t end,
+                                            EvalCounts& counts) {
+  const int64_t micro = recipe_.batch.micro, round = comms_.data().size() * micro;
   std::vector<Micro> micros;
-  int64_t targets = 0, bytes = 0;
-  for (int64_t begin = 0; begin < count; begin += round) {
-    const int64_t first = begin + data.rank() * micro;
+  for (; begin < end; begin += round) {
+    const int64_t first = begin + comms_.data().rank() * micro;
     MicroBatch batch =
-        windows.read(std::min(first, count - 1), std::clamp<int64_t>(count - first, 1, micro));
-    if (first >= count) {
+        windows.read(std::min(first, end - 1), std::clamp<int64_t>(end - first, 1, micro));
+    if (first >= end) {
       std::fill(batch.targets.begin(), batch.targets.end(), -1);
       batch.num_targets = 0;
     }
-    targets += batch.num_targets;
+    counts.targets += batch.num_targets;
     for (const int32_t target : batch.targets)
       if (target >= 0 && static_cast<size_t>(target) < token_bytes_.size())
-        bytes += token_bytes_[static_cast<size_t>(target)];
-    micros.push_back(to_micro(stream_, batch, length));
+        counts.bytes += token_bytes_[static_cast<size_t>(target)];
+    micros.push_back(to_micro(stream_, batch, recipe_.data.sequence_length));
   }
-  stage_->begin_evaluation(std::move(micros), progress);
+  return micros;
+}
+
+EvalReport Trainer::evaluate(const std::function<void(double part)>& progress,
+                             const std::function<bool()>& stop) {
+  const auto start = std::chrono::steady_clock::now();
+  const EvalWindows windows(recipe_.data.validation, recipe_.data.sequence_length,
+                            recipe_.model.vocab_size, recipe_.data.attend_across_documents);
+  const int64_t wanted = recipe_.run.eval_batches * recipe_.batch.global;
+  const int64_t count = wanted > 0 ? std::min(wanted, windows.count()) : windows.count();
   Communicator& pipeline = comms_.along(Axis::pipeline);
-  run(evaluation_plan(recipe_.parallel, plans_.begin()->second, stage_->num_micro()),
-      pipeline.rank(), passes(), stream_, pipeline);
+  const int64_t part =
+      kMicrosOfAPart * pipeline.size() * comms_.data().size() * recipe_.batch.micro;
   const bool speaks = comms_.along(Axis::tensor).rank() == 0;  // tensor ranks know the same
-  if (!speaks) fill(stream_, 0, stage_->loss_words());
-  if (!speaks || pipeline.rank() > 0) targets = bytes = 0;
+
+  EvalCounts counts;
+  ExactSum mine;
+  for (int64_t begin = 0; begin < count; begin += part) {
+    const int64_t wish = stop && stop() ? 1 : 0;
+    if (stop && comms_.world().all_reduce(wish, Reduce::max, "end of evaluation") > 0)
+      return {.step = step_, .stopped = true};
+    const int64_t end = std::min(count, begin + part);
+    const auto of_all = [&, begin, end](double share) {
+      progress((static_cast<double>(begin) + share * static_cast<double>(end - begin)) /
+               static_cast<double>(count));
+    };
+    stage_->begin_evaluation(evaluation_part(windows, begin, end, counts), of_all);
+    run(evaluation_plan(recipe_.parallel, plans_.begin()->second, stage_->num_micro()),
+        pipeline.rank(), passes(), stream_, pipeline);
+    if (speaks) mine.add(read_sum(stream_, stage_->loss_words()));
+  }
+  if (!speaks || pipeline.rank() > 0) counts = {};
 
   const Tensor& words = stage_->loss_words();
-  write_sum(stream_, read_sum(stream_, words), words);  // normalized, so that all ranks' fit
+  write_sum(stream_, mine, words);  // normalized, so that all ranks' fit
   comms_.world().all_reduce(stream_, words, words, Reduce::sum, "validation loss");
 
   EvalReport report;
   report.step = step_;
-  report.tokens = comms_.world().all_reduce(targets, Reduce::sum, "validation tokens");
-  bytes = comms_.world().all_reduce(bytes, Reduce::sum, "validation bytes");
+  report.tokens = comms_.world().all_reduce(counts.targets, Reduce::sum, "validation tokens");
+  const int64_t bytes = comms_.world().all_reduce(counts.bytes, Reduce::sum, "validation bytes");
   const double sum = read_sum(stream_, words).round();
   report.loss = sum / static_cast<double>(std::max<int64_t>(1, report.tokens));
   if (bytes > 0) report.bits_per_byte = sum / std::numbers::ln2 / static_cast<double>(bytes);

@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // config.json in and out. Keys and defaults: transformers' LlamaConfig, DeepseekV2Config,
-// DeepseekV3Config, and the config.json files of the published models.
+// DeepseekV3Config, DeepSeek's own configuration_deepseek.py, and the config.json files of the
+// published models. A key that is absent has its family's default; where null means something else
+// ("no query compression"), Config::absent() tells the two apart.
+#include <algorithm>
+#include <cmath>
+#include <initializer_list>
+#include <string_view>
+
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/json.h"
 #include "kernels/base/check.h"
+#include "kernels/rope.h"
 #include "trainer/hugging_face.h"
 
 namespace tessera {
@@ -24,6 +32,30 @@ const Architecture kArchitectures[] = {
     {"deepseek_v3", "deepseek_v3", "DeepseekV3ForCausalLM"},
 };
 
+// The defaults of a family's configuration class, for the keys that change what is computed.
+struct Defaults {
+  int64_t max_position_embeddings = 2048;
+  int64_t q_lora_rank = 1536;
+  int64_t n_shared_experts = 0;
+  int64_t first_k_dense_replace = 0;
+  int64_t n_group = 1;
+  int64_t topk_group = 1;
+  double routed_scaling_factor = 1;
+};
+Defaults defaults_of(const std::string& architecture) {
+  Defaults defaults;
+  if (architecture == "deepseek_v2") defaults.n_shared_experts = 2;
+  if (architecture == "deepseek_v3")
+    defaults = {.max_position_embeddings = 4096,
+                .q_lora_rank = 1536,
+                .n_shared_experts = 1,
+                .first_k_dense_replace = 3,
+                .n_group = 8,
+                .topk_group = 4,
+                .routed_scaling_factor = 2.5};
+  return defaults;
+}
+
 // One config.json, with the place for messages.
 class Config {
  public:
@@ -32,6 +64,8 @@ class Config {
   }
 
   bool has(const char* key) const { return object_.contains(key) && !object_[key].is_null(); }
+  bool absent(const char* key) const { return !object_.contains(key); }
+  bool empty() const { return object_.empty(); }
   int64_t integer(const char* key, int64_t otherwise) const {
     if (!has(key)) return otherwise;
     if (!object_[key].is_number_integer()) refuse(std::string(key) + " wants a whole number");
@@ -62,6 +96,12 @@ class Config {
   void only(const T& value, const T& honoured, const char* key) const {
     if (value != honoured) refuse(std::string(key) + ": Tessera has only " + json(honoured).dump());
   }
+  // Refuses a key that is none of these, by its name.
+  void knows(std::initializer_list<std::string_view> keys) const {
+    for (const auto& [key, value] : object_.items())
+      if (std::find(keys.begin(), keys.end(), key) == keys.end())
+        refuse("the key " + key + " may change what is computed, and Tessera does not know it");
+  }
   [[noreturn]] void refuse(const std::string& what) const {
     fail(ErrorKind::checkpoint, where_ + ": " + what);
   }
@@ -71,38 +111,92 @@ class Config {
   std::string where_;
 };
 
-void read_rope(const Config& config, ModelOptions& model) {
-  model.rope_theta = config.number("rope_theta", 10000);
-  const char* key = config.has("rope_scaling") ? "rope_scaling" : "rope_parameters";
-  if (!config.has(key)) return;
-  const Config rope = config.inside(key);
-  model.rope_theta = rope.number("rope_theta", model.rope_theta);
-  const std::string type = rope.text("rope_type", rope.text("type", "default"));
-  if (type == "default") return;
-  if (type != "yarn") config.refuse(std::string(key) + " of type " + type + ": Tessera has yarn");
+// cos and sin are multiplied by attention_factor; Tessera computes it from mscale alone.
+void check_attention_factor(const Config& rope, const RopeScaling& yarn) {
+  const double computed = yarn_attention_factor(yarn.factor, yarn.mscale) /
+                          yarn_attention_factor(yarn.factor, yarn.mscale_all_dim);
+  constexpr double kRounding = 1e-6;
+  if (std::abs(rope.number("attention_factor", computed) - computed) > kRounding * computed)
+    rope.refuse("attention_factor: Tessera has only " + json(computed).dump() +
+                ", which factor, mscale and mscale_all_dim give");
+}
+
+void read_yarn(const Config& config, const Config& rope, ModelOptions& model) {
+  if (!model.latent_attention())
+    rope.refuse("type yarn: Tessera has it for deepseek_v2 and deepseek_v3 alone");
   RopeScaling& yarn = model.rope_scaling;
-  yarn.type = type;
-  yarn.factor = rope.number("factor", 0);
-  yarn.original_max_position_embeddings =
-      rope.integer("original_max_position_embeddings", yarn.original_max_position_embeddings);
+  yarn.type = "yarn";
+  // A key outside rope_scaling goes first, as in transformers.
+  yarn.original_max_position_embeddings = config.integer(
+      "original_max_position_embeddings",
+      rope.integer("original_max_position_embeddings", model.max_position_embeddings));
+  if (yarn.original_max_position_embeddings < 1)
+    rope.refuse("original_max_position_embeddings must be at least 1");
+  if (rope.absent("factor")) rope.refuse("factor is missing");
+  yarn.factor =
+      rope.number("factor", static_cast<double>(model.max_position_embeddings) /
+                                static_cast<double>(yarn.original_max_position_embeddings));
   yarn.beta_fast = rope.number("beta_fast", yarn.beta_fast);
   yarn.beta_slow = rope.number("beta_slow", yarn.beta_slow);
   yarn.mscale = rope.number("mscale", yarn.mscale);
   yarn.mscale_all_dim = rope.number("mscale_all_dim", yarn.mscale_all_dim);
+  rope.only(rope.boolean("truncate", true), true, "truncate");
+  check_attention_factor(rope, yarn);
 }
 
-void read_experts(const Config& config, ModelOptions& model) {
-  model.n_routed_experts = config.integer("n_routed_experts");
+void read_rope(const Config& config, ModelOptions& model) {
+  config.only(config.number("partial_rotary_factor", 1), 1.0, "partial_rotary_factor");
+  // transformers takes null for false here, and pairs of neighbours are rotated if it is absent.
+  if (model.architecture == "deepseek_v3" && !config.absent("rope_interleave") &&
+      !config.boolean("rope_interleave", false))
+    config.refuse("rope_interleave: Tessera has only true, which rotates pairs of neighbours");
+  model.rope_theta = config.number("rope_theta", 10000);
+  const bool scaled = config.has("rope_scaling") && !config.inside("rope_scaling").empty();
+  const char* key = scaled ? "rope_scaling" : "rope_parameters";
+  if (!config.has(key)) return;
+  const Config rope = config.inside(key);
+  model.rope_theta = rope.number("rope_theta", model.rope_theta);
+  rope.only(rope.number("partial_rotary_factor", 1), 1.0, "partial_rotary_factor");
+  const std::string type = rope.text("rope_type", rope.text("type", "default"));
+  if (type == "default")
+    return rope.knows({"type", "rope_type", "rope_theta", "partial_rotary_factor"});
+  if (type != "yarn") config.refuse(std::string(key) + " of type " + type + ": Tessera has yarn");
+  rope.knows({"type", "rope_type", "rope_theta", "partial_rotary_factor", "factor",
+              "attention_factor", "original_max_position_embeddings", "beta_fast", "beta_slow",
+              "mscale", "mscale_all_dim", "truncate"});
+  read_yarn(config, rope, model);
+}
+
+void read_groups(const Config& config, const Defaults& defaults, ModelOptions& model) {
+  const bool v2 = model.architecture == "deepseek_v2";
+  model.topk_method = config.text("topk_method", v2 ? "greedy" : "");
+  model.n_group = config.absent("n_group") ? defaults.n_group : config.integer("n_group", 1);
+  model.topk_group =
+      config.absent("topk_group") ? defaults.topk_group : config.integer("topk_group", 1);
+  // Under greedy, transformers and DeepSeek's code do not look at groups.
+  if (model.selection() == "greedy") model.n_group = model.topk_group = 1;
+  if (model.n_group > 1 && !config.absent("n_group") && !config.has("topk_group"))
+    config.refuse("n_group is " + std::to_string(model.n_group) + ", but topk_group is missing");
+}
+
+void read_experts(const Config& config, const Defaults& defaults, ModelOptions& model) {
+  const char* other = model.architecture == "deepseek_v3" ? "num_local_experts" : "num_experts";
+  model.n_routed_experts = config.has("n_routed_experts") || !config.has(other)
+                               ? config.integer("n_routed_experts")
+                               : config.integer(other);
   model.num_experts_per_tok = config.integer("num_experts_per_tok");
   model.moe_intermediate_size = config.integer("moe_intermediate_size");
-  model.n_shared_experts = config.integer("n_shared_experts", 0);
-  model.first_k_dense_replace = config.integer("first_k_dense_replace", 0);
-  model.n_group = config.integer("n_group", 1);
-  model.topk_group = config.integer("topk_group", 1);
+  model.n_shared_experts = config.absent("n_shared_experts")
+                               ? defaults.n_shared_experts
+                               : config.integer("n_shared_experts", 0);
+  model.first_k_dense_replace =
+      config.integer("first_k_dense_replace", defaults.first_k_dense_replace);
   model.scoring_func = config.text("scoring_func", "");
-  model.topk_method = config.text("topk_method", "");
-  if (config.has("norm_topk_prob")) model.norm_topk_prob = config.boolean("norm_topk_prob", false);
-  model.routed_scaling_factor = config.number("routed_scaling_factor", 1);
+  if (!config.absent("norm_topk_prob"))
+    model.norm_topk_prob = config.boolean("norm_topk_prob", false);
+  model.routed_scaling_factor =
+      config.number("routed_scaling_factor", defaults.routed_scaling_factor);
+  read_groups(config, defaults, model);
   config.only<int64_t>(config.integer("moe_layer_freq", 1), 1, "moe_layer_freq");
 }
 
@@ -165,10 +259,15 @@ ModelOptions model_of_config(const std::string& text, const std::string& where) 
   model.rms_norm_eps = config.number("rms_norm_eps", 1e-6);
   model.initializer_range = config.number("initializer_range", 0.02);
   model.tie_word_embeddings = config.boolean("tie_word_embeddings", false);
-  model.max_position_embeddings = config.integer("max_position_embeddings", 0);
+  const Defaults defaults = defaults_of(model.architecture);
+  model.max_position_embeddings =
+      config.integer("max_position_embeddings", defaults.max_position_embeddings);
   read_rope(config, model);
   if (model.latent_attention()) {
-    model.q_lora_rank = config.integer("q_lora_rank", 0);
+    config.only(config.integer("num_key_value_heads", model.num_attention_heads),
+                model.num_attention_heads, "num_key_value_heads");
+    model.q_lora_rank =
+        config.absent("q_lora_rank") ? defaults.q_lora_rank : config.integer("q_lora_rank", 0);
     model.kv_lora_rank = config.integer("kv_lora_rank");
     model.qk_nope_head_dim = config.integer("qk_nope_head_dim");
     model.qk_rope_head_dim = config.integer("qk_rope_head_dim");
@@ -177,7 +276,7 @@ ModelOptions model_of_config(const std::string& text, const std::string& where) 
     model.num_key_value_heads = config.integer("num_key_value_heads", model.num_attention_heads);
     model.head_dim = config.integer("head_dim", 0);
   }
-  if (model.has_experts()) read_experts(config, model);
+  if (model.has_experts()) read_experts(config, defaults, model);
   if (model.architecture == "deepseek_v3")
     model.num_nextn_predict_layers = config.integer("num_nextn_predict_layers", 0);
   config.only<std::string>(config.text("hidden_act", "silu"), "silu", "hidden_act");

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/model_rules.h"
 
+#include "trainer/model/router_layer.h"
+
 namespace tessera {
 namespace {
 
@@ -107,6 +109,12 @@ void check_groups(const ModelOptions& model, Problems& problems) {
   problems.require(model.n_routed_experts % model.n_group == 0, "model.n_group",
                    text(model.n_group) + " groups do not divide n_routed_experts " +
                        text(model.n_routed_experts));
+  problems.require(model.n_group == 1 || model.selection() != "noaux_tc" ||
+                       model.n_routed_experts >= kBestOfGroup * model.n_group,
+                   "model.n_group",
+                   "noaux_tc scores a group by its best two experts, but n_routed_experts " +
+                       text(model.n_routed_experts) + " gives " + text(model.n_group) +
+                       " groups fewer than two each");
   problems.require(model.topk_group <= model.n_group, "model.topk_group",
                    text(model.topk_group) + " is more than n_group " + text(model.n_group));
   problems.require(

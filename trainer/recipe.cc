@@ -8,6 +8,7 @@
 #include "trainer/expert_rules.h"
 #include "trainer/model_rules.h"
 #include "trainer/schedule_rules.h"
+#include "trainer/size_rules.h"
 #include "trainer/training_plan.h"
 
 namespace tessera {
@@ -136,6 +137,7 @@ std::vector<RecipeProblem> validate(const Recipe& recipe, int num_ranks) {
   problems.require(recipe.version == 1, "recipe",
                    "format version must be 1, got " + std::to_string(recipe.version));
   problems.require(!recipe.name.empty(), "name", "is missing");
+  if (!check_sizes(recipe, problems)) return problems.found;
   check_model(recipe, problems);
   problems.require(!recipe.data.train.empty() || !recipe.data.blend.empty(), "data.train",
                    "is missing: a PREFIX written by tessera data prepare");
@@ -159,6 +161,16 @@ std::vector<RecipeProblem> validate(const Recipe& recipe, int num_ranks) {
   check_optimizer(recipe, problems);
   check_schedules(recipe, problems);
   problems.positive(recipe.run.log_every, "run.log_every");
+  const auto not_negative = [&](bool good, const char* key) {
+    problems.require(good, key, "must not be negative");
+  };
+  not_negative(recipe.run.eval_every >= 0, "run.eval_every");
+  not_negative(recipe.run.eval_batches >= 0, "run.eval_batches");
+  not_negative(recipe.checkpoint.every_steps >= 0 && recipe.checkpoint.every_seconds >= 0,
+               "checkpoint.every");
+  not_negative(recipe.checkpoint.keep.every >= 0, "checkpoint.keep.every");
+  not_negative(recipe.on_failure.max_skips >= 0, "on_failure.max_skips");
+  not_negative(recipe.on_failure.hang_timeout_seconds >= 0, "on_failure.hang_timeout");
   problems.one_of(recipe.run.device, "run.device", {"auto", "cpu", "reference", "cuda"});
   problems.one_of(recipe.run.determinism, "run.determinism", {"same_layout", "layout_free"});
   problems.require(

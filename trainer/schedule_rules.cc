@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "trainer/optim/lr_schedule.h"
 #include "trainer/timeline.h"
 
 namespace tessera {
@@ -55,6 +56,19 @@ bool check_phases(const std::vector<LrPhase>& phases, Problems& problems) {
   return problems.found.size() == before;
 }
 
+// Milestones are fractions of the run, each after the one before, and their factor must leave a
+// rate to go on with.
+void check_milestones(const LrScheduleOptions& schedule, Problems& problems) {
+  double before = 0;
+  for (const double milestone : schedule.milestones) {
+    problems.require(milestone > before && milestone < 1, "lr_schedule.milestones",
+                     "must be fractions of the run that increase between 0 and 1");
+    before = milestone;
+  }
+  problems.require(schedule.milestone_factor > 0, "lr_schedule.milestone_factor",
+                   "must be above 0: the rate is multiplied with it");
+}
+
 void check_lr_schedule(const LrScheduleOptions& schedule, Problems& problems) {
   problems.one_of(schedule.kind, "lr_schedule.kind",
                   {"constant", "warmup_cosine", "wsd", "multi_step", "phases"});
@@ -65,12 +79,58 @@ void check_lr_schedule(const LrScheduleOptions& schedule, Problems& problems) {
       decays || !schedule.decay.given(),
       schedule.decay.tokens > 0 ? "lr_schedule.decay_tokens" : "lr_schedule.decay_steps",
       "belongs to warmup_cosine and wsd, not to " + schedule.kind);
+  problems.require(schedule.kind != "wsd" || schedule.decay.given(), "lr_schedule.decay_steps",
+                   "is missing: wsd falls over the last decay_steps (or decay_tokens) of the run");
+  if (schedule.kind == "multi_step") check_milestones(schedule, problems);
   problems.require(schedule.min_lr_ratio >= 0 && schedule.min_lr_ratio <= 1,
                    "lr_schedule.min_lr_ratio", "must be in [0, 1]");
   problems.require((schedule.kind == "phases") == !schedule.phases.empty(), "lr_schedule.phases",
                    schedule.phases.empty()
                        ? "is missing, with lr_schedule.kind: phases"
                        : "belongs to lr_schedule.kind phases, not to " + schedule.kind);
+}
+
+// Warm-up, decay and run are compared on one scale: steps, or tokens where one is given in tokens.
+struct Measured {
+  int64_t warmup = 0, decay = 0, run = 0;
+  const char* unit = "steps";
+};
+Measured measured(const Recipe& recipe) {
+  const LrScheduleOptions& schedule = recipe.lr_schedule;
+  const Length run = recipe.run.length();
+  if (schedule.warmup.tokens == 0 && schedule.decay.tokens == 0 && run.tokens == 0)
+    return {schedule.warmup.steps, schedule.decay.steps, run.steps};
+  const Timeline timeline(recipe);
+  return {timeline.in_tokens(schedule.warmup), timeline.in_tokens(schedule.decay),
+          timeline.in_tokens(run), "tokens"};
+}
+
+// In a shape that has no room the rate would jump, or never get to where it is meant to go.
+void check_room(const Recipe& recipe, Problems& problems) {
+  const LrScheduleOptions& schedule = recipe.lr_schedule;
+  const Measured length = measured(recipe);
+  const std::string key =
+      schedule.warmup.tokens > 0 ? "lr_schedule.warmup_tokens" : "lr_schedule.warmup_steps";
+  const std::string remedy =
+      ": shorten it, or keep the run's length and end early with train --steps N";
+  const auto warmed_up = [&](int64_t end, const std::string& what) {
+    problems.require(length.warmup == 0 || length.warmup < end, key,
+                     "the warm-up of " + text(length.warmup) + " " + length.unit + " is not over " +
+                         what + " (" + text(end) + ")" + remedy);
+  };
+  if (schedule.kind == "warmup_cosine" && length.decay > 0)
+    warmed_up(length.decay, "when the decay ends");
+  else if (schedule.kind == "warmup_cosine")
+    warmed_up(length.run, "when the run ends");
+  if (schedule.kind == "multi_step" && !schedule.milestones.empty())
+    warmed_up(LearningRate::milestone(schedule.milestones.front(), length.run),
+              "at the first milestone");
+  if (schedule.kind == "wsd")
+    problems.require(
+        length.decay <= length.run - length.warmup,
+        schedule.decay.tokens > 0 ? "lr_schedule.decay_tokens" : "lr_schedule.decay_steps",
+        "the decay of " + text(length.decay) + " " + length.unit + " has no room in a run of " +
+            text(length.run) + " with a warm-up of " + text(length.warmup) + remedy);
 }
 
 // Phases count from the run's start, so the warm-up is a part of the first.
@@ -134,8 +194,10 @@ void check_schedules(const Recipe& recipe, Problems& problems) {
   const bool sized = batch.global > 0 && recipe.data.sequence_length > 0;
   const bool steady = batch.ramp.from == 0;
   const bool ramp = sized && check_ramp(batch, problems);
+  const size_t before = problems.found.size();
   check_run_length(recipe.run, problems);
   check_lr_schedule(recipe.lr_schedule, problems);
+  if (problems.found.size() == before && sized && (steady || ramp)) check_room(recipe, problems);
   if (!recipe.lr_schedule.phases.empty() && check_phases(recipe.lr_schedule.phases, problems) &&
       sized && (steady || ramp))
     check_warmup_in_phase(recipe, problems);

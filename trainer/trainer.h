@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "checkpoint/state.h"
+#include "data/eval_windows.h"
 #include "data/loader.h"
 #include "parallel/communicators.h"
 #include "trainer/model/build.h"
@@ -66,6 +67,7 @@ struct EvalReport {
   int64_t tokens = 0;
   double bits_per_byte = 0;  // 0: no tokenizer, so bytes are not known
   double seconds = 0;
+  bool stopped = false;  // before its end: nothing else is known but the step
   double perplexity() const;
 };
 
@@ -83,8 +85,11 @@ class Trainer {
   std::optional<StepReport> settle();
   bool reports_late() const;
   // Over the validation split (or eval_batches of it), the same windows on any number of ranks.
-  // `progress` hears now and then what part of this rank's windows is done.
-  EvalReport evaluate(const std::function<void(double part)>& progress = [](double) {});
+  // `progress` hears now and then what part of this rank's windows is done. `stop` is asked now and
+  // then on every rank; when it says yes on any, all leave with a report that is `stopped`.
+  EvalReport evaluate(
+      const std::function<void(double part)>& progress = [](double) {},
+      const std::function<bool()>& stop = {});
 
   // All that continues the run, at the end of a settled step: masters, moments, scaler, data
   // cursor, step and updates.
@@ -116,6 +121,12 @@ class Trainer {
     int place = 0;  // of its numbers (StepNumbers)
     std::chrono::steady_clock::time_point start;
   };
+  struct EvalCounts {
+    int64_t targets = 0;
+    int64_t bytes = 0;
+  };
+  std::vector<Micro> evaluation_part(const EvalWindows& windows, int64_t begin, int64_t end,
+                                     EvalCounts& counts);
   Started start_step(const StepWishes& wishes);
   std::vector<double> choices(Reached now) const;
   StepReport finish_step(Started started);

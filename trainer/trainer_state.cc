@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "trainer/group_rule.h"
 #include "trainer/model/model_state.h"
 #include "trainer/trainer.h"
 
@@ -41,6 +42,7 @@ State Trainer::state() const {
   state.scalars["tokens"] = std::to_string(tokens_);
   state.scalars["cursor"] = std::to_string(loader_->cursor().samples);
   state.scalars["loss_scaler"] = scaler_.state();
+  record_group_rule(recipe_.model, state.scalars);
   return state;
 }
 

@@ -9,6 +9,7 @@
 #include "checkpoint/retention.h"
 #include "checkpoint/writer.h"
 #include "kernels/base/trace.h"
+#include "trainer/replicas.h"
 #include "trainer/trace_file.h"
 
 namespace tessera {
@@ -27,6 +28,7 @@ class Loop {
         storage_(storage),
         options_(options),
         recipe_(trainer.recipe()),
+        replicas_(comms.world()),
         total_(trainer.total_steps()),
         end_(options.stop_after > 0 ? std::min(options.stop_after, total_) : total_) {}
 
@@ -42,10 +44,14 @@ class Loop {
       finish_trace(last);
       const StepWishes agreed = std::exchange(agreed_, {});
       const bool preempted = agreed.stop && !last;
-      if (!preempted && due(recipe_.run.eval_every, last)) evaluate();
       const bool stop_saves = preempted && recipe_.checkpoint.on_preempt == "save";
       if (last || stop_saves || agreed.save || due(every, false)) save(last || stop_saves);
       if (preempted) return Outcome::preempted;
+      // After the save, which an evaluation that fails or is ended must not cost.
+      if (due(recipe_.run.eval_every, last) && !evaluate() && !last) {
+        if (recipe_.checkpoint.on_preempt == "save") save(true);
+        return Outcome::preempted;
+      }
     }
     return end_ < total_ ? Outcome::stopped : Outcome::done;
   }
@@ -82,12 +88,22 @@ class Loop {
             .stop = options_.stop_requested()};
   }
 
-  void evaluate() {
-    if (recipe_.data.validation.empty()) return;
-    const EvalReport report = trainer_.evaluate([&](double part) {
-      tell([&](Observer& o) { o.on_eval_progress(trainer_.steps_done(), part); });
+  // False when a signal ended it.
+  bool evaluate() {
+    if (recipe_.data.validation.empty()) return true;
+    const EvalReport report = trainer_.evaluate(
+        [&](double part) {
+          tell([&](Observer& o) { o.on_eval_progress(trainer_.steps_done(), part); });
+        },
+        options_.stop_requested);
+    tell([&](Observer& observer) {
+      if (report.stopped)
+        observer.on_warning("W051", "a signal ended the evaluation of step " +
+                                        std::to_string(report.step) + "; tessera eval makes it up");
+      else
+        observer.on_eval(report);
     });
-    tell([&](Observer& observer) { observer.on_eval(report); });
+    return !report.stopped;
   }
 
   // must_succeed: nothing follows that could save again, so a failure ends the run.
@@ -98,9 +114,11 @@ class Loop {
     event.step = trainer_.steps_done();
     const SaveInfo info{options_.run_id, trainer_.steps_done(), comms_.grid().to_string(),
                         options_.resolved_recipe};
+    const State state = trainer_.state();
+    replicas_(state);
     try {
       const SaveReport report =
-          save_checkpoint(storage_, comms_.world(), options_.checkpoints, info, trainer_.state());
+          save_checkpoint(storage_, comms_.world(), options_.checkpoints, info, state);
       event.directory = report.directory;
       event.bytes = report.bytes;
       event.seconds = report.seconds;
@@ -144,6 +162,7 @@ class Loop {
   Storage& storage_;
   const LoopOptions& options_;
   const Recipe& recipe_;
+  ReplicaCheck replicas_;
   int64_t total_;      // the run's last step
   int64_t end_;        // this job's
   StepWishes agreed_;  // and not done yet

@@ -19,7 +19,7 @@ import tempfile
 STEPS = 6
 COMMON = [
     "data.train=corpora/kjv/train", "data.validation=null", "data.tokenizer=null",
-    "data.sequence_length=256", "batch.micro=4", f"run.steps={STEPS}", "run.eval_every=0",
+    "data.sequence_length=256", "batch.micro=4", f"run.steps={STEPS}", "lr_schedule.kind=constant", "run.eval_every=0",
     "checkpoint.every=0", "metrics.tensorboard=false",
 ]
 LAYOUTS = {

@@ -3,7 +3,7 @@
 """Where the time of a step goes: each range of a trace without those inside it, as a share of the
 traced steps, mean over ranks; of ranks with a GPU, the time of the GPU's computing.
 
-  tessera launch recipes/deepseek_124m.yaml -n 2 run.steps=6 profile.steps=3-5 ...
+  tessera launch recipes/deepseek_124m.yaml -n 2 --steps 6 profile.steps=3-5 ...
   tests/bench/shares.py RUN/trace/trace.json
 """
 import collections

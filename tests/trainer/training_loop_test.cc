@@ -29,6 +29,7 @@ constexpr const char* kRoot = "run/checkpoints";
 class Diary : public Observer {
  public:
   std::function<void(int64_t step)> after_step = [](int64_t) {};
+  std::function<void()> during_eval = [] {};
   std::vector<std::string> warnings;
   std::vector<double> parts;
 
@@ -36,7 +37,10 @@ class Diary : public Observer {
     note(std::to_string(report.step));
     after_step(report.step);
   }
-  void on_eval_progress(int64_t, double part) override { parts.push_back(part); }
+  void on_eval_progress(int64_t, double part) override {
+    parts.push_back(part);
+    during_eval();
+  }
   void on_eval(const EvalReport& report) override { note("e" + std::to_string(report.step)); }
   void on_checkpoint(const CheckpointEvent& event) override {
     note((event.error.empty() ? "c" : "x") + std::to_string(event.step) +
@@ -80,14 +84,14 @@ struct TrainingLoop : testing::Test {
 
 TEST_F(TrainingLoop, EvaluatesAndSavesAtTheEndWhateverTheRecipeSays) {
   EXPECT_EQ(run(), Outcome::done);
-  EXPECT_EQ(diary.text(), "1 2 3 4 5 e5 c5");
+  EXPECT_EQ(diary.text(), "1 2 3 4 5 c5 e5");
 }
 
 TEST_F(TrainingLoop, EvaluatesAndSavesAsOftenAsTheRecipeSaysAndOnceAtTheEnd) {
   recipe.run.eval_every = 2;
   recipe.checkpoint.every_steps = 5;
   EXPECT_EQ(run(), Outcome::done);
-  EXPECT_EQ(diary.text(), "1 2 e2 3 4 e4 5 e5 c5");
+  EXPECT_EQ(diary.text(), "1 2 e2 3 4 e4 5 c5 e5");
 }
 
 TEST_F(TrainingLoop, TellsHowFarAnEvaluationIs) {
@@ -115,24 +119,53 @@ TEST_F(TrainingLoop, KeepsOnlyTheNewestCheckpointsAndThosePinned) {
 TEST_F(TrainingLoop, SavesByTheClock) {
   recipe.checkpoint.every_seconds = 1e-9;
   run();
-  EXPECT_EQ(diary.text(), "1 c1 2 c2 3 c3 4 c4 5 e5 c5");
+  EXPECT_EQ(diary.text(), "1 c1 2 c2 3 c3 4 c4 5 c5 e5");
 }
 
 TEST_F(TrainingLoop, StopsAfterTheStepAskedForAndSaves) {
   options.stop_after = 3;
   EXPECT_EQ(run(), Outcome::stopped);
-  EXPECT_EQ(diary.text(), "1 2 3 e3 c3");
+  EXPECT_EQ(diary.text(), "1 2 3 c3 e3");
   options.stop_after = 9;
   EXPECT_EQ(run(), Outcome::done) << "beyond the last step it changes nothing";
 }
 
 TEST_F(TrainingLoop, ASignalSavesAtOnceWithoutAnEvaluation) {
-  recipe.run.eval_every = 1;
   bool signalled = false;
   diary.after_step = [&](int64_t step) { signalled = step == 2; };
   options.stop_requested = [&] { return signalled; };
   EXPECT_EQ(run(), Outcome::preempted);
-  EXPECT_EQ(diary.text(), "1 e1 2 e2 3 c3");
+  EXPECT_EQ(diary.text(), "1 2 3 c3");
+}
+
+TEST_F(TrainingLoop, ASignalEndsAnEvaluationAndSaves) {
+  recipe.run.eval_every = 2;
+  recipe.run.eval_batches = 0;  // several parts
+  bool signalled = false;
+  diary.during_eval = [&] { signalled = true; };
+  options.stop_requested = [&] { return signalled; };
+  EXPECT_EQ(run(), Outcome::preempted);
+  EXPECT_EQ(diary.text(), "1 2 c2");
+  EXPECT_THAT(diary.warnings, ElementsAre(HasSubstr("ended the evaluation of step 2")));
+  recipe.checkpoint.on_preempt = "stop";
+  EXPECT_EQ(run(), Outcome::preempted);
+}
+
+TEST_F(TrainingLoop, ASignalDuringTheLastEvaluationCostsTheEvaluationAlone) {
+  recipe.run.eval_batches = 0;
+  bool signalled = false;
+  diary.during_eval = [&] { signalled = true; };
+  options.stop_requested = [&] { return signalled; };
+  EXPECT_EQ(run(), Outcome::done);
+  EXPECT_EQ(diary.text(), "1 2 3 4 5 c5");
+  EXPECT_THAT(committed_steps(disk, kRoot), ElementsAre(5));
+}
+
+TEST_F(TrainingLoop, AnEvaluationThatFailsDoesNotCostTheLastSave) {
+  recipe.data.validation = directory / "absent";
+  EXPECT_THAT(error_of([&] { run(); }), StartsWith("data: "));
+  EXPECT_EQ(diary.text(), "1 2 3 4 5 c5");
+  EXPECT_THAT(committed_steps(disk, kRoot), ElementsAre(5));
 }
 
 TEST_F(TrainingLoop, ASignalDuringTheLastStepIsARunThatIsDone) {
@@ -140,7 +173,7 @@ TEST_F(TrainingLoop, ASignalDuringTheLastStepIsARunThatIsDone) {
     if (step == 4) options.stop_requested = [] { return true; };
   };
   EXPECT_EQ(run(), Outcome::done);
-  EXPECT_EQ(diary.text(), "1 2 3 4 5 e5 c5");
+  EXPECT_EQ(diary.text(), "1 2 3 4 5 c5");
 }
 
 TEST_F(TrainingLoop, ASignalSavesNothingWhenTheRecipeSaysStop) {
@@ -156,7 +189,7 @@ TEST_F(TrainingLoop, AFailedSaveIsToldAndTrainingGoesOn) {
     if (step == 2) disk.fail_at(1, EIO);
   };
   EXPECT_EQ(run(), Outcome::done);
-  EXPECT_EQ(diary.text(), "1 2 x2 3 4 c4 5 e5 c5");
+  EXPECT_EQ(diary.text(), "1 2 x2 3 4 c4 5 c5 e5");
 }
 
 TEST_F(TrainingLoop, EndsWithTheFailureThatIsOneTooMany) {
@@ -174,7 +207,7 @@ TEST_F(TrainingLoop, FailsWhenTheLastSaveFails) {
     if (step == 5) disk.run_full_at(1);
   };
   EXPECT_THAT(error_of([&] { run(); }), StartsWith("storage: 1 save(s) in a row failed"));
-  EXPECT_EQ(diary.text(), "1 2 3 4 5 e5 x5!");
+  EXPECT_EQ(diary.text(), "1 2 3 4 5 x5!");
 }
 
 TEST_F(TrainingLoop, ASavedStepMakesEarlierFailuresForgotten) {
@@ -184,7 +217,7 @@ TEST_F(TrainingLoop, ASavedStepMakesEarlierFailuresForgotten) {
     if (step % 2 == 0) disk.fail_at(1, EIO);
   };
   EXPECT_EQ(run(), Outcome::done);
-  EXPECT_EQ(diary.text(), "1 c1 2 x2 3 c3 4 x4 5 e5 c5");
+  EXPECT_EQ(diary.text(), "1 c1 2 x2 3 c3 4 x4 5 c5 e5");
 }
 
 }  // namespace

@@ -36,11 +36,12 @@ RouterRules router_rules(const ModelOptions& model) {
   rules.weights.normalize = model.normalizes_topk();
   rules.weights.factor = model.routed_scaling_factor;
   const std::string method = model.selection();
-  if (method == "greedy") return rules;
-  rules.groups = {.groups = model.n_group, .kept_groups = model.topk_group, .best_of_group = 1};
-  // V3: the best two of a group with top 8 of 4 groups; in general the share of a kept group.
-  if (method == "noaux_tc")
-    rules.groups.best_of_group = std::max<int64_t>(1, model.num_experts_per_tok / model.topk_group);
+  if (method == "greedy" || model.n_group == 1) return rules;
+  // DeepSeek's code and transformers score a group by its best two under noaux_tc, whatever
+  // num_experts_per_tok is; the paper's k / topk_group is the same for V3 alone.
+  rules.groups = {.groups = model.n_group,
+                  .kept_groups = model.topk_group,
+                  .best_of_group = method == "noaux_tc" ? kBestOfGroup : 1};
   return rules;
 }
 

@@ -13,6 +13,10 @@
 
 namespace tessera {
 
+// topk_method noaux_tc scores a group of experts by the sum of this many of its best scores, in
+// DeepSeek's code and in transformers alike, so a group has at least as many experts.
+inline constexpr int64_t kBestOfGroup = 2;
+
 // How the recipe has scores chosen from.
 struct RouterRules {
   Scoring scoring = Scoring::softmax;

@@ -10,6 +10,9 @@ namespace {
 // A scale found from a too high start takes one skip per halving: 2^24 to 2^4 is 20.
 constexpr int64_t kMaxSkipsWhileScaling = 20;
 
+const char* const kScaled = "scaled";
+const char* const kUnscaled = "unscaled";
+
 LossScaleRules rules_of(const PrecisionOptions& precision) {
   const LossScalingOptions& options = precision.loss_scaling;
   return {.dynamic =
@@ -44,7 +47,8 @@ void LossScaler::hear(bool applied, const LossScaleState& after, int64_t step,
 std::string LossScaler::state() const {
   std::ostringstream out;
   out << std::hexfloat << static_cast<float>(now_.scale) << ' ' << std::dec << now_.growth_tracker
-      << ' ' << now_.hysteresis << ' ' << skipped_in_a_row_;
+      << ' ' << now_.hysteresis << ' ' << skipped_in_a_row_ << ' '
+      << (dynamic() ? kScaled : kUnscaled);
   return out.str();
 }
 
@@ -58,6 +62,11 @@ void LossScaler::restore(const std::string& state) {
   check(static_cast<bool>(in >> tracker >> hysteresis >> skipped), ErrorKind::checkpoint,
         "checkpoint: bad loss scaler state '" + state + "'");
   if (!dynamic()) return;  // resumed in a type that needs no scaling
+  // A run without scaling has nothing to go on with: its 1 is no scale that was found. States of
+  // earlier versions do not say which they are; an untouched 1 is taken for none.
+  std::string kind;
+  if (!(in >> kind)) kind = scale == 1 && tracker == 0 ? kUnscaled : kScaled;
+  if (kind == kUnscaled) return;
   now_ = {.scale = scale, .growth_tracker = tracker, .hysteresis = hysteresis};
   skipped_in_a_row_ = skipped;
 }

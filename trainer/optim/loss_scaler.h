@@ -32,6 +32,8 @@ class LossScaler {
   void hear(bool applied, const LossScaleState& after, int64_t step, const std::string& culprit);
 
   std::string state() const;  // for the checkpoint
+  // Goes on from state(), or from precision.loss_scaling.initial where that is of a run without
+  // scaling. Throws Error{checkpoint} for a text that is no state.
   void restore(const std::string& state);
 
  private:

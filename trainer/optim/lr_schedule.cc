@@ -33,6 +33,9 @@ LearningRate::LearningRate(const LrScheduleOptions& schedule, double peak, const
   start_ = measured(schedule.warmup);
   decay_ = measured(schedule.decay);
   total_ = measured(run);
+  const int64_t whole = in_tokens_ ? timeline.in_tokens(run) : timeline.in_steps(run);
+  for (const double fraction : schedule.milestones)
+    milestones_.push_back(milestone(fraction, whole));
   double end = 0, lr = peak;
   for (const LrPhase& phase : schedule.phases) {
     end += measured(phase.length);
@@ -59,11 +62,20 @@ double LearningRate::at(const Reached& now) const {
   }
   if (schedule_.kind == "multi_step") {
     double rate = peak_;
-    for (const double milestone : schedule_.milestones)
-      if (x >= milestone * total_) rate *= schedule_.milestone_factor;
+    const int64_t reached = in_tokens_ ? now.tokens : now.updates;
+    for (const int64_t milestone : milestones_)
+      if (reached >= milestone) rate *= schedule_.milestone_factor;
     return rate;
   }
   return schedule_.kind == "phases" ? in_phases(x) : peak_;
+}
+
+int64_t LearningRate::milestone(double fraction, int64_t run) {
+  // A fraction that people write has few digits, so a product this near to a whole number is one.
+  constexpr double kRounding = 1e-12;
+  const double product = fraction * static_cast<double>(run), nearest = std::round(product);
+  const bool whole = std::abs(product - nearest) <= kRounding * std::max(1.0, product);
+  return static_cast<int64_t>(whole ? nearest : std::ceil(product));
 }
 
 double LearningRate::in_phases(double x) const {

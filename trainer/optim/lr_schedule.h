@@ -5,7 +5,7 @@
 //   warm-up        lr * (x + n) / (warmup + n)                    (nanoGPT's form; never 0)
 //   warmup_cosine  min + (lr - min) * (1 + cos(pi * p)) / 2, p = progress from warm-up to decay end
 //   wsd            constant, then linear to min over the last `decay` (arXiv:2404.06395)
-//   multi_step     times milestone_factor at each milestone (DeepSeek LLM, arXiv:2401.02954;
+//   multi_step     times milestone_factor from each milestone on (DeepSeek LLM, arXiv:2401.02954;
 //                  DeepSeek-V2, arXiv:2405.04434, 3.1.2)
 //   phases         one after the other, each constant, or a line or half a cosine from the rate of
 //                  the one before (DeepSeek-V3, arXiv:2412.19437, 4.2)
@@ -25,6 +25,10 @@ class LearningRate {
                const Timeline& timeline);
   double at(const Reached& now) const;
 
+  // The first update (or token) of `run` that is at or beyond this fraction of them: 7 for 0.07 of
+  // 100, although 0.07 * 100 is above 7 in doubles.
+  static int64_t milestone(double fraction, int64_t run);
+
  private:
   struct Stretch {  // of phases, in tokens or updates
     std::string shape;
@@ -38,6 +42,7 @@ class LearningRate {
   bool in_tokens_ = false;                    // all but the warm-up
   double warmup_ = 0;                         // in its own unit
   double start_ = 0, decay_ = 0, total_ = 0;  // where warm-up ends; the others: 0 where not given
+  std::vector<int64_t> milestones_;           // of multi_step, in updates or tokens
   std::vector<Stretch> stretches_;
 };
 

@@ -10,6 +10,7 @@
 
 #include "kernels/base/random.h"
 #include "parallel/pipeline/generators.h"
+#include "trainer/schedule_rules.h"
 
 namespace tessera {
 namespace {
@@ -209,7 +210,10 @@ Layout parse_layout(const std::string& text, const Recipe& recipe) {
 
 std::vector<Layout> parse_layouts(const std::string& text, const Recipe& recipe) {
   std::vector<Layout> layouts;
-  for (const std::string& one : split(text, ';')) layouts.push_back(parse_layout(one, recipe));
+  for (const std::string& one : split(text, ';'))
+    if (!split(one, ',').empty()) layouts.push_back(parse_layout(one, recipe));
+  check(!layouts.empty(), ErrorKind::usage,
+        "--layouts '" + text + "' names no layout, so nothing would be verified");
   return layouts;
 }
 
@@ -240,6 +244,13 @@ Recipe in_layout(const Recipe& recipe, const Layout& layout, int64_t steps) {
   changed.run.steps = steps;
   changed.run.tokens = 0;
   changed.run.eval_every = 0;
+  // So few steps may have no room for the recipe's schedule; its warm-up alone does then.
+  Problems problems;
+  check_schedules(changed, problems);
+  if (!problems.found.empty() && changed.lr_schedule.phases.empty()) {
+    changed.lr_schedule.kind = "constant";
+    changed.lr_schedule.decay = {};
+  }
   return changed;
 }
 

@@ -24,7 +24,8 @@ struct Layout {
 
 // Throws Error{usage} naming the word that is wrong. `recipe` gives the defaults.
 Layout parse_layout(const std::string& text, const Recipe& recipe);
-std::vector<Layout> parse_layouts(const std::string& text, const Recipe& recipe);  // "a; b; c"
+// "a; b; c". Never empty: a text that names no layout is Error{usage}, too.
+std::vector<Layout> parse_layouts(const std::string& text, const Recipe& recipe);
 
 // Layouts that are promised to be bit-equal share a class.
 std::string class_of(const Layout& layout, const Recipe& recipe);

@@ -96,5 +96,26 @@ TEST(LossScaler, ContinuesFromItsState) {
   EXPECT_EQ(off.now().scale, 1) << "resumed in a type that needs no scaling";
 }
 
+// What a run without scaling keeps is no scale to go on with.
+TEST(LossScaler, StartsAtItsInitialScaleAfterARunWithoutScaling) {
+  PrecisionOptions bf16_options;
+  bf16_options.compute = "bf16";
+  const LossScaler unscaled(bf16_options, {});
+  for (const std::string& state : {unscaled.state(), std::string("0x1p+0 0 1 0")}) {  // and earlier
+    LossScaler scaler(f16_with("pytorch", 65536, 3), {});
+    scaler.restore(state);
+    EXPECT_EQ(scaler.now().scale, 65536) << state;
+    EXPECT_EQ(scaler.skipped_in_a_row(), 0);
+  }
+  LossScaler low(f16_with("pytorch", 1, 3), {});
+  hear(low, "..");
+  low.hear(true, {.scale = 1, .growth_tracker = 0, .hysteresis = 1}, 3, "");
+  LossScaler next(f16_with("pytorch", 65536, 3), {});
+  next.restore(low.state());
+  EXPECT_EQ(next.now().scale, 1) << "a scale of 1 that was found is one";
+  next.restore("0x1p+10 7 1 0");
+  EXPECT_EQ(next.now().scale, 1024) << "of an earlier version";
+}
+
 }  // namespace
 }  // namespace tessera::test

@@ -87,6 +87,25 @@ TEST(LearningRate, FallsByAFactorAtEachMilestone) {
   EXPECT_DOUBLE_EQ(learning_rate(schedule, 1, 100, 90), 0.25);
 }
 
+// 0.07 * 100 is 7.000000000000001 in doubles, and 0.56 * 100 likewise above 56.
+TEST(LearningRate, FallsAtTheExactStepOfEveryFraction) {
+  for (const int64_t run : {100, 1000, 50000})
+    for (int64_t percent = 1; percent < 100; ++percent)
+      EXPECT_EQ(LearningRate::milestone(static_cast<double>(percent) / 100, run),
+                run * percent / 100)
+          << percent << " of " << run;
+  EXPECT_EQ(LearningRate::milestone(0.5, 7), 4) << "the first step that is beyond it";
+  EXPECT_EQ(LearningRate::milestone(1.0 / 3, 300), 100);
+  EXPECT_EQ(LearningRate::milestone(0.6, 8'100'000'000'000), 4'860'000'000'000);
+  LrScheduleOptions schedule = schedule_of("multi_step");
+  schedule.milestones = {0.07, 0.56};
+  schedule.milestone_factor = 0.5;
+  EXPECT_EQ(learning_rate(schedule, 1, 100, 6), 1);
+  EXPECT_EQ(learning_rate(schedule, 1, 100, 7), 0.5);
+  EXPECT_EQ(learning_rate(schedule, 1, 100, 55), 0.5);
+  EXPECT_EQ(learning_rate(schedule, 1, 100, 56), 0.25);
+}
+
 // What a length of n steps says, 40 n tokens say as well, to the last bit but for the division.
 TEST(LearningRate, IsTheSameInTokensWhereStepsAreAlike) {
   for (const char* kind : {"constant", "warmup_cosine", "wsd", "multi_step"}) {

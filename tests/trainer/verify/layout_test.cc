@@ -38,6 +38,25 @@ TEST(Layouts, NameTheWordThatIsWrong) {
     EXPECT_THAT(error_of([&] { parse_layout(text, deep()); }), HasSubstr(words));
 }
 
+// A script's empty variable must not pass for a proof.
+TEST(Layouts, AreRefusedWhereTheTextNamesNone) {
+  for (const char* text : {"", " ", ";", " ; ;", ",", ", ; ,"})
+    EXPECT_THAT(error_of([&] { parse_layouts(text, deep()); }), HasSubstr("names no layout"))
+        << text;
+}
+
+// The warm-up and the decay of a recipe are longer than the few steps that verify trains.
+TEST(Layouts, KeepTheWarmUpAloneWhereTheSchedulesShapeHasNoRoom) {
+  Recipe recipe = deep();
+  recipe.run.steps = 1000;
+  recipe.lr_schedule.kind = "warmup_cosine";
+  recipe.lr_schedule.warmup.steps = 20;
+  const Layout alone = parse_layout("", recipe);
+  EXPECT_EQ(in_layout(recipe, alone, 2).lr_schedule.kind, "constant");
+  EXPECT_EQ(in_layout(recipe, alone, 2).lr_schedule.warmup.steps, 20);
+  EXPECT_EQ(in_layout(recipe, alone, 21).lr_schedule.kind, "warmup_cosine");
+}
+
 TEST(Layouts, AreLegalForTheRanksAtHandAndTheSameEveryTime) {
   const std::vector<Layout> layouts = covering_layouts(deep(), 4, true);
   for (const Layout& layout : layouts) {
