@@ -12,6 +12,7 @@
 // $TESSERA_STAND_IN_MEMORY    bytes of each device (1 GiB)
 // $TESSERA_STAND_IN_DEVICES   their number (1)
 // $TESSERA_STAND_IN_PROBLEM   what Accelerator::problem() says
+// $TESSERA_STAND_IN_LACKS     the name of a library that it says it was built without
 //
 // tessera_stand_in_counts(): how often the host waited so far for queues and for marks, how many
 // marks with a time were made, and how often such were recorded; graphs recorded so far, launched,
@@ -149,6 +150,11 @@ Backend forwarding() {
 class StandIn : public Accelerator {
  public:
   std::string libraries() const override { return "CUDA 0.0, stand-in"; }
+  std::vector<LackingLibrary> lacks() const override {
+    const char* name = std::getenv("TESSERA_STAND_IN_LACKS");
+    if (name == nullptr) return {};
+    return {{name, "something cannot be done", "build it with " + std::string(name)}};
+  }
   std::string problem() const override {
     const char* text = std::getenv("TESSERA_STAND_IN_PROBLEM");
     return text == nullptr ? "" : text;
