@@ -23,6 +23,8 @@ int bench_verb(const BenchCommand& command) {
         ErrorKind::usage,
         "--batch and --sequence are for `tessera bench gemm`, `attention` and `step`;", what,
         "has sizes of its own");
+  check(command.microbatches == 1 || what == "step", ErrorKind::usage,
+        "--microbatches are for `tessera bench step`;", what, "has none");
   check(command.device == "cpu" || what != "io", ErrorKind::usage,
         "bench io is of the host's files: it has no --device");
   earlier_medians(command);  // a file that will not do is found before anything is measured
