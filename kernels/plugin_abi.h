@@ -11,7 +11,7 @@
 
 namespace tessera {
 
-inline constexpr int kPluginAbi = 5;  // raised with every change of Accelerator or of a kernel
+inline constexpr int kPluginAbi = 4;  // raised with every change of Accelerator or of a kernel
 
 // Internal linkage, so that each library has its own.
 static inline std::string compiled_plugin_abi() {

@@ -30,7 +30,7 @@ Device settle_device(World& world, const std::string& name, Device mine) {
   const bool gpu = mine.kind == Device::Kind::cuda;
   if (name == "auto" && !world.all().agree(gpu, "device")) return {};
   if (gpu && world.rank() == 0)
-    for (const LackingLibrary& each : cuda_accelerator().lacks())
+    for (const LackingLibrary& each : lacking_libraries())
       log::warn("W016 the CUDA plugin was built without " + each.name + ": " + each.follows + "; " +
                 each.remedy);
   // A GPU is known by its identity: each rank may see its own as the first.

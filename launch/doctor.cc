@@ -82,11 +82,9 @@ Finding gpu() {
 std::vector<Finding> gpus() {
   const CudaPlugin& plugin = cuda_plugin();
   std::vector<Finding> findings;
-  // Known without a GPU, too: a plugin is looked at where it was built.
-  if (plugin.accelerator != nullptr)
-    for (const LackingLibrary& each : plugin.accelerator->lacks())
-      findings.push_back(
-          {"WARN", "gpu plugin", "without " + each.name + ": " + each.follows, each.remedy});
+  for (const LackingLibrary& each : lacking_libraries())
+    findings.push_back(
+        {"WARN", "gpu plugin", "without " + each.name + ": " + each.follows, each.remedy});
   if (!plugin.problem.empty()) {
     findings.push_back({"FAIL", "gpu", "cannot be used", plugin.problem});
     return findings;

@@ -17,7 +17,7 @@ std::string wish() {
 }
 
 std::string problem_of_plugin() {
-  for (const LackingLibrary& each : cuda_accelerator().lacks())
+  for (const LackingLibrary& each : lacking_libraries())
     if (each.name == "NCCL")
       return "the plugin " + cuda_plugin().path + " was built without NCCL: " + each.remedy;
   const auto abi = reinterpret_cast<const char* (*)()>(cuda_plugin_symbol(kNcclAbiSymbol));

@@ -11,7 +11,6 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 namespace tessera {
 
@@ -29,13 +28,6 @@ struct DeviceFacts {
 struct DeviceMemory {
   int64_t free = 0;
   int64_t total = 0;
-};
-
-// A library that a plug-in was built without.
-struct LackingLibrary {
-  std::string name;     // "NCCL"
-  std::string follows;  // what cannot be done without it, a clause
-  std::string remedy;   // how to build the plug-in with it, a clause
 };
 
 enum class CopyDirection { to_device, to_host, on_device };
@@ -59,10 +51,8 @@ class Accelerator {
 
   virtual ~Accelerator() = default;
 
-  // The libraries it runs on: "CUDA 13.0, NCCL 2.28.9, cuDNN 9.19"; "without NCCL" where it has none.
+  // The libraries it runs on: "CUDA 13.0, NCCL 2.28.9, cuDNN 9.19".
   virtual std::string libraries() const = 0;
-  // What it was built without, though it could use it; most plug-ins lack nothing.
-  virtual std::vector<LackingLibrary> lacks() const { return {}; }
   // Why no device can be used, as the end of "plugin ... loaded (...), but"; empty: one can.
   virtual std::string problem() const = 0;
   virtual int count() const = 0;  // 0 when there is a problem

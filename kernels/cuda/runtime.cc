@@ -53,7 +53,6 @@ class Runtime : public Accelerator {
   }
 
   std::string libraries() const override { return library_versions(); }
-  std::vector<LackingLibrary> lacks() const override { return lacking_libraries(); }
 
   std::string problem() const override {
     const std::string name = std::string(" (") + cudaGetErrorName(result_) + ").";

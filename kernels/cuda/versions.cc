@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cuda/versions.h"
 
+#include <utility>
+
 #include <cuda_runtime_api.h>
 
 #include "kernels/cuda/attention_cudnn.h"
@@ -19,10 +21,12 @@ std::string library_versions() {
               : " (its attention not built in)");
 }
 
-std::vector<LackingLibrary> lacking_libraries() {
-  std::vector<LackingLibrary> all = lacking_nccl();
-  for (LackingLibrary& each : lacking_cudnn()) all.push_back(std::move(each));
+}  // namespace tessera::cuda
+
+// What tessera::lacking_libraries() asks.
+extern "C" std::vector<tessera::LackingLibrary> tessera_plugin_lacks() {
+  std::vector<tessera::LackingLibrary> all = tessera::cuda::lacking_nccl();
+  for (tessera::LackingLibrary& each : tessera::cuda::lacking_cudnn())
+    all.push_back(std::move(each));
   return all;
 }
-
-}  // namespace tessera::cuda

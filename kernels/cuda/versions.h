@@ -7,13 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "kernels/base/accelerator.h"
+#include "kernels/cuda_plugin.h"
 
 namespace tessera::cuda {
 
 // "CUDA 13.0, NCCL 2.28.9, cuDNN 9.19 (its attention not built in)"; "without NCCL" in its place.
 std::string library_versions();
-std::vector<LackingLibrary> lacking_libraries();
 
 // "NCCL 2.28.9" or "without NCCL"; what is lacked: one or none.
 std::string nccl_version();

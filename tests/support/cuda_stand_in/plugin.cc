@@ -29,6 +29,7 @@
 
 #include <nccl.h>
 
+#include "kernels/cuda_plugin.h"
 #include "kernels/kernel_list.h"
 #include "kernels/plugin_abi.h"
 #include "tests/support/cuda_stand_in/arena.h"
@@ -150,11 +151,6 @@ Backend forwarding() {
 class StandIn : public Accelerator {
  public:
   std::string libraries() const override { return "CUDA 0.0, stand-in"; }
-  std::vector<LackingLibrary> lacks() const override {
-    const char* name = std::getenv("TESSERA_STAND_IN_LACKS");
-    if (name == nullptr) return {};
-    return {{name, "something cannot be done", "build it with " + std::string(name)}};
-  }
   std::string problem() const override {
     const char* text = std::getenv("TESSERA_STAND_IN_PROBLEM");
     return text == nullptr ? "" : text;
@@ -282,6 +278,12 @@ class StandIn : public Accelerator {
 extern "C" const char* tessera_plugin_abi() {
   static const std::string abi = tessera::compiled_plugin_abi();
   return abi.c_str();
+}
+
+extern "C" std::vector<tessera::LackingLibrary> tessera_plugin_lacks() {
+  const char* name = std::getenv("TESSERA_STAND_IN_LACKS");
+  if (name == nullptr) return {};
+  return {{name, "something cannot be done", "build it with " + std::string(name)}};
 }
 
 extern "C" void tessera_stand_in_counts(int64_t counts[7]) {
