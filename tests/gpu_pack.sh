@@ -37,8 +37,8 @@ pack_binaries() {
   echo "$hash" >"$work/binaries/built_from"
   printf '%s\n%s\n' "$root" "$build" >"$work/binaries/built_at"
   cp "$build/tests.tsv" "$work/binaries/"
-  (cd "$build" && find . -maxdepth 2 \( -type f -o -type l \) \( -perm -u+x -o -name 'lib*.so*' \) \
-    ! -path './CMakeFiles/*' -print0 | tar -cf - --null -T -) | tar -C "$work/binaries" -xf -
+  (cd "$build" && find . -name CMakeFiles -prune -o -name '*.cmake' -o \( -type f -o -type l \) \
+    \( -perm -u+x -o -name 'lib*.so*' \) -print0 | tar -cf - --null -T -) | tar -C "$work/binaries" -xf -
   find "$work/binaries" -type f \( -perm -u+x -o -name '*.so*' \) -exec strip --strip-unneeded {} + 2>/dev/null || true
   mkdir -p "$(dirname "$binaries")"
   tar -C "$work/binaries" -cf - . | xz -T0 -6 >"$binaries"
