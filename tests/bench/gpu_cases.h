@@ -35,7 +35,7 @@ struct BenchSize {
   int64_t routed_rows = 0;  // of the router's small matrices
 };
 
-// On the GPU, uniform in [-0.5, 0.5); the same numbers again every 4 M elements.
+// On the GPU, uniform in [-0.5, 0.5); the same numbers again every 2^18 elements.
 Tensor random_on(Stream& stream, DType dtype, int64_t rows, int64_t columns);
 // Integers from 0 on: uniform; as words of a text, where the k-th has a share of about 1 / k; and
 // uniform but for a tenth of them, one after another, that are equal (padding).

@@ -125,7 +125,7 @@ Tensor last_rows(const Tensor& x, int64_t kept) {
   return x.row_slice(x.rows() - kept, kept);
 }
 
-// Inputs repeat every 2^22 elements, so rows a multiple of that apart are equal.
+// Inputs repeat every 2^18 elements, so rows a multiple of that apart are equal.
 void add_far(const std::string& name, int64_t rows, int64_t kept, bool same_bits,
              const Rowwise& run, std::vector<GpuCheck>& checks) {
   checks.push_back({name + ": last rows of " + std::to_string(rows),
@@ -134,8 +134,8 @@ void add_far(const std::string& name, int64_t rows, int64_t kept, bool same_bits
 }
 
 void add_beyond_2_gib(bool small, std::vector<GpuCheck>& checks) {
-  // Blocks of equal numbers: 2^22 elements, 2048 rows of 2048, half a sequence of 4096.
-  const int64_t length = small ? 65536 : 4096, hidden = small ? 64 : 2048;
+  // A sequence is a whole number of blocks of equal numbers, 128 rows of 2048 or 4096 of 64.
+  const int64_t length = 4096, hidden = small ? 64 : 2048;
   const int64_t rows = (small ? 2 : 130) * length;
   const auto far = [&](const char* name, const Rowwise& run) {
     add_far(name, rows, length, true, run, checks);
@@ -174,8 +174,8 @@ void add_beyond_2_gib(bool small, std::vector<GpuCheck>& checks) {
          table, x);
     return std::vector<Tensor>{last_rows(x, kept)};
   });
-  // Rows of 2^16 logits, so that 64 of them are one block of equal numbers.
-  const int64_t classes = int64_t{1} << 16, logit_rows = small ? 128 : 8320;
+  // 64 rows of 2^12 or 2^16 logits are a whole number of blocks, too.
+  const int64_t classes = int64_t{1} << (small ? 12 : 16), logit_rows = small ? 128 : 8320;
   add_far(
       "loss", logit_rows, 64, true,
       [=](Stream& s, int64_t all, int64_t kept) {

@@ -24,7 +24,7 @@ struct Draws {
 }  // namespace
 
 Tensor random_on(Stream& stream, DType dtype, int64_t rows, int64_t columns) {
-  constexpr int64_t kMostDrawn = int64_t{1} << 22;
+  constexpr int64_t kMostDrawn = int64_t{1} << 18;
   const int64_t block = std::clamp<int64_t>(kMostDrawn / columns, 1, rows);
   std::vector<float> values(static_cast<size_t>(block * columns));
   Draws draws{1};
