@@ -2,10 +2,16 @@
 # tests/gpu.sh's programs: carried (tests/gpu_pack.sh built them elsewhere), left by an earlier call,
 # or built here, in this order.
 
+# unpacked FILE [TAR-OPTION...]: not every machine has xz, but those with GPUs have Python.
+unpacked() {
+  { xz -dc "$1" 2>/dev/null || python3 -c 'import lzma, shutil, sys
+shutil.copyfileobj(lzma.open(sys.argv[1]), sys.stdout.buffer)' "$1"; } | tar -xf - "${@:2}"
+}
+
 unpack() {
   [ -f "$pack" ] || { echo "no $pack: what is installed must do"; exit 77; }
   [ "$prefix/unpacked" -nt "$pack" ] ||
-    { mkdir -p "$prefix" && tar -C "$prefix" -xJf "$pack" && touch "$prefix/unpacked"; } || exit 1
+    { mkdir -p "$prefix" && unpacked "$pack" -C "$prefix" && touch "$prefix/unpacked"; } || exit 1
   du -sh "$prefix" | cut -f1
 }
 
@@ -24,10 +30,10 @@ carried() {
   [ -z "${GPU_REBUILD:-}" ] || { echo "GPU_REBUILD: not looked at"; exit 77; }
   [ -f "$binaries" ] || { echo "no $binaries: to be built here"; exit 77; }
   local theirs mine their_root their_build
-  theirs=$(tar -xJOf "$binaries" ./built_from) || exit 1
+  theirs=$(unpacked "$binaries" -O ./built_from) || exit 1
   mine=$("$root/tests/gpu/tree_hash.sh")
   [ "$theirs" = "$mine" ] || { echo "built from another tree ($theirs, this is $mine)"; exit 77; }
-  [ "$(built_from)" = "$mine" ] || { mkdir -p "$build" && tar -C "$build" -xJf "$binaries"; } || exit 1
+  [ "$(built_from)" = "$mine" ] || { mkdir -p "$build" && unpacked "$binaries" -C "$build"; } || exit 1
   { read -r their_root; read -r their_build; } <"$build/built_at"
   link_to "$root" "$their_root" && link_to "$build" "$their_build" || exit 1
   # What else is lacking here, the stage `doctor` shows.
