@@ -37,7 +37,7 @@ carried() {
   { read -r their_root; read -r their_build; } <"$build/built_at"
   link_to "$root" "$their_root" && link_to "$build" "$their_build" || exit 1
   # What else is lacking here, the stage `doctor` shows.
-  "$tessera" --version && "$tessera" doctor --gpu >"$logs/carried.log" 2>&1
+  "$tessera" version && "$tessera" doctor --gpu >"$logs/carried.log" 2>&1
   [ $? -le 1 ] && ! grep 'cannot be loaded' "$logs/carried.log" ||
     { rm -f "$build/built_from"; echo "they do not run here, so they are built here"; exit 1; }
   echo "$(find "$build" -type f -perm -u+x | wc -l) programs and libraries, from this tree ($mine)"
