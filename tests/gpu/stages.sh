@@ -51,8 +51,9 @@ stage() {
   echo "${table[-1]}"
 }
 
-# within SECONDS: what of them is left before this stage ends.
+# within SECONDS: what of them is left before this stage ends, less what killing a program and
+# summing up takes.
 within() {
-  local left=$((${stage_ends:-9999999999} - $(date +%s) - 2))
+  local left=$((${stage_ends:-9999999999} - $(date +%s) - 8))
   echo $(($1 < left ? $1 : left))
 }

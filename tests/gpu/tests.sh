@@ -49,9 +49,14 @@ alone() {
   fi
   read_command "$name"
   [ -z "$case" ] || words+=("--gtest_filter=$case")
+  # Two mpirun that start at once may not share one directory for their sessions; a short name, since
+  # sockets lie below it.
+  local own
+  own=$(mktemp -d /tmp/gpu.XXXXXX)
   start=$(date +%s%N)
-  timeout -k 5 "$limit" env "${variables[@]}" "${words[@]}" "--gtest_output=json:$log.json" \
-    >"$log.log" 2>&1 || status=$?
+  timeout -k 5 "$limit" env TMPDIR="$own" "${variables[@]}" "${words[@]}" \
+    "--gtest_output=json:$log.json" >"$log.log" 2>&1 || status=$?
+  rm -rf "$own"
   verdict=$(verdict_of $status)
   if [ $status -eq 0 ] && grep -q 'SKIPPED' "$log.log" && ! grep -q '^\[       OK' "$log.log"; then
     verdict=skipped
