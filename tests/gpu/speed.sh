@@ -16,6 +16,7 @@ number_in() { sed -n "s/.*\"$1\":\([-0-9.e+]*\).*/\1/p" "$2" | tail -1; }
 # prediction's, a line of values, and what took how long.
 bench_step() {
   local log=$logs/${stage_name//[^A-Za-z0-9]/_}.json share predicted note
+  [ -z "$rehearsal" ] || export OMP_NUM_THREADS=1  # threads that wait for each other on a busy machine
   "$tessera" bench step --device cuda -B "$1" -T "$2" --microbatches "$3" --rounds "$rounds" --json \
     "${@:4}" >"$log" || return
   grep -q '^{' "$log" || { cat "$log"; return 1; }
