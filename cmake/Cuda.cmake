@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Whether libtessera_cuda.so is built, and the CUDA language if so. Sets TESSERA_BUILDS_CUDA.
-# TESSERA_CUDA: AUTO builds it where everything is found and says what is missing otherwise; ON
-# makes that an error; OFF does not look. No GPU is needed to build.
+# TESSERA_CUDA: AUTO builds it where CUDA is found and says what is missing otherwise; ON makes that
+# an error; OFF does not look. No GPU is needed to build. Without NCCL or cuDNN the plugin is built,
+# too, and says at run time what it cannot do (kernels/cuda/versions.h).
 set(TESSERA_CUDA AUTO CACHE STRING "Build the CUDA plugin: AUTO, ON or OFF")
 set_property(CACHE TESSERA_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(TESSERA_BUILDS_CUDA FALSE)
@@ -47,19 +48,25 @@ if(CMAKE_CUDA_COMPILER AND CUDAToolkit_FOUND)
 endif()
 tessera_report_cuda(CUDA ${found} "${CUDAToolkit_VERSION} for sm ${CMAKE_CUDA_ARCHITECTURES}"
   "${repository} cuda-toolkit-13-0 (>= ${oldest_cuda}); put nvcc on the PATH or set CUDACXX")
+function(tessera_report_optional NAME FOUND DETAIL FOLLOWS REMEDY)
+  if(FOUND)
+    message(STATUS "  ✓ ${NAME} ${DETAIL}")
+  else()
+    message(STATUS "  - without ${NAME}: ${FOLLOWS} (${REMEDY})")
+  endif()
+endfunction()
 find_package(cuDNN QUIET)
-tessera_report_cuda(cuDNN "${cuDNN_FOUND}" "${cuDNN_VERSION}"
-  "${repository} libcudnn9-dev-cuda-13; elsewhere: CUDNN_HOME=/its/directory")
-find_package(cudnnFrontend QUIET)  # not needed: without it attention is ours alone
-if(cudnnFrontend_FOUND)
-  message(STATUS "  ✓ cuDNN's attention through cudnn_frontend.h ${cudnnFrontend_VERSION}")
-else()
-  message(STATUS "  - cuDNN's attention not built in: no cudnn_frontend.h "
-    "(launch/cudnn_frontend.sh; elsewhere: CUDNN_FRONTEND_HOME=/its/directory)")
+tessera_report_optional(cuDNN "${cuDNN_FOUND}" "${cuDNN_VERSION}" "attention is Tessera's own"
+  "libcudnn9-dev-cuda-13, the wheel nvidia-cudnn-cu13, or CUDNN_HOME=/its/directory")
+if(cuDNN_FOUND)
+  find_package(cudnnFrontend QUIET)
+  tessera_report_optional("cuDNN's attention" "${cudnnFrontend_FOUND}"
+    "through cudnn_frontend.h ${cudnnFrontend_VERSION}" "no cudnn_frontend.h"
+    "launch/cudnn_frontend.sh; elsewhere: CUDNN_FRONTEND_HOME=/its/directory")
 endif()
 find_package(NCCL QUIET)
-tessera_report_cuda(NCCL "${NCCL_FOUND}" "${NCCL_VERSION}"
-  "${repository} libnccl-dev; elsewhere: NCCL_HOME=/its/directory")
+tessera_report_optional(NCCL "${NCCL_FOUND}" "${NCCL_VERSION}" "one GPU a job"
+  "libnccl-dev, the wheel nvidia-nccl-cu13, or NCCL_HOME=/its/directory")
 
 if(missing)
   list(JOIN missing ", " missing)

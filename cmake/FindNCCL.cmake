@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-# NCCL::NCCL, NCCL_FOUND, NCCL_VERSION. $NCCL_HOME says where it is when it is in no usual place.
+# NCCL::NCCL, NCCL_FOUND, NCCL_VERSION. $NCCL_HOME says where it is when it is in no usual place;
+# the last place to look is a wheel (NvidiaWheels.cmake).
+include(NvidiaWheels)
+list(TRANSFORM TESSERA_NVIDIA_WHEELS APPEND /nccl OUTPUT_VARIABLE wheels)
 find_path(NCCL_INCLUDE_DIR nccl.h HINTS ENV NCCL_HOME ${CUDAToolkit_INCLUDE_DIRS}
-          PATH_SUFFIXES include)
-find_library(NCCL_LIBRARY nccl HINTS ENV NCCL_HOME ${CUDAToolkit_LIBRARY_DIR}
-             PATH_SUFFIXES lib lib64)
+          PATHS ${wheels} PATH_SUFFIXES include)
+# Of one installation with the header, where there are several.
+find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2
+             HINTS ENV NCCL_HOME ${NCCL_INCLUDE_DIR}/.. ${CUDAToolkit_LIBRARY_DIR}
+             PATHS ${wheels} PATH_SUFFIXES lib lib64)
 mark_as_advanced(NCCL_INCLUDE_DIR NCCL_LIBRARY)
 if(NCCL_INCLUDE_DIR)
   file(STRINGS ${NCCL_INCLUDE_DIR}/nccl.h numbers REGEX "#define NCCL_(MAJOR|MINOR|PATCH) ")

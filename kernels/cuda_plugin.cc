@@ -104,6 +104,14 @@ void* cuda_plugin_symbol(const char* name) {
   return plugin.problem.empty() ? dlsym(plugin.library, name) : nullptr;
 }
 
+std::vector<LackingLibrary> lacking_libraries() {
+  const CudaPlugin& plugin = cuda_plugin();
+  if (plugin.accelerator == nullptr) return {};
+  const auto lacks = reinterpret_cast<std::vector<LackingLibrary> (*)()>(
+      dlsym(plugin.library, kPluginLacksSymbol));
+  return lacks == nullptr ? std::vector<LackingLibrary>{} : lacks();
+}
+
 bool gpu_in_sight() {
   if (const char* asked = std::getenv("TESSERA_CUDA_PLUGIN"); asked != nullptr && *asked != '\0')
     return true;

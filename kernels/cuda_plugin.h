@@ -7,6 +7,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "kernels/base/accelerator.h"
 
@@ -32,6 +33,19 @@ const CudaPlugin& cuda_plugin();
 
 // Something else that it exports, for a room above this one; null: it cannot be used, or has none.
 void* cuda_plugin_symbol(const char* name);
+
+// A library that a plug-in was built without.
+struct LackingLibrary {
+  std::string name;     // "NCCL"
+  std::string follows;  // what cannot be done without it, a clause
+  std::string remedy;   // how to build the plug-in with it, a clause
+};
+// std::vector<tessera::LackingLibrary> tessera_plugin_lacks(); a plug-in without it lacks nothing.
+inline constexpr const char* kPluginLacksSymbol = "tessera_plugin_lacks";
+
+// What the plug-in was built without, though it could use it: also where it finds no device, since
+// it is looked at where it was built. Empty where there is no plug-in of this build.
+std::vector<LackingLibrary> lacking_libraries();
 
 // Whether it is worth while to open it when nobody insists on a GPU: there is a driver's device
 // file, or $TESSERA_CUDA_PLUGIN is set. Costs nothing, opens nothing.

@@ -2,6 +2,8 @@
 #include "kernels/gemm.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <string_view>
 
 #include "kernels/arguments.h"
 #include "kernels/backend.h"
@@ -16,6 +18,14 @@ bool ascending(const Tensor& offsets, int64_t rows) {
 }
 
 }  // namespace
+
+bool experts_one_by_one() {
+  const char* const text = std::getenv("TESSERA_EXPERTS");
+  const std::string_view wish = text == nullptr || *text == '\0' ? "grouped" : text;
+  check(wish == "grouped" || wish == "one_by_one", ErrorKind::usage, "TESSERA_EXPERTS is", wish,
+        "but must be grouped or one_by_one");
+  return wish == "one_by_one";
+}
 
 void gemm(Stream& stream, const Gemm& product) {
   const Arguments arguments(stream, "gemm:");

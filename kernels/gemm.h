@@ -51,4 +51,10 @@ struct GroupedGemm {
 
 void grouped_gemm(Stream& stream, const GroupedGemm& products);
 
+// True where TESSERA_EXPERTS=one_by_one asks a GPU for gemm() of each group in every type, in place
+// of one launch for all groups of bf16 and f16 (grouped, the default): it tells a wrong kernel from
+// a wrong model. The host then waits for the offsets, so such work cannot be recorded. Read anew by
+// each call; other devices do not ask. Throws Error{usage} for any other word.
+bool experts_one_by_one();
+
 }  // namespace tessera

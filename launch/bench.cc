@@ -39,6 +39,8 @@ int bench_verb(const BenchCommand& command) {
         "--batch " + std::to_string(command.batch) + " times --sequence " +
             std::to_string(command.sequence) + " are more rows than a kernel counts,",
         INT32_MAX);
+  check(command.microbatches == 1 || what == "step", ErrorKind::usage,
+        "--microbatches are for `tessera bench step`;", what, "has none");
   check(command.device == "cpu" || what != "io", ErrorKind::usage,
         "bench io is of the host's files: it has no --device");
   earlier_medians(command);  // a file that will not do is found before anything is measured

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // `tessera bench step`: whole training steps of a recipe's model (a dense decoder of 124M
 // parameters without one) on random tokens, in the order of Trainer::step(), timed part by part; on
-// one CPU or one GPU. A step has one microbatch; how long the passes of a further one take that is
-// launched as a graph (micro_graphs.h) is measured beside.
+// one CPU or one GPU. A step has --microbatches of them, one without it, of which all but the last
+// are launched as a graph where that is possible (micro_graphs.h), as in training. With one, how
+// long the passes of a further one take that is launched as a graph is measured beside.
 #include <cmath>
 #include <cstdio>
 #include <memory>
@@ -104,8 +105,10 @@ class StepBench {
   StepBench(const BenchCommand& command, DType dtype, Device device)
       : recipe_(recipe_of(command)), stream_(device) {
     LayerContext context{stream_, store_, comms_, dtype};
+    micros_ = static_cast<int>(command.microbatches);
     if (model().has_experts())
-      routing_ = std::make_unique<Routing>(stream_, model(), command.batch * command.sequence);
+      routing_ = std::make_unique<Routing>(stream_, model(),
+                                           command.microbatches * command.batch * command.sequence);
     context.routing = routing_.get();
     stage_ = build_stage(context, recipe_, command.sequence);
     store_.allocate(device, dtype);
@@ -126,12 +129,20 @@ class StepBench {
     next_ = 0;
     time("zero gradients", [&] { gradients_->begin_step(false); });
     if (routing_) routing_->begin_step(updates_);
-    stage_->begin_step({micro_}, *gradients_);
-    time("forward, loss head", [&] { passes().forward(0, 0, {}); });
-    time("backward", [&] { passes().backward(0, 0, {}); });
+    stage_->begin_step(micros(), *gradients_);
+    // A graph has both passes, so microbatches before the last are one part.
+    if (micros_ > 1)
+      time("microbatches before the last", [&] {
+        for (int micro = 0; micro + 1 < micros_; ++micro) {
+          passes().forward(0, micro, {});
+          passes().backward(0, micro, {});
+        }
+      });
+    time("forward, loss head", [&] { passes().forward(0, micros_ - 1, {}); });
+    time("backward", [&] { passes().backward(0, micros_ - 1, {}); });
     stage_->end_step();
     gradients_->finish();
-    const double scale = 1 / (micro_.dloss * static_cast<double>(micro_.rows()));
+    const double scale = 1 / (micro_.dloss * static_cast<double>(micros_ * micro_.rows()));
     time("gradient norm", [&] {
       const Tensor words(stream_.device(), DType::i64, {ExactSum::kWords});
       const Tensor bad(stream_.device(), DType::i64, {std::ssize(grads_)});
@@ -158,7 +169,8 @@ class StepBench {
   // Of both passes of a microbatch that is launched as a graph, by the device's clock; nothing
   // where graphs are not possible. Weights stay as they are.
   std::vector<double> seconds_of_graphs(int rounds) {
-    constexpr int kWarmUp = 2;  // one step that queues kernel by kernel, one that records
+    if (micros_ > 1) return {};  // they are in the step
+    constexpr int kWarmUp = 2;   // one step that queues kernel by kernel, one that records
     std::vector<double> seconds;
     if (!graphs_) return seconds;
     Event start(stream_.device(), Timing::on), end(stream_.device(), Timing::on);
@@ -193,6 +205,12 @@ class StepBench {
  private:
   static constexpr double kSecond = 1e-3;  // of a millisecond
 
+  std::vector<Micro> micros() const {
+    std::vector<Micro> all(static_cast<size_t>(micros_), micro_);
+    for (size_t i = 0; i < all.size(); ++i)
+      all[i].first_row = static_cast<int64_t>(i) * micro_.rows();
+    return all;
+  }
   PipelineStage& passes() {
     if (graphs_) return *graphs_;
     return *stage_;
@@ -220,6 +238,7 @@ class StepBench {
   std::vector<Tensor> grads_;
   std::unique_ptr<Optimizer> optimizer_;
   Micro micro_;
+  int micros_ = 1;
   int64_t updates_ = 0;
   std::vector<Part> parts_;
   size_t next_ = 0;
@@ -233,12 +252,13 @@ std::string span(const Spread& spread, double factor, int decimals) {
 }  // namespace
 
 int bench_step(const BenchCommand& command, DType dtype, Device device) {
-  constexpr int kWarmUp = 1;
+  // The first step queues kernel by kernel; with several microbatches the second one records them.
+  const int warm_up = command.microbatches > 1 ? 2 : 1;
   constexpr double kMilli = 1e3, kGiga = 1e-9;
   check_step(command, device);
   StepBench bench(command, dtype, device);
   Limit peak = flops_limit(device, dtype);
-  for (int i = 0; i < kWarmUp; ++i) bench.step();
+  for (int i = 0; i < warm_up; ++i) bench.step();
   bench.forget();
   const int64_t allocations = memory_use(device).system_allocations;
   std::vector<double> seconds;
@@ -250,7 +270,7 @@ int bench_step(const BenchCommand& command, DType dtype, Device device) {
   const double limit = peak.value();
 
   const Spread time = spread_of(seconds);
-  const auto tokens = static_cast<double>(command.batch * command.sequence);
+  const auto tokens = static_cast<double>(command.batch * command.sequence * command.microbatches);
   const double flops = tokens * training_flops_per_token(bench.model(), command.sequence);
   const double share = limit > 0 ? 100 * flops / time.median / limit : 0;
   nlohmann::ordered_json json = {{"benchmark", "step"},
@@ -261,6 +281,7 @@ int bench_step(const BenchCommand& command, DType dtype, Device device) {
                                  {"parameters", bench.num_parameters()},
                                  {"batch", command.batch},
                                  {"sequence", command.sequence},
+                                 {"microbatches", command.microbatches},
                                  {"tokens_per_second", tokens / time.median},
                                  {"tokens_per_second_least", tokens / time.most},
                                  {"tokens_per_second_most", tokens / time.least},
@@ -289,8 +310,10 @@ int bench_step(const BenchCommand& command, DType dtype, Device device) {
     std::printf("%s\n", json.dump().c_str());
     return 0;
   }
-  std::printf("%s parameters, B=%lld T=%lld, %s, %s, median of %d steps\n",
-              with_prefix(static_cast<double>(bench.num_parameters())).c_str(),
+  const std::string times =
+      command.microbatches > 1 ? std::to_string(command.microbatches) + " x " : std::string();
+  std::printf("%s parameters, %sB=%lld T=%lld, %s, %s, median of %d steps\n",
+              with_prefix(static_cast<double>(bench.num_parameters())).c_str(), times.c_str(),
               static_cast<long long>(command.batch), static_cast<long long>(command.sequence),
               command.dtype.c_str(), describe(device).c_str(), command.rounds);
   std::fputs(table(rows).c_str(), stdout);

@@ -376,6 +376,12 @@ void add_tools(CLI::App& app, VerbAction& action) {
   bench->add_option("-T,--sequence", measure->sequence, "the same: tokens of a sequence")
       ->transform(whole(1, INT32_MAX))
       ->capture_default_str();
+  constexpr int64_t kMostMicrobatches = 1 << 16;
+  bench
+      ->add_option("--microbatches", measure->microbatches,
+                   "step: microbatches of a step, each of --batch sequences")
+      ->check(CLI::Range(int64_t{1}, kMostMicrobatches))
+      ->capture_default_str();
   bench->add_option("--rounds", measure->rounds, "the median of so many is shown")
       ->transform(whole(1, INT32_MAX))
       ->capture_default_str();

@@ -29,6 +29,10 @@ Device resolve_device(const std::string& name, int local_rank) {
 Device settle_device(World& world, const std::string& name, Device mine) {
   const bool gpu = mine.kind == Device::Kind::cuda;
   if (name == "auto" && !world.all().agree(gpu, "device")) return {};
+  if (gpu && world.rank() == 0)
+    for (const LackingLibrary& each : lacking_libraries())
+      log::warn("W016 the CUDA plugin was built without " + each.name + ": " + each.follows + "; " +
+                each.remedy);
   // A GPU is known by its identity: each rank may see its own as the first.
   const std::vector<std::string> all = world.all().all_gather(
       gpu ? cuda_accelerator().facts(mine.index).identity : std::string(), "device");

@@ -81,10 +81,16 @@ Finding gpu() {
 // What run.device=cuda would find: the plugin, the libraries under it, each GPU.
 std::vector<Finding> gpus() {
   const CudaPlugin& plugin = cuda_plugin();
-  if (!plugin.problem.empty()) return {{"FAIL", "gpu", "cannot be used", plugin.problem}};
+  std::vector<Finding> findings;
+  for (const LackingLibrary& each : lacking_libraries())
+    findings.push_back(
+        {"WARN", "gpu plugin", "without " + each.name + ": " + each.follows, each.remedy});
+  if (!plugin.problem.empty()) {
+    findings.push_back({"FAIL", "gpu", "cannot be used", plugin.problem});
+    return findings;
+  }
   const Accelerator& accelerator = *plugin.accelerator;
-  std::vector<Finding> findings = {
-      {"OK", "gpu plugin", plugin.path + " (" + accelerator.libraries() + ")", ""}};
+  findings.push_back({"OK", "gpu plugin", plugin.path + " (" + accelerator.libraries() + ")", ""});
   for (int device = 0; device < accelerator.count(); ++device) {
     const DeviceMemory memory = accelerator.memory(device);
     const bool busy = memory.free < memory.total / 10 * 9;

@@ -17,6 +17,9 @@ std::string wish() {
 }
 
 std::string problem_of_plugin() {
+  for (const LackingLibrary& each : lacking_libraries())
+    if (each.name == "NCCL")
+      return "the plugin " + cuda_plugin().path + " was built without NCCL: " + each.remedy;
   const auto abi = reinterpret_cast<const char* (*)()>(cuda_plugin_symbol(kNcclAbiSymbol));
   if (abi == nullptr || cuda_plugin_symbol(kNcclSymbol) == nullptr)
     return "the plugin " + cuda_plugin().path + " has no NCCL";
@@ -25,18 +28,26 @@ std::string problem_of_plugin() {
          "`, this program is `" + compiled_nccl_abi() + "`";
 }
 
-}  // namespace
-
-std::string why_not_nccl(Communicator& all, Device device) {
-  const std::string mine = problem_of_plugin();
+std::string sharing_of_gpus(Communicator& all, Device device) {
   const std::vector<std::string> gpus =
       all.all_gather(cuda_accelerator().facts(device.index).identity, "GPUs");
-  for (const std::string& problem : all.all_gather(mine, "NCCL"))
-    if (!problem.empty()) return problem;
   const auto distinct = std::set<std::string>(gpus.begin(), gpus.end()).size();
   if (distinct == gpus.size()) return {};
   return std::to_string(gpus.size()) + " ranks share " + std::to_string(distinct) + " GPU" +
          (distinct > 1 ? "s" : "") + ", and NCCL wants one a rank";
+}
+
+std::string problem_of_plugins(Communicator& all) {
+  for (const std::string& problem : all.all_gather(problem_of_plugin(), "NCCL"))
+    if (!problem.empty()) return problem;
+  return {};
+}
+
+}  // namespace
+
+std::string why_not_nccl(Communicator& all, Device device) {
+  const std::string shared = sharing_of_gpus(all, device), problem = problem_of_plugins(all);
+  return problem.empty() ? shared : problem;
 }
 
 std::unique_ptr<NcclRanks> nccl_ranks(Communicator& control, Device device, double patience) {
@@ -61,9 +72,17 @@ bool GpuGroups::uses_nccl(Device device) {
   const bool insists = !all.agree(wish() != "nccl", "transport");
   const bool declines = !all.agree(wish() != "mpi" && wish() != "shared_memory", "transport");
   if (all.size() == 1 || (declines && !insists)) return false;
-  const std::string problem = why_not_nccl(all, device);
-  check(!insists || problem.empty(), ErrorKind::usage, "TESSERA_TRANSPORT=nccl: " + problem);
-  if (problem.empty()) nccl_ = nccl_ranks(all, device, patience_);
+  // Ranks that share a GPU would not get NCCL from any plugin, and were told so (W014); ranks with
+  // a GPU each must not become many times slower in silence.
+  const std::string shared = sharing_of_gpus(all, device), problem = problem_of_plugins(all);
+  check(!insists || (shared.empty() && problem.empty()), ErrorKind::usage,
+        "TESSERA_TRANSPORT=nccl: " + (problem.empty() ? shared : problem));
+  check(!shared.empty() || problem.empty(), ErrorKind::usage,
+        "run.device=cuda: " + std::to_string(all.size()) +
+            " ranks with a GPU each would talk over NCCL, but " + problem +
+            "; or set TESSERA_TRANSPORT=mpi, which goes through the host's memory and is many "
+            "times slower");
+  if (shared.empty()) nccl_ = nccl_ranks(all, device, patience_);
   return nccl_ != nullptr;
 }
 

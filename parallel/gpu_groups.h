@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// How groups of ranks that compute on GPUs talk: over NCCL where each rank has a GPU of its own and
-// the plugin offers it, else through the host's memory (parallel/host_staging.h).
+// How groups of ranks that compute on GPUs talk: over NCCL where each rank has a GPU of its own,
+// through the host's memory (parallel/host_staging.h) where ranks share one.
 //
-// $TESSERA_TRANSPORT: nccl insists on it; mpi and shared_memory stay with the host's memory.
+// $TESSERA_TRANSPORT: nccl insists on NCCL; mpi and shared_memory stay with the host's memory.
 #pragma once
 
 #include <memory>
@@ -23,7 +23,7 @@ class GpuGroups {
   // Makes groups fit for tensors of this rank's device; groups are outlived by this object. Host
   // tensors go on over what the groups were made of. Collective over the world, with one kind of
   // device. True when they talk over NCCL now. Throws Error{usage} where NCCL is insisted on and
-  // cannot be had.
+  // cannot be had, and where each rank has a GPU but the plugin has no NCCL of this build.
   bool fit(Communicators& comms, Device device, Transport transport = Transport::best);
 
  private:

@@ -1,15 +1,60 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# tests/gpu_pack.sh [PACK]: packs what a bare machine lacks to build Tessera (launch/dependencies.sh
-# build, GoogleTest, cmake, ninja) from the Debian packages of this one into PACK, a tar that
-# tests/gpu.sh unpacks as a prefix; at most 60 MiB. Not the compiler, CUDA, cuDNN or NCCL: they are
-# there. The other machine's C library must be as new as this one's.
+# tests/gpu_pack.sh [PACK [BINARIES]]: packs for tests/gpu.sh what a bare machine lacks, 60 MiB at
+# most in all. PACK (build/gpu_pack.tar.xz): what building Tessera needs (launch/dependencies.sh
+# build, GoogleTest, cmake, ninja), from the Debian packages of this machine, to be unpacked as a
+# prefix. BINARIES (build/gpu_binaries.tar.xz): the programs and tests themselves, built here in
+# GPU_BUILD (build/gpu) for GPU_ARCHITECTURES (90), so that no time is spent on that there; left out
+# where there is no nvcc. Not the compiler, CUDA, cuDNN or NCCL: they are there. The other machine's
+# C library must be as new as this one's.
+#   GPU_PACK_ONLY=binaries|pack   one of the two
 set -euo pipefail
 cd "$(dirname "$0")/.."
+root=$PWD
 pack=$(realpath -m "${1:-build/gpu_pack.tar.xz}")
+binaries=$(realpath -m "${2:-build/gpu_binaries.tar.xz}")
+build=$(realpath -m "${GPU_BUILD:-build/gpu}")
+only=${GPU_PACK_ONLY:-}
 most=$((60 << 20))
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+
+# What tests/gpu.sh calls 1 and 2 run, stripped. They know their sources and each other by the paths
+# of this machine, which gpu.sh makes links for (built_at); it takes them only where its tree is the
+# one that they were built from (built_from).
+pack_binaries() {
+  local hash
+  PATH=$PATH:/usr/local/cuda/bin
+  command -v nvcc >/dev/null || { echo "gpu_pack.sh: no nvcc: packed without programs" >&2; return 0; }
+  hash=$(tests/gpu/tree_hash.sh)
+  cmake -S . -B "$build" -G Ninja -Wno-dev -DCMAKE_BUILD_TYPE=Release -DTESSERA_CUDA=ON \
+    -DCMAKE_CUDA_ARCHITECTURES="${GPU_ARCHITECTURES:-90}" ${GPU_CMAKE_OPTIONS:-} >"$work/configure.log" ||
+    { tail -20 "$work/configure.log" >&2; exit 1; }
+  ninja -C "$build" tessera_cli tessera_cuda tessera_cuda_stand_in bench_gpu_kernels gpu_tests
+  cmake "-DBUILD=$build" "-DOUT=$build/tests.tsv" -P tests/gpu/list_tests.cmake
+  [ "$hash" = "$(tests/gpu/tree_hash.sh)" ] || { echo "gpu_pack.sh: the tree changed meanwhile" >&2; exit 1; }
+  mkdir "$work/binaries"
+  echo "$hash" >"$work/binaries/built_from"
+  printf '%s\n%s\n' "$root" "$build" >"$work/binaries/built_at"
+  cp "$build/tests.tsv" "$work/binaries/"
+  (cd "$build" && find . -name CMakeFiles -prune -o -name '*.cmake' -o \( -type f -o -type l \) \
+    \( -perm -u+x -o -name 'lib*.so*' \) -print0 | tar -cf - --null -T -) | tar -C "$work/binaries" -xf -
+  find "$work/binaries" -type f \( -perm -u+x -o -name '*.so*' \) -exec strip --strip-unneeded {} + 2>/dev/null || true
+  mkdir -p "$(dirname "$binaries")"
+  tar -C "$work/binaries" -cf - . | xz -T0 -6 >"$binaries"
+  printf '%s: %d files, %d MiB, %d MiB unpacked\n' "$binaries" \
+    "$(find "$work/binaries" -type f | wc -l)" $(($(stat -c %s "$binaries") >> 20)) \
+    "$(du -sm "$work/binaries" | cut -f1)"
+}
+within_the_limit() {
+  local bytes=0 file
+  for file in "$pack" "$binaries"; do
+    [ ! -f "$file" ] || bytes=$((bytes + $(stat -c %s "$file")))
+  done
+  [ "$bytes" -le "$most" ] || { echo "gpu_pack.sh: $((bytes >> 20)) MiB, more than $((most >> 20))" >&2; exit 1; }
+}
+if [ "$only" != pack ]; then pack_binaries; fi
+if [ "$only" = binaries ]; then within_the_limit; exit 0; fi
 
 ./launch/dependencies.sh build test
 # The packages that the build names, with the libraries and the data that they belong to.
@@ -66,7 +111,6 @@ done || true
 
 mkdir -p "$(dirname "$pack")"
 tar -C "$work/prefix" -cf - usr | xz -T0 -6 >"$pack"
-bytes=$(stat -c %s "$pack")
 printf '%s: %d files, %d MiB, %d MiB unpacked\n' "$pack" "$(find "$work/prefix" -type f | wc -l)" \
-  $((bytes >> 20)) "$(du -sm "$work/prefix" | cut -f1)"
-[ "$bytes" -le "$most" ] || { echo "gpu_pack.sh: larger than $((most >> 20)) MiB" >&2; exit 1; }
+  $(($(stat -c %s "$pack") >> 20)) "$(du -sm "$work/prefix" | cut -f1)"
+within_the_limit

@@ -52,7 +52,7 @@ const std::multimap<std::string, std::string> kHomes = {
     {"cub/", "kernels/cuda/"},
     {"mma.h", "kernels/cuda/"},
     {"nvtx3/", "kernels/cuda/"},
-    {"nccl.h", "kernels/cuda/versions.cc"},
+    {"nccl.h", "kernels/cuda/with_nccl.cc"},
     {"nccl.h", "parallel/nccl_communicator.cc"},
     {"nccl.h", "parallel/nccl_lane."},
     {"dlfcn.h", "kernels/cuda_plugin.cc"},

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/base/check.h"
+#include "kernels/base/graph.h"
 #include "kernels/base/pool.h"
 #include "kernels/cuda_plugin.h"
 
@@ -19,6 +20,8 @@ class PinnedPool : public Pool {
     std::vector<std::byte*>& idle = idle_[size];
     std::byte* block = nullptr;
     if (idle.empty()) {
+      // The driver would refuse it, too, but end the recording and not say what asked for it.
+      refuse_while_recording("more pinned memory of the host");
       block = cuda_accelerator().allocate_pinned(size);
       check(block != nullptr, ErrorKind::capacity, "out of pinned host memory: could not have",
             size, "bytes more; see ulimit -l and the memory that other ranks of this node use");

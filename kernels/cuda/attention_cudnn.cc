@@ -7,10 +7,11 @@
 // is transposed, sequence by sequence.
 //
 // The backward pass is cuDNN's deterministic one. On sm_90 that one keeps the gradients of all
-// scores, 2 bytes x heads x positions^2, as workspace: above kMostWorkspace we do it ourselves.
-// Workspace is MemoryClass::other. What cuDNN declines is asked once per shape and kept.
+// scores, 2 bytes x heads x positions^2 a sequence, as workspace: above most_workspace() we do it
+// ourselves. Workspace is MemoryClass::other. What cuDNN declines is asked once per shape and kept.
 #include "kernels/cuda/attention_cudnn.h"
 
+#include <algorithm>
 #include <bit>
 #include <map>
 #include <memory>
@@ -21,7 +22,6 @@
 #include <cudnn_frontend.h>
 
 #include "kernels/copy.h"
-#include "kernels/cuda/attention_choice.h"
 #include "kernels/cuda/native.h"
 
 namespace tessera::cuda {
@@ -30,7 +30,7 @@ namespace {
 
 namespace fe = cudnn_frontend;
 
-constexpr int64_t kMostWorkspace = int64_t{512} << 20;
+constexpr double kGib = 1 << 30;
 constexpr int kHeadMultiple = 8;
 constexpr uintptr_t kAlignment = 16;  // bytes
 
@@ -72,31 +72,51 @@ Key key_of(int device, const Attention& shape, const std::vector<Part>& parts) {
   return key;
 }
 
-// Whether it may be asked at all.
-bool serves(const Attention& shape, const Tensor& document_starts, const std::vector<Part>& parts) {
-  if (!document_starts.empty() || shape.query_length != shape.key_length) return false;
-  if (shape.qk_dim % kHeadMultiple != 0 || shape.v_dim % kHeadMultiple != 0) return false;
+// A sixteenth of the device, at most 4 GiB: what 4 sequences of 16 heads and 4096 positions want,
+// twice. Free memory would be a better bound for one run, but a run that resumes finds other memory
+// free and must not attend with other bits.
+int64_t most_workspace(int device) {
+  constexpr int64_t kMost = int64_t{4} << 30, kShare = 16;
+  const CurrentDevice current(device);
+  size_t free = 0, total = 0;
+  tessera::check(cudaMemGetInfo(&free, &total), "asking how much memory the device has");
+  return std::min(kMost, static_cast<int64_t>(total) / kShare);
+}
+
+std::string in_gib(int64_t bytes) {
+  std::string text = std::to_string(static_cast<double>(bytes) / kGib);
+  return text.substr(0, text.find('.') + 2) + " GiB";
+}
+
+// Why it need not be asked; empty: it may serve.
+std::string why_not(const Attention& shape, const Tensor& document_starts,
+                    const std::vector<Part>& parts) {
+  if (!document_starts.empty()) return "document boundaries";
+  if (shape.query_length != shape.key_length) return "other numbers of queries and of keys";
+  if (shape.qk_dim % kHeadMultiple != 0 || shape.v_dim % kHeadMultiple != 0)
+    return "head sizes that are no multiples of 8";
   for (const Part& part : parts) {
     if (is_stats(part.role)) continue;
     const DType dtype = part.tensor->dtype();
-    if (dtype != DType::bf16 && dtype != DType::f16) return false;
+    if (dtype != DType::bf16 && dtype != DType::f16) return std::string(name(dtype));
     if (part.tensor->pitch() % kHeadMultiple != 0 ||
         reinterpret_cast<uintptr_t>(part.tensor->data()) % kAlignment != 0)
-      return false;
+      return "rows that are not aligned to 16 bytes";
   }
-  return true;
+  return {};
 }
 
 struct Plan {
   fe::graph::Graph graph;
   int64_t workspace = 0;  // bytes
+  std::string declined;   // why cuDNN or we decline it; empty: it can be run
 };
 
-// Builds the graph of one direction, or nothing where cuDNN declines.
+// Builds the graph of one direction.
 class Drawing {
  public:
-  Drawing(cudnnHandle_t library, const Attention& shape, DType dtype)
-      : library_(library), shape_(shape), plan_(std::make_unique<Plan>()) {
+  Drawing(cudnnHandle_t library, int device, const Attention& shape, DType dtype)
+      : library_(library), device_(device), shape_(shape), plan_(std::make_unique<Plan>()) {
     plan_->graph
         .set_io_data_type(dtype == DType::bf16 ? fe::DataType_t::BFLOAT16 : fe::DataType_t::HALF)
         .set_intermediate_data_type(fe::DataType_t::FLOAT)
@@ -158,13 +178,20 @@ class Drawing {
   }
 
   std::unique_ptr<Plan> finished() {
-    if (plan_->graph.build(library_, {fe::HeurMode_t::A}).is_bad()) return nullptr;
+    fe::error_t built = plan_->graph.build(library_, {fe::HeurMode_t::A});
+    if (built.is_bad()) {
+      plan_->declined = built.get_message().empty() ? "no reason given" : built.get_message();
+      return std::move(plan_);
+    }
     plan_->workspace = plan_->graph.get_workspace_size();
-    if (plan_->workspace > kMostWorkspace) return nullptr;
+    if (const int64_t most = most_workspace(device_); plan_->workspace > most)
+      plan_->declined =
+          "its workspace of " + in_gib(plan_->workspace) + " is more than " + in_gib(most);
     return std::move(plan_);
   }
 
   cudnnHandle_t library_;
+  int device_;
   const Attention& shape_;
   std::unique_ptr<Plan> plan_;
 };
@@ -176,7 +203,7 @@ using Library = Handle<cudnnHandle_t, cudnnDestroy>;
 struct Kept {
   std::mutex mutex;
   std::map<int, Library> libraries;            // of each device
-  std::map<Key, std::unique_ptr<Plan>> plans;  // null: declined
+  std::map<Key, std::unique_ptr<Plan>> plans;  // declined ones, too
   int64_t calls = 0;                           // served
 };
 Kept& kept() {
@@ -191,25 +218,35 @@ cudnnHandle_t library_of(int device) {
   return library.get();
 }
 
-// draw: (Drawing&) -> plan. Null: cuDNN declined.
+// draw: (Drawing&) -> plan.
 template <typename Draw>
-const Plan* plan_of(const Stream& stream, const Attention& shape, const std::vector<Part>& parts,
+const Plan& plan_of(const Stream& stream, const Attention& shape, const std::vector<Part>& parts,
                     Draw draw) {
   const std::lock_guard lock(kept().mutex);
   const int device = stream.device().index;
   const Key key = key_of(device, shape, parts);
   auto known = kept().plans.find(key);
   if (known == kept().plans.end()) {
-    Drawing drawing(library_of(device), shape, parts.front().tensor->dtype());
+    Drawing drawing(library_of(device), device, shape, parts.front().tensor->dtype());
     known = kept().plans.emplace(key, draw(drawing)).first;
   }
-  return known->second.get();
+  return *known->second;
+}
+
+Tensor workspace_of(const Stream& stream, const Plan& plan) {
+  if (plan.workspace == 0) return {};
+  try {
+    return Tensor(stream.device(), DType::f8_e4m3, {plan.workspace}, MemoryClass::other);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::capacity) throw;
+    fail(ErrorKind::capacity, std::string(error.what()) +
+                                  " (cuDNN's attention wanted it as workspace: "
+                                  "TESSERA_ATTENTION=own needs none)");
+  }
 }
 
 void run(Stream& stream, const Plan& plan, const std::vector<Part>& parts) {
-  Tensor workspace;
-  if (plan.workspace > 0)
-    workspace = Tensor(stream.device(), DType::f8_e4m3, {plan.workspace}, MemoryClass::other);
+  const Tensor workspace = workspace_of(stream, plan);
   std::unordered_map<int64_t, void*> places;
   for (const Part& part : parts) places[part.role] = part.tensor->data();
   const std::lock_guard lock(kept().mutex);
@@ -234,28 +271,27 @@ Tensor by_heads(Stream& stream, const Attention& shape, const Tensor& log_sum_ex
 
 }  // namespace
 
-bool library_attention(Stream& stream, const Attention& shape, const Tensor& q, const Tensor& k,
-                       const Tensor& v, const Tensor& document_starts, const Tensor& out,
-                       const Tensor& log_sum_exp) {
-  if (!wants_library_attention()) return false;
+std::string library_attention(Stream& stream, const Attention& shape, const Tensor& q,
+                              const Tensor& k, const Tensor& v, const Tensor& document_starts,
+                              const Tensor& out, const Tensor& log_sum_exp) {
   const std::vector<Part> parts = {{kQ, &q, shape.num_heads, shape.qk_dim},
                                    {kK, &k, shape.num_kv_heads, shape.qk_dim},
                                    {kV, &v, shape.num_kv_heads, shape.v_dim},
                                    {kOut, &out, shape.num_heads, shape.v_dim},
                                    {kStats, &log_sum_exp, shape.num_heads, 1}};
-  if (!serves(shape, document_starts, parts)) return false;
-  const Plan* const plan =
+  if (std::string why = why_not(shape, document_starts, parts); !why.empty()) return why;
+  const Plan& plan =
       plan_of(stream, shape, parts, [&](Drawing& drawing) { return drawing.forward(parts); });
-  if (plan == nullptr) return false;
-  run(stream, *plan, parts);
-  return true;
+  if (!plan.declined.empty()) return plan.declined;
+  run(stream, plan, parts);
+  return {};
 }
 
-bool library_attention_backward(Stream& stream, const Attention& shape, const Tensor& q,
-                                const Tensor& k, const Tensor& v, const Tensor& document_starts,
-                                const Tensor& out, const Tensor& log_sum_exp, const Tensor& dout,
-                                const AttentionGradients& gradients) {
-  if (!wants_library_attention()) return false;
+std::string library_attention_backward(Stream& stream, const Attention& shape, const Tensor& q,
+                                       const Tensor& k, const Tensor& v,
+                                       const Tensor& document_starts, const Tensor& out,
+                                       const Tensor& log_sum_exp, const Tensor& dout,
+                                       const AttentionGradients& gradients) {
   Tensor stats = log_sum_exp;
   const std::vector<Part> parts = {{kQ, &q, shape.num_heads, shape.qk_dim},
                                    {kK, &k, shape.num_kv_heads, shape.qk_dim},
@@ -266,13 +302,13 @@ bool library_attention_backward(Stream& stream, const Attention& shape, const Te
                                    {kDq, &gradients.dq, shape.num_heads, shape.qk_dim},
                                    {kDk, &gradients.dk, shape.num_kv_heads, shape.qk_dim},
                                    {kDv, &gradients.dv, shape.num_kv_heads, shape.v_dim}};
-  if (!serves(shape, document_starts, parts)) return false;
-  const Plan* const plan =
+  if (std::string why = why_not(shape, document_starts, parts); !why.empty()) return why;
+  const Plan& plan =
       plan_of(stream, shape, parts, [&](Drawing& drawing) { return drawing.backward(parts); });
-  if (plan == nullptr) return false;
+  if (!plan.declined.empty()) return plan.declined;
   stats = by_heads(stream, shape, log_sum_exp);
-  run(stream, *plan, parts);
-  return true;
+  run(stream, plan, parts);
+  return {};
 }
 
 }  // namespace tessera::cuda

@@ -3,6 +3,7 @@
 // warp for each query, or key, of a head; what it goes over comes 32 at a time, one to a lane, and
 // sums lie in shared memory, element d with lane d % 32. Sums go in increasing order.
 #include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/attention_choice.h"
 #include "kernels/cuda/attention_cudnn.h"
 
 namespace tessera::cuda {
@@ -118,6 +119,8 @@ __global__ void backward_key_rows(Heads<T> at, Matrix<const T> dout, const float
   float* dk_sums = shared_memory<float>() + threadIdx.x / kWarp * (at.qk_dim + at.v_dim);
   float* dv_sums = dk_sums + at.qk_dim;
   clear_sums(dk_sums, at.qk_dim + at.v_dim);
+  // Where qk_dim is no multiple of 32, one lane clears what another adds to in dv_sums.
+  __syncwarp();
   const int64_t sequence = row / at.key_length, key = row % at.key_length;
   const T* k = at.k.row(row) + kv_head * at.qk_dim;
   const T* v = at.v.row(row) + kv_head * at.v_dim;
@@ -193,21 +196,47 @@ void plain_attention_backward(Stream& stream, const Attention& shape, const Head
 }
 
 namespace {
+
 template <typename T>
 constexpr bool kOnTensorCores = !std::is_same_v<T, float>;
+
+// Why the kernels on tensor cores, asked or not, do not serve T.
+template <typename T>
+std::string why_plain(AttentionChoice wish, const std::string& declined) {
+  if (wish == AttentionChoice::plain) return {};
+  const std::string own = kOnTensorCores<T> ? "own declined: heads wider than 192/128"
+                                            : "own declined: f32 is not for tensor cores";
+  return declined.empty() ? own : declined + "; " + own;
+}
+
+std::string declined_by_library(const std::string& why) {
+  return why.empty() ? why : "cudnn declined: " + why;
+}
+
 }  // namespace
 
 void attention(Stream& stream, const Attention& shape, const Tensor& q, const Tensor& k,
                const Tensor& v, const Tensor& document_starts, const Tensor& out,
                const Tensor& log_sum_exp) {
   if (q.rows() == 0) return;
-  if (library_attention(stream, shape, q, k, v, document_starts, out, log_sum_exp)) return;
+  const AttentionChoice wish = attention_choice();
+  const auto served = [&](const char* who, const std::string& declined) {
+    tell_who_attends(AttentionPass::forward, shape, q.dtype(), who, declined);
+  };
+  std::string declined;
+  if (wish == AttentionChoice::cudnn) {
+    declined = declined_by_library(
+        library_attention(stream, shape, q, k, v, document_starts, out, log_sum_exp));
+    if (declined.empty()) return served("cudnn", {});
+  }
   with_type(q.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const Heads<T> at = heads_of<T>(shape, q, k, v, document_starts, out, log_sum_exp);
     if constexpr (kOnTensorCores<T>)
-      if (tiled_attention(stream, shape, at)) return;
+      if (wish != AttentionChoice::plain && tiled_attention(stream, shape, at))
+        return served("own", declined);
     plain_attention(stream, shape, at);
+    served("plain", why_plain<T>(wish, declined));
   });
 }
 
@@ -216,9 +245,16 @@ void attention_backward(Stream& stream, const Attention& shape, const Tensor& q,
                         const Tensor& log_sum_exp, const Tensor& dout,
                         const AttentionGradients& gradients) {
   if (k.rows() == 0) return;
-  if (library_attention_backward(stream, shape, q, k, v, document_starts, out, log_sum_exp, dout,
-                                 gradients))
-    return;
+  const AttentionChoice wish = attention_choice();
+  const auto served = [&](const char* who, const std::string& declined) {
+    tell_who_attends(AttentionPass::backward, shape, q.dtype(), who, declined);
+  };
+  std::string declined;
+  if (wish == AttentionChoice::cudnn) {
+    declined = declined_by_library(library_attention_backward(
+        stream, shape, q, k, v, document_starts, out, log_sum_exp, dout, gradients));
+    if (declined.empty()) return served("cudnn", {});
+  }
   with_type(q.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const Heads<T> at = heads_of<T>(shape, q, k, v, document_starts, out, log_sum_exp);
@@ -227,9 +263,24 @@ void attention_backward(Stream& stream, const Attention& shape, const Tensor& q,
     const Matrix<T> dq = matrix<T>(gradients.dq), dk = matrix<T>(gradients.dk),
                     dv = matrix<T>(gradients.dv);
     if constexpr (kOnTensorCores<T>)
-      if (tiled_attention_backward(stream, shape, at, d, deltas.as<float>(), dq, dk, dv)) return;
+      if (wish != AttentionChoice::plain &&
+          tiled_attention_backward(stream, shape, at, d, deltas.as<float>(), dq, dk, dv))
+        return served("own", declined);
     plain_attention_backward(stream, shape, at, d, deltas.as<float>(), dq, dk, dv);
+    served("plain", why_plain<T>(wish, declined));
   });
 }
 
 }  // namespace tessera::cuda
+
+extern "C" void tessera_attention_row_deltas(tessera::Stream& stream,
+                                             const tessera::Attention& shape,
+                                             const tessera::Tensor& out,
+                                             const tessera::Tensor& dout) {
+  using namespace tessera::cuda;
+  with_type(out.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const Heads<T> at = heads_of<T>(shape, out, out, out, {}, out, {});
+    (void)attention_deltas(stream, at, out.rows(), matrix<const T>(dout));
+  });
+}

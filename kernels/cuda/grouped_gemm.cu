@@ -203,8 +203,11 @@ void all_weights(Stream& stream, const GroupedGemm& products) {
 // cuBLASLt's, which have to be asked for one by one.
 void one_by_one(Stream& stream, GroupedGemm products) {
   products.offsets = on_host(stream, products.offsets);
-  for (int64_t group = 0; group < products.groups(); ++group)
-    cuda::gemm(stream, products.product(group));
+  for (int64_t group = 0; group < products.groups(); ++group) {
+    const Gemm product = products.product(group);
+    // cuBLASLt refuses matrices without rows; one without depth is to give zeros.
+    if (product.c.size() > 0) cuda::gemm(stream, product);
+  }
 }
 
 }  // namespace
@@ -213,6 +216,8 @@ void grouped_gemm(Stream& stream, const GroupedGemm& products) {
   with_type(products.a.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     if constexpr (std::is_same_v<T, float>) {
+      one_by_one(stream, products);
+    } else if (experts_one_by_one()) {
       one_by_one(stream, products);
     } else if (products.weights) {
       products.accumulate ? all_weights<T, true>(stream, products)

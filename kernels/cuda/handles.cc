@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cuda/handles.h"
 
+#include "kernels/cuda/thread_device.h"
+
 namespace tessera {
 
 void check(cudaError_t result, const char* what, Where where) {
@@ -17,6 +19,7 @@ void check(cudaError_t result, const char* what, Where where) {
 namespace cuda {
 
 CurrentDevice::CurrentDevice(int device) {
+  enter_thread(device);
   check(cudaGetDevice(&before_), "asking for the current device");
   if (before_ == device) return;
   check(cudaSetDevice(device), "choosing a device");

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // kernels/base/accelerator.h over the CUDA runtime. A Queue is a cudaStream_t, a Mark a
 // cudaEvent_t, a Graph a cudaGraphExec_t: nothing is wrapped. Devices are numbered as CUDA does,
-// $CUDA_VISIBLE_DEVICES included.
+// $CUDA_VISIBLE_DEVICES included. Calls that name no device may come from any thread, such as the
+// watchdog's, so each sees first that its thread has this process's device (thread_device.h).
 #include <cstdio>
 #include <string>
 
@@ -10,6 +11,7 @@
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/handles.h"
 #include "kernels/cuda/nvtx.h"
+#include "kernels/cuda/thread_device.h"
 #include "kernels/cuda/versions.h"
 #include "kernels/plugin_abi.h"
 
@@ -105,29 +107,39 @@ class Runtime : public Accelerator {
   void release(int device, std::byte* memory) noexcept override {
     // Without CurrentDevice, which throws; the address says which device it is of.
     (void)device;
+    enter_thread();
     (void)cudaFree(memory);
   }
   std::byte* allocate_pinned(int64_t bytes) override {
+    enter_thread();
     void* memory = nullptr;
     const cudaError_t result =
         cudaHostAlloc(&memory, static_cast<size_t>(bytes), cudaHostAllocPortable);
     return fits(result, "allocating pinned memory") ? static_cast<std::byte*>(memory) : nullptr;
   }
-  void release_pinned(std::byte* memory) noexcept override { (void)cudaFreeHost(memory); }
+  void release_pinned(std::byte* memory) noexcept override {
+    enter_thread();
+    (void)cudaFreeHost(memory);
+  }
 
   // The thread's current device stays the one that it made a queue for last: a rank uses one.
   Queue* make_queue(int device) override {
-    check(cudaSetDevice(device), "choosing a device");
+    choose_device(device);
     cudaStream_t stream = nullptr;
     check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
     return reinterpret_cast<Queue*>(stream);
   }
-  void destroy(Queue* queue) noexcept override { (void)cudaStreamDestroy(stream_of(queue)); }
+  void destroy(Queue* queue) noexcept override {
+    enter_thread();
+    (void)cudaStreamDestroy(stream_of(queue));
+  }
   void synchronize(Queue* queue) override {
+    enter_thread();
     check(cudaStreamSynchronize(stream_of(queue)), "waiting for a stream");
   }
   void copy(Queue* queue, CopyDirection direction, void* to, const void* from,
             const CopyArea& area) override {
+    enter_thread();
     // One piece has no pitch, which CUDA bounds by 2 GiB.
     const bool whole =
         area.rows == 1 || (area.to_pitch == area.row_bytes && area.from_pitch == area.row_bytes);
@@ -151,14 +163,20 @@ class Runtime : public Accelerator {
     check(cudaEventCreateWithFlags(&event, flags), "making an event");
     return reinterpret_cast<Mark*>(event);
   }
-  void destroy(Mark* mark) noexcept override { (void)cudaEventDestroy(event_of(mark)); }
+  void destroy(Mark* mark) noexcept override {
+    enter_thread();
+    (void)cudaEventDestroy(event_of(mark));
+  }
   void record(Mark* mark, Queue* queue) override {
+    enter_thread();
     check(cudaEventRecord(event_of(mark), stream_of(queue)), "recording an event");
   }
   void wait(Queue* queue, Mark* mark) override {
+    enter_thread();
     check(cudaStreamWaitEvent(stream_of(queue), event_of(mark), 0), "waiting for an event");
   }
   bool reached(Mark* mark) const override {
+    enter_thread();
     const cudaError_t result = cudaEventQuery(event_of(mark));
     if (result == cudaErrorNotReady) {
       (void)cudaGetLastError();
@@ -168,9 +186,11 @@ class Runtime : public Accelerator {
     return true;
   }
   void synchronize(Mark* mark) override {
+    enter_thread();
     check(cudaEventSynchronize(event_of(mark)), "waiting for an event");
   }
   double milliseconds(Mark* from, Mark* to) const override {
+    enter_thread();
     float time = 0;
     check(cudaEventElapsedTime(&time, event_of(from), event_of(to)), "timing events");
     return static_cast<double>(time);
@@ -178,10 +198,12 @@ class Runtime : public Accelerator {
 
   // Other threads (loaders, checkpoints) go on using the device meanwhile.
   void begin_recording(Queue* queue) override {
+    enter_thread();
     check(cudaStreamBeginCapture(stream_of(queue), cudaStreamCaptureModeThreadLocal),
           "beginning to record a graph");
   }
   Graph* end_recording(Queue* queue) override {
+    enter_thread();
     Handle<cudaGraph_t, cudaGraphDestroy> recorded;
     check(cudaStreamEndCapture(stream_of(queue), recorded.out()), "recording a graph");
     cudaGraphExec_t ready = nullptr;
@@ -189,9 +211,13 @@ class Runtime : public Accelerator {
     return reinterpret_cast<Graph*>(ready);
   }
   void launch(Graph* graph, Queue* queue) override {
+    enter_thread();
     check(cudaGraphLaunch(exec_of(graph), stream_of(queue)), "launching a graph");
   }
-  void destroy(Graph* graph) noexcept override { (void)cudaGraphExecDestroy(exec_of(graph)); }
+  void destroy(Graph* graph) noexcept override {
+    enter_thread();
+    (void)cudaGraphExecDestroy(exec_of(graph));
+  }
 
  private:
   static bool fits(cudaError_t result, const char* what) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cuda/versions.h"
 
+#include <utility>
+
 #include <cuda_runtime_api.h>
-#include <cudnn.h>
-#include <nccl.h>
 
 #include "kernels/cuda/attention_cudnn.h"
 #include "kernels/cuda/handles.h"
@@ -11,16 +11,22 @@
 namespace tessera::cuda {
 
 std::string library_versions() {
-  // CUDA counts 13000 for 13.0, NCCL 22809 for 2.28.9, cuDNN 91900 for 9.19.0.
-  int cuda = 0, nccl = 0;
+  int cuda = 0;  // 13000 for 13.0
   check(cudaRuntimeGetVersion(&cuda), "asking for the runtime's version");
-  (void)ncclGetVersion(&nccl);
-  const size_t cudnn = cudnnGetVersion();
-  const auto text = [](auto number) { return std::to_string(number); };
-  return "CUDA " + text(cuda / 1000) + "." + text(cuda % 1000 / 10) + ", NCCL " +
-         text(nccl / 10000) + "." + text(nccl % 10000 / 100) + "." + text(nccl % 100) + ", cuDNN " +
-         text(cudnn / 10000) + "." + text(cudnn % 10000 / 100) +
-         (tessera_library_attention_calls() >= 0 ? "" : " (its attention not built in)");
+  constexpr int kMajor = 1000, kMinor = 10;
+  return "CUDA " + std::to_string(cuda / kMajor) + "." + std::to_string(cuda % kMajor / kMinor) +
+         ", " + nccl_version() + ", " + cudnn_version() +
+         (tessera_library_attention_calls() >= 0 || !lacking_cudnn().empty()
+              ? ""
+              : " (its attention not built in)");
 }
 
 }  // namespace tessera::cuda
+
+// What tessera::lacking_libraries() asks.
+extern "C" std::vector<tessera::LackingLibrary> tessera_plugin_lacks() {
+  std::vector<tessera::LackingLibrary> all = tessera::cuda::lacking_nccl();
+  for (tessera::LackingLibrary& each : tessera::cuda::lacking_cudnn())
+    all.push_back(std::move(each));
+  return all;
+}

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Kernels whose limit is the memory's bandwidth. Work is what must be read and written at least.
-#include <numeric>
-
 #include "kernels/base/exact_sum.h"
 #include "kernels/copy.h"
 #include "kernels/cross_entropy.h"
+#include "kernels/cuda_plugin.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
 #include "kernels/latent_heads.h"
@@ -17,39 +16,10 @@
 
 namespace tessera::bench {
 
-Tensor random_on(Stream& stream, DType dtype, int64_t rows, int64_t columns) {
-  std::vector<float> values(static_cast<size_t>(rows * columns));
-  uint32_t state = 1;
-  for (float& value : values) {
-    state = state * 1664525u + 1013904223u;
-    value = static_cast<float>(state >> 8) / static_cast<float>(1 << 24) - 0.5f;
-  }
-  const Tensor wide = uploaded(stream, values).reshaped({rows, columns});
-  if (dtype == DType::f32) return wide;
-  const Tensor out(stream.device(), dtype, {rows, columns});
-  cast(stream, wide, out);
-  return out;
-}
-
-Tensor random_integers_on(Stream& stream, int64_t count, int64_t below) {
-  std::vector<int32_t> values(static_cast<size_t>(count));
-  uint32_t state = 7;
-  for (int32_t& value : values) {
-    state = state * 1664525u + 1013904223u;
-    value = static_cast<int32_t>((state >> 8) % static_cast<uint32_t>(below));
-  }
-  return uploaded(stream, values);
-}
-
-double bytes_of(std::initializer_list<Tensor> tensors) {
-  double bytes = 0;
-  for (const Tensor& x : tensors) bytes += static_cast<double>(x.size() * size_of(x.dtype()));
-  return bytes;
-}
-
 namespace {
 
 constexpr DType kBf16 = DType::bf16, kF32 = DType::f32;
+constexpr int64_t kWide = 10000;  // a vocabulary of real size
 
 void add_elementwise(Stream& stream, BenchSize size, std::vector<GpuCase>& cases) {
   const int64_t rows = size.rows, width = 4 * size.hidden;
@@ -91,11 +61,12 @@ void add_norms(Stream& stream, BenchSize size, std::vector<GpuCase>& cases) {
 
 // Rotation of Llama's heads, and DeepSeek's keys and values put together.
 void add_heads(Stream& stream, BenchSize size, std::vector<GpuCase>& cases) {
-  const int64_t rows = size.rows;
+  const int64_t rows = size.rows, turned = 4 * rows;
   const int heads = 16, head = static_cast<int>(size.hidden) / heads;
-  const Tensor x = random_on(stream, kBf16, rows, size.hidden);
-  std::vector<int32_t> numbers(static_cast<size_t>(rows));
-  std::iota(numbers.begin(), numbers.end(), 0);
+  const Tensor x = random_on(stream, kBf16, turned, size.hidden);
+  std::vector<int32_t> numbers(static_cast<size_t>(turned));
+  for (int64_t row = 0; row < turned; ++row)
+    numbers[static_cast<size_t>(row)] = static_cast<int32_t>(row % rows);
   const Tensor positions = uploaded(stream, numbers);
   const Tensor table =
       rope_table(stream.device(), kF32, rope_inverse_frequencies(head, 10000), rows);
@@ -115,26 +86,56 @@ void add_heads(Stream& stream, BenchSize size, std::vector<GpuCase>& cases) {
                    [=] { latent_heads_backward(*s, shape, keys, values, up, shared); }});
 }
 
-void add_vocabulary(Stream& stream, BenchSize size, std::vector<GpuCase>& cases) {
-  const int64_t rows = size.rows, part = size.rows / 4;  // the loss head works part by part
+void add_embedding(Stream& stream, BenchSize size, std::vector<GpuCase>& cases) {
+  const int64_t rows = 4 * size.rows;
   const Tensor tokens = random_integers_on(stream, rows, size.vocabulary);
   const Tensor table = random_on(stream, kBf16, size.vocabulary, size.hidden);
   const Tensor dtable = random_on(stream, kF32, size.vocabulary, size.hidden);
   const Tensor x = random_on(stream, kBf16, rows, size.hidden);
-  const Tensor logits = random_on(stream, kF32, part, size.vocabulary);
-  const Tensor dlogits(stream.device(), kBf16, {part, size.vocabulary});
-  const Tensor targets = random_integers_on(stream, part, size.vocabulary);
-  const Tensor stats(stream.device(), kF32, {part, 3}), lse(stream.device(), kF32, {part});
-  fill(stream, 1, lse);
   Stream* s = &stream;
   cases.push_back({"embedding", Limits::memory, 2 * bytes_of({x}),
                    [=] { embedding(*s, tokens, 0, table, x); }});
-  cases.push_back({"embedding backward, rows added into f32", Limits::memory, 5 * bytes_of({x}),
-                   [=] { embedding_backward(*s, tokens, 0, x, dtable); }});
-  cases.push_back({"softmax_stats", Limits::memory, bytes_of({logits}),
+  const auto backward = [&](const char* of, const Tensor& given) {
+    cases.push_back({std::string("embedding backward, ") + of, Limits::memory, 5 * bytes_of({x}),
+                     [=] { embedding_backward(*s, given, 0, x, dtable); }});
+  };
+  backward("uniform tokens", tokens);
+  backward("Zipf's tokens", zipf_integers_on(stream, rows, size.vocabulary));
+  backward("a tenth in one run", integers_with_a_run_on(stream, rows, size.vocabulary));
+}
+
+// The loss head works part by part, on f32 logits.
+void add_loss(Stream& stream, BenchSize size, int64_t vocabulary, std::vector<GpuCase>& cases) {
+  const int64_t part = size.rows / 4;
+  const Tensor logits = random_on(stream, kF32, part, vocabulary);
+  const Tensor dlogits(stream.device(), kBf16, {part, vocabulary});
+  const Tensor targets = random_integers_on(stream, part, vocabulary);
+  const Tensor stats(stream.device(), kF32, {part, 3}), lse(stream.device(), kF32, {part});
+  fill(stream, 1, lse);
+  Stream* s = &stream;
+  const std::string of = ", V=" + std::to_string(vocabulary);
+  cases.push_back({"softmax_stats" + of, Limits::memory, bytes_of({logits}),
                    [=] { softmax_stats(*s, logits, targets, 0, stats); }});
-  cases.push_back({"cross_entropy backward", Limits::memory, bytes_of({logits, dlogits}),
+  cases.push_back({"cross_entropy backward" + of, Limits::memory, bytes_of({logits, dlogits}),
                    [=] { cross_entropy_backward(*s, logits, targets, 0, lse, 1.0, {}, dlogits); }});
+}
+
+// The first kernel of our attention's backward pass, where the plugin lets it be called alone.
+void add_row_deltas(Stream& stream, BenchSize size, std::vector<GpuCase>& cases) {
+  using RowDeltas = void (*)(Stream&, const Attention&, const Tensor&, const Tensor&);
+  const auto deltas =
+      reinterpret_cast<RowDeltas>(cuda_plugin_symbol("tessera_attention_row_deltas"));
+  if (deltas == nullptr) return;
+  const BenchHeads& heads = bench_heads().front();
+  const int64_t rows = 4 * size.rows;
+  const auto part = [&] {
+    return random_on(stream, kBf16, rows, int64_t{heads.heads} * heads.v_dim);
+  };
+  const Tensor out = part(), dout = part();
+  const Attention shape = causal(heads, 4, size.rows);
+  Stream* s = &stream;
+  cases.push_back(
+      {"row_deltas", Limits::memory, bytes_of({out, dout}), [=] { deltas(*s, shape, out, dout); }});
 }
 
 void add_optimizer(Stream& stream, BenchSize size, std::vector<GpuCase>& cases) {
@@ -167,7 +168,11 @@ std::vector<GpuCase> memory_cases(Stream& stream, BenchSize size) {
   add_elementwise(stream, size, cases);
   add_norms(stream, size, cases);
   add_heads(stream, size, cases);
-  add_vocabulary(stream, size, cases);
+  add_embedding(stream, size, cases);
+  add_loss(stream, size, size.vocabulary, cases);
+  // GPT-2's vocabulary: a row that is no whole number of the kernel's passes.
+  if (size.vocabulary > kWide) add_loss(stream, size, 50304, cases);
+  add_row_deltas(stream, size, cases);
   add_optimizer(stream, size, cases);
   return cases;
 }

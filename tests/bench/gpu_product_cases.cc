@@ -2,13 +2,10 @@
 // Matrix products and attention: the limit is arithmetic. The ceiling is one large square product
 // on random data; zeros would draw less power and run faster.
 #include <algorithm>
-#include <cmath>
-#include <cstdlib>
 #include <functional>
 
 #include "kernels/attention.h"
 #include "kernels/copy.h"
-#include "kernels/cuda_plugin.h"
 #include "kernels/gemm.h"
 #include "kernels/transfer.h"
 #include "tests/bench/gpu_cases.h"
@@ -22,12 +19,14 @@ struct Product {
   const char* name;
   int64_t m, n, k;
   bool transpose_a, transpose_b, accumulate;
+  DType dtype = DType::bf16;
 };
 
 GpuCase product_case(Stream& stream, const Product& p) {
-  const Tensor a = random_on(stream, kBf16, p.transpose_a ? p.k : p.m, p.transpose_a ? p.m : p.k);
-  const Tensor b = random_on(stream, kBf16, p.transpose_b ? p.n : p.k, p.transpose_b ? p.k : p.n);
-  const Tensor c(stream.device(), p.accumulate ? kF32 : kBf16, {p.m, p.n});
+  const DType dtype = p.dtype;
+  const Tensor a = random_on(stream, dtype, p.transpose_a ? p.k : p.m, p.transpose_a ? p.m : p.k);
+  const Tensor b = random_on(stream, dtype, p.transpose_b ? p.n : p.k, p.transpose_b ? p.k : p.n);
+  const Tensor c(stream.device(), p.accumulate ? kF32 : dtype, {p.m, p.n});
   fill(stream, 0, c);
   Stream* s = &stream;
   const Gemm product{.a = a,
@@ -66,11 +65,6 @@ GpuCase grouped_case(Stream& stream, const char* name, int64_t rows, int64_t n, 
           [=] { grouped_gemm(*s, products); }};
 }
 
-struct Heads {
-  const char* name;
-  int heads, kv_heads, qk_dim, v_dim;
-};
-
 }  // namespace
 
 std::vector<GpuCase> arithmetic_cases(Stream& stream, BenchSize size) {
@@ -84,47 +78,22 @@ std::vector<GpuCase> arithmetic_cases(Stream& stream, BenchSize size) {
         Product{"nt, down", rows, hidden, wide, false, true, false},
         Product{"nn, d input", rows, hidden, 2 * wide, false, false, false},
         Product{"tn, d weight into f32", 2 * wide, hidden, rows, true, false, true},
-        Product{"nt, head", rows / 4, size.vocabulary, hidden, false, true, false}})
+        Product{"nt, head", rows / 4, size.vocabulary, hidden, false, true, false},
+        Product{"nt f32, router of 64", rows / 2, 64, hidden, false, true, false, kF32}})
     cases.push_back(product_case(stream, each));
   cases.front().is_ceiling = true;
-  cases.push_back(grouped_case(stream, "gate + up", rows * chosen, 2 * expert, hidden, false));
-  cases.push_back(grouped_case(stream, "down", rows * chosen, hidden, expert, false));
-  cases.push_back(grouped_case(stream, "d weight", rows * chosen, 2 * expert, hidden, true));
+  cases.push_back(grouped_case(stream, "gate + up", rows / 2 * chosen, 2 * expert, hidden, false));
+  cases.push_back(grouped_case(stream, "down", rows / 2 * chosen, hidden, expert, false));
+  cases.push_back(grouped_case(stream, "d weight", rows / 2 * chosen, 2 * expert, hidden, true));
   return cases;
 }
 
-namespace {
-
-// Calls of attention that cuDNN has served so far; below 0: the plugin was built without it.
-int64_t library_calls() {
-  const auto calls =
-      reinterpret_cast<int64_t (*)()>(cuda_plugin_symbol("tessera_library_attention_calls"));
-  return calls == nullptr ? -1 : calls();
-}
-
-void as(const char* whose, const std::function<void()>& run) {
-  setenv("TESSERA_ATTENTION", whose, 1);
-  run();
-}
-
-}  // namespace
-
 // Ours, and beside it cuDNN's where it was built in and does not decline.
 std::vector<GpuCase> attention_cases(Stream& stream, BenchSize size) {
-  const int64_t rows = size.rows, length = size.rows / 2;
+  const int64_t rows = size.rows / 2, length = size.rows / 4;
   std::vector<GpuCase> cases;
-  for (const Heads& h : {Heads{"16 heads of 128 (1.3B)", 16, 16, 128, 128},
-                         Heads{"32 heads of 128, 8 shared (Llama 8B)", 32, 8, 128, 128},
-                         Heads{"12 heads of 64 (124M)", 12, 12, 64, 64},
-                         Heads{"16 heads, qk 192, v 128 (DeepSeek)", 16, 16, 192, 128}}) {
-    const Attention shape{.num_heads = h.heads,
-                          .num_kv_heads = h.kv_heads,
-                          .qk_dim = h.qk_dim,
-                          .v_dim = h.v_dim,
-                          .scale = 1 / std::sqrt(static_cast<double>(h.qk_dim)),
-                          .num_sequences = rows / length,
-                          .query_length = length,
-                          .key_length = length};
+  for (const BenchHeads& h : bench_heads()) {
+    const Attention shape = causal(h, rows / length, length);
     const auto part = [&](int heads, int dim) {
       return random_on(stream, kBf16, rows, int64_t{heads} * dim);
     };
@@ -140,13 +109,14 @@ std::vector<GpuCase> attention_cases(Stream& stream, BenchSize size) {
     const std::string name = std::string(h.name) + ", T=" + std::to_string(length);
     const auto add = [&](const char* direction, double flops, const std::function<void()>& run) {
       cases.push_back({std::string("attention ") + direction + ", " + name, Limits::arithmetic,
-                       flops, [run] { as("own", run); }});
-      const int64_t calls = library_calls();
+                       flops, with("TESSERA_ATTENTION", "own", run)});
+      const int64_t calls = library_attention_calls();
       if (calls < 0) return;
-      as("cudnn", run);
-      if (library_calls() > calls)
+      const std::function<void()> theirs = with("TESSERA_ATTENTION", "cudnn", run);
+      theirs();
+      if (library_attention_calls() > calls)
         cases.push_back({std::string("cuDNN's attention ") + direction + ", " + name,
-                         Limits::arithmetic, flops, [run] { as("cudnn", run); }});
+                         Limits::arithmetic, flops, theirs});
     };
     add("forward", 2 * pairs * (h.qk_dim + h.v_dim),
         [=] { attention(*s, shape, q, k, v, {}, out, lse); });

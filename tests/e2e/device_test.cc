@@ -151,6 +151,22 @@ TEST(WithTheStandIn, OutOfMemorySaysWhatItIsUsedForAndExitsWith5) {
   EXPECT_THAT(run.err, HasSubstr("Use parallel.recompute=full"));
 }
 
+TEST(WithTheStandIn, BenchStepTakesSeveralMicrobatches) {
+  const auto json_of = [](const std::string& microbatches) {
+    const ProgramResult run =
+        workshop().tessera({"bench", "step", "recipe.yaml", "--device", "cuda", "-B", "1", "-T",
+                            "16", "--rounds", "1", "--json", "--microbatches", microbatches},
+                           kStandIn);
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    return nlohmann::json::parse(run.out);
+  };
+  const auto one = json_of("1"), three = json_of("3");
+  EXPECT_FALSE(one["ms"].contains("microbatches before the last"));
+  EXPECT_TRUE(three["ms"].contains("microbatches before the last"));
+  EXPECT_EQ(three["microbatches"], 3);
+  EXPECT_EQ(workshop().tessera({"bench", "gemm", "--microbatches", "2"}, {}).exit_code, 2);
+}
+
 TEST(WithTheStandIn, BenchTimesItsKernels) {
   for (const std::string what : {"gemm", "attention", "adamw"}) {
     const ProgramResult run = workshop().tessera(
@@ -329,6 +345,11 @@ TEST(Doctor, LooksAtGpusWhenAsked) {
   EXPECT_EQ(bad.exit_code, 1);
   EXPECT_THAT(bad.out, HasSubstr("but it is gone."));
   EXPECT_EQ(workshop().tessera({"doctor"}, with("TESSERA_STAND_IN_PROBLEM", "gone")).exit_code, 0);
+  const ProgramResult lacks =
+      workshop().tessera({"doctor", "--gpu"}, with("TESSERA_STAND_IN_LACKS", "cuDNN"));
+  EXPECT_EQ(lacks.exit_code, 0) << lacks.out;
+  EXPECT_THAT(lacks.out, HasSubstr("without cuDNN: something cannot be done"));
+  EXPECT_THAT(lacks.out, HasSubstr("build it with cuDNN"));
 }
 
 }  // namespace

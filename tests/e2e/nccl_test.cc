@@ -152,6 +152,25 @@ TEST(Transport, NcclIsInsistedOnOrDeclined) {
   EXPECT_THAT(cpu.err, HasSubstr("TESSERA_TRANSPORT=nccl needs run.device=cuda"));
 }
 
+TEST(Transport, RanksWithAGpuEachAreRefusedByAPluginWithoutNccl) {
+  const Words steps = {"run.device=cuda", "run.steps=1"};
+  const ProgramResult refused = train_recipe(2, "recipe.yaml", "without", steps,
+                                             devices(2, {{"TESSERA_STAND_IN_LACKS", "NCCL"}}));
+  EXPECT_EQ(refused.exit_code, 2) << refused.err;
+  EXPECT_THAT(refused.err, HasSubstr("2 ranks with a GPU each would talk over NCCL, but"));
+  EXPECT_THAT(refused.err, HasSubstr("was built without NCCL: build it with NCCL"));
+  EXPECT_THAT(refused.err, HasSubstr("or set TESSERA_TRANSPORT=mpi"));
+  const ProgramResult told =
+      train_recipe(2, "recipe.yaml", "told", steps,
+                   devices(2, {{"TESSERA_STAND_IN_LACKS", "NCCL"}, {"TESSERA_TRANSPORT", "mpi"}}));
+  EXPECT_EQ(told.exit_code, 0) << told.err;
+  EXPECT_THAT(told.err, HasSubstr("W016 the CUDA plugin was built without NCCL"));
+  // Ranks that share a GPU would not talk over it anyway.
+  const ProgramResult shared = train_recipe(2, "recipe.yaml", "shared", steps,
+                                            devices(1, {{"TESSERA_STAND_IN_LACKS", "NCCL"}}));
+  EXPECT_EQ(shared.exit_code, 0) << shared.err;
+}
+
 // --- Ranks that fail: the job ends with the exit code that a supervisor retries, in time
 
 ProgramResult with_fault(const std::string& run, const std::string& fault,

@@ -59,7 +59,7 @@ TEST_F(Graphs, ReadAndWriteAddressesWhoeverHasThem) {
 }
 
 TEST_F(Graphs, RefuseWhatTheHostWouldHaveToBeThereFor) {
-  const Tensor host = staging_like(stream, x);
+  const Tensor host = staging_like(stream, x), large(kStandIn, DType::f32, {5 << 18});
   Event event(kStandIn);
   const std::vector<std::pair<const char*, std::function<void()>>> all = {
       {"waiting for a stream", [&] { stream.synchronize(); }},
@@ -75,6 +75,7 @@ TEST_F(Graphs, RefuseWhatTheHostWouldHaveToBeThereFor) {
       {"asking for an Event", [&] { (void)event.reached(); }},
       {"recording", [&] { Graph(stream, [] {}); }},
       {"more memory of the device", [&] { Tensor(kStandIn, DType::f32, {7 << 20}); }},
+      {"more pinned memory of the host", [&] { staging_like(stream, large); }},
       {"not permitted when stream is capturing",
        [&] { cuda_accelerator().synchronize(stream.queue()); }}};  // as a kernel might
   for (const auto& [words, forbidden] : all) {

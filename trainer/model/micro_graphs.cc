@@ -8,6 +8,7 @@
 
 #include "kernels/base/trace.h"
 #include "kernels/copy.h"
+#include "kernels/gemm.h"
 #include "trainer/model/routing.h"
 
 namespace tessera {
@@ -30,7 +31,7 @@ bool alone(const LayerContext& context, Axis axis) {
 // Experts that are all here need the host for nothing (expert_parallel.h), but f32 products of them
 // do (kernels/gemm.h).
 bool experts_need_no_host(const LayerContext& context) {
-  return context.dtype != DType::f32 && alone(context, Axis::expert) &&
+  return context.dtype != DType::f32 && !experts_one_by_one() && alone(context, Axis::expert) &&
          alone(context, Axis::expert_tensor);
 }
 

@@ -12,6 +12,7 @@
 // $TESSERA_STAND_IN_MEMORY    bytes of each device (1 GiB)
 // $TESSERA_STAND_IN_DEVICES   their number (1)
 // $TESSERA_STAND_IN_PROBLEM   what Accelerator::problem() says
+// $TESSERA_STAND_IN_LACKS     the name of a library that it says it was built without
 //
 // tessera_stand_in_counts(): how often the host waited so far for queues and for marks, how many
 // marks with a time were made, and how often such were recorded; graphs recorded so far, launched,
@@ -28,6 +29,7 @@
 
 #include <nccl.h>
 
+#include "kernels/cuda_plugin.h"
 #include "kernels/kernel_list.h"
 #include "kernels/plugin_abi.h"
 #include "tests/support/cuda_stand_in/arena.h"
@@ -276,6 +278,12 @@ class StandIn : public Accelerator {
 extern "C" const char* tessera_plugin_abi() {
   static const std::string abi = tessera::compiled_plugin_abi();
   return abi.c_str();
+}
+
+extern "C" std::vector<tessera::LackingLibrary> tessera_plugin_lacks() {
+  const char* name = std::getenv("TESSERA_STAND_IN_LACKS");
+  if (name == nullptr) return {};
+  return {{name, "something cannot be done", "build it with " + std::string(name)}};
 }
 
 extern "C" void tessera_stand_in_counts(int64_t counts[7]) {
