@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "checkpoint/json.h"
+#include "checkpoint/patience.h"
 #include "checkpoint/together.h"
 #include "kernels/base/check.h"
 #include "kernels/transfer.h"
@@ -157,13 +158,14 @@ std::optional<LoadReport> load_newest(Storage& storage, Communicator& world,
       fail(ErrorKind::checkpoint, root + ": no checkpoint here is sound:" + reasons);
     }
     try {
-      LoadReport report = load_checkpoint(storage, world, directory, state, options);
+      LoadReport report =
+          patiently([&] { return load_checkpoint(storage, world, directory, state, options); });
       report.passed_over = passed_over;
       return report;
     } catch (const Error& error) {
       // The same Error on every rank, so every rank goes on to the next older one, or none does.
-      if (error.kind() != ErrorKind::checkpoint && error.kind() != ErrorKind::storage) throw;
-      passed_over.push_back({step, error.what()});
+      if (error.kind() != ErrorKind::checkpoint) throw;
+      passed_over.push_back({step, error.what(), "damaged"});
       search.before = step;
     }
   }

@@ -44,9 +44,11 @@ LoadReport load_checkpoint(Storage& storage, Communicator& world, const std::str
 // for are not looked at.
 LoadReport load_entries(CheckpointReader& reader, State& state, const LoadOptions& options = {});
 
-// Collective. Loads the newest checkpoint in `root` that is sound down to every byte it reads,
-// passing over damaged ones. nullopt when there is no step directory at all; when there are some
-// and none is sound, Error{checkpoint} with each reason: never a silent fresh start.
+// Collective. Loads the newest checkpoint of the line in `root` (line.h) that is sound down to
+// every byte it reads, passing over damaged ones. nullopt when there is no step directory at all;
+// when there are some and none is sound, Error{checkpoint} with each reason: never a silent fresh
+// start. Error{checkpoint} as newest_valid(), and Error{storage} when something cannot be read
+// after three tries: neither is a reason to go back.
 std::optional<LoadReport> load_newest(Storage& storage, Communicator& world,
                                       const std::string& root, State& state,
                                       const LoadOptions& options = {});

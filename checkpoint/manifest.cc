@@ -32,6 +32,18 @@ std::string recipe_lines(const std::string& recipe) {
   return text + "\n ]";
 }
 
+ManifestHead parse_head(const json& root, const std::string& where) {
+  check(text_member(root, "format", where) == kFormatName, ErrorKind::checkpoint,
+        where + ": is damaged: not a checkpoint's manifest");
+  ManifestHead head;
+  head.version = integer_member(root, "version", 1, INT32_MAX, where);
+  if (root.contains("generation")) {
+    head.generation = integer_member(root, "generation", 1, INT64_MAX, where);
+    head.base = integer_member(root, "base", -1, INT64_MAX, where);
+  }
+  return head;
+}
+
 std::string parse_recipe(const json& root, const std::string& where) {
   const json& lines = member(root, "recipe", where);
   check(lines.is_array(), ErrorKind::checkpoint, where + ": `recipe` must be a list of lines");
@@ -72,11 +84,14 @@ int64_t Manifest::bytes() const {
 }
 
 std::string to_json(const Manifest& manifest) {
-  std::string text = "{\"format\":" + quoted(kFormatName) +
-                     ",\n \"version\":" + std::to_string(manifest.version) +
-                     ",\n \"run_id\":" + quoted(manifest.run_id) +
-                     ",\n \"step\":" + std::to_string(manifest.step) +
-                     ",\n \"layout\":" + quoted(manifest.layout) + ",\n \"scalars\":{";
+  std::string text =
+      "{\"format\":" + quoted(kFormatName) + ",\n \"version\":" + std::to_string(manifest.version) +
+      ",\n \"run_id\":" + quoted(manifest.run_id) +
+      ",\n \"step\":" + std::to_string(manifest.step) +
+      (manifest.generation > 0 ? ",\n \"generation\":" + std::to_string(manifest.generation) +
+                                     ",\n \"base\":" + std::to_string(manifest.base)
+                               : "") +
+      ",\n \"layout\":" + quoted(manifest.layout) + ",\n \"scalars\":{";
   bool first = true;
   for (const auto& [key, value] : manifest.scalars) {
     text += (first ? "\n  " : ",\n  ") + quoted(key) + ":" + quoted(value);
@@ -94,17 +109,22 @@ std::string to_json(const Manifest& manifest) {
   return text + "]}\n";
 }
 
+ManifestHead parse_head(const std::string& manifest_text, const std::string& where) {
+  return parse_head(parse_json(manifest_text, where), where);
+}
+
 Manifest parse_manifest(const std::string& text, const std::string& where) {
   const json root = parse_json(text, where);
-  check(text_member(root, "format", where) == kFormatName, ErrorKind::checkpoint,
-        where + ": is damaged: not a checkpoint's manifest");
   Manifest manifest;
-  manifest.version = static_cast<int>(integer_member(root, "version", 1, INT32_MAX, where));
+  const ManifestHead head = parse_head(root, where);
+  manifest.version = static_cast<int>(head.version);
   check(manifest.version <= kFormatVersion, ErrorKind::checkpoint, where + ": is of format",
         manifest.version, "but this Tessera reads formats up to", kFormatVersion,
         "- use a newer Tessera");
   manifest.run_id = text_member(root, "run_id", where);
   manifest.step = integer_member(root, "step", 0, INT64_MAX, where);
+  manifest.generation = head.generation;
+  manifest.base = head.base;
   manifest.layout = text_member(root, "layout", where);
   const json& scalars = member(root, "scalars", where);
   check(scalars.is_object(), ErrorKind::checkpoint, where + ": `scalars` must be an object");
@@ -121,6 +141,8 @@ Manifest parse_manifest(const std::string& text, const std::string& where) {
 std::string commit_text(const Manifest& manifest, const std::string& manifest_text) {
   return "{\"format\":\"tessera-commit\",\"version\":" + std::to_string(manifest.version) +
          ",\"run_id\":" + quoted(manifest.run_id) + ",\"step\":" + std::to_string(manifest.step) +
+         (manifest.generation > 0 ? ",\"generation\":" + std::to_string(manifest.generation)
+                                  : std::string()) +
          ",\"manifest_bytes\":" + std::to_string(manifest_text.size()) + ",\"manifest_crc32c\":\"" +
          hex(crc32c(manifest_text)) + "\"}\n";
 }

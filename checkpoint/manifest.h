@@ -23,6 +23,10 @@ struct Manifest {
   int version = 1;
   std::string run_id;
   int64_t step = 0;
+  // The job that saved it (checkpoint/lease.h) and the step in the same directory that this job
+  // went on from, -1 for none. Generation 0 was written without a lease, or before there were any.
+  int64_t generation = 0;
+  int64_t base = -1;
   std::string layout;  // of the ranks that saved, for people: "data 2 x tensor 1 ..."
   std::string recipe;  // resolved YAML text
   std::map<std::string, std::string> scalars;
@@ -34,6 +38,15 @@ struct Manifest {
 std::string to_json(const Manifest& manifest);
 // Throws Error{checkpoint} starting with `where`; a newer format version says so.
 Manifest parse_manifest(const std::string& text, const std::string& where);
+
+// What every format will keep in its manifest: enough to see of which line a checkpoint is.
+struct ManifestHead {
+  int64_t version = 1;
+  int64_t generation = 0;
+  int64_t base = -1;
+};
+// Also of a manifest whose version parse_manifest() refuses.
+ManifestHead parse_head(const std::string& manifest_text, const std::string& where);
 
 // The whole of COMMIT for this manifest text. A COMMIT is valid when it equals this byte for byte.
 std::string commit_text(const Manifest& manifest, const std::string& manifest_text);

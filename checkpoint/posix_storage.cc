@@ -129,7 +129,7 @@ class PosixInput : public InputFile {
       : file_(path, O_RDONLY | O_NONBLOCK, 0, "opening") {  // a FIFO must not block us
     struct stat facts {};
     if (::fstat(file_, &facts) != 0) fail_errno(path, "looking at");
-    check(S_ISREG(facts.st_mode), ErrorKind::storage, path + ": is not a regular file");
+    check(S_ISREG(facts.st_mode), ErrorKind::checkpoint, path + ": is not a regular file");
     size_ = facts.st_size;
   }
   int64_t size() const override { return size_; }
@@ -151,6 +151,22 @@ class PosixInput : public InputFile {
   Descriptor file_;
   int64_t size_ = 0;
 };
+
+// The names are sorted, and the stream is closed.
+std::vector<std::string> names_in(DIR* stream, const std::string& directory) {
+  if (stream == nullptr) fail_errno(directory, "listing");
+  const std::unique_ptr<DIR, int (*)(DIR*)> closer(stream, ::closedir);
+  std::vector<std::string> names;
+  errno = 0;
+  while (const dirent* entry = ::readdir(stream)) {
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(name);
+    errno = 0;
+  }
+  if (errno != 0) fail_errno(directory, "listing");
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 }  // namespace
 
@@ -174,19 +190,7 @@ bool PosixStorage::exists(const std::string& path) {
 }
 
 std::vector<std::string> PosixStorage::list(const std::string& directory) {
-  DIR* stream = ::opendir(directory.c_str());
-  if (stream == nullptr) fail_errno(directory, "listing");
-  const std::unique_ptr<DIR, int (*)(DIR*)> closer(stream, ::closedir);
-  std::vector<std::string> names;
-  errno = 0;
-  while (const dirent* entry = ::readdir(stream)) {
-    const std::string name = entry->d_name;
-    if (name != "." && name != "..") names.push_back(name);
-    errno = 0;
-  }
-  if (errno != 0) fail_errno(directory, "listing");
-  std::sort(names.begin(), names.end());
-  return names;
+  return names_in(::opendir(directory.c_str()), directory);
 }
 
 void PosixStorage::rename(const std::string& from, const std::string& to) {
@@ -194,7 +198,7 @@ void PosixStorage::rename(const std::string& from, const std::string& to) {
 }
 
 void PosixStorage::remove(const std::string& path) {
-  if (::remove(path.c_str()) != 0) fail_errno(path, "removing");
+  if (::remove(path.c_str()) != 0) fail_errno(path, "removing");  // a link goes, its target stays
 }
 
 void PosixStorage::make_directory(const std::string& path) {
@@ -204,7 +208,48 @@ void PosixStorage::make_directory(const std::string& path) {
 void PosixStorage::sync_directory(const std::string& path) {
   const Descriptor directory(path, O_RDONLY | O_DIRECTORY, 0, "opening");
   // Some network file systems cannot sync a directory and say so; their renames are synchronous.
-  if (::fsync(directory) != 0 && errno != EINVAL) fail_errno(path, "syncing");
+  if (retried([&] { return ::fsync(directory); }) != 0 && errno != EINVAL)
+    fail_errno(path, "syncing");
+}
+
+bool PosixStorage::is_directory(const std::string& path) {
+  struct stat facts {};
+  if (::lstat(path.c_str(), &facts) == 0) return S_ISDIR(facts.st_mode);
+  if (errno != ENOENT && errno != ENOTDIR) fail_errno(path, "looking at");
+  return false;
+}
+
+// Everything is done through one descriptor of the directory: a link that somebody puts in its
+// place in the meantime is neither listed nor emptied.
+void PosixStorage::remove_directory(const std::string& path, bool (*ours)(std::string_view),
+                                    const char* mark) {
+  if (!is_directory(path)) return remove(path);
+  {
+    const Descriptor directory(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, "opening");
+    const int for_the_list = ::fcntl(directory, F_DUPFD_CLOEXEC, 0);
+    if (for_the_list < 0) fail_errno(path, "opening");
+    const std::vector<std::string> names = names_in(::fdopendir(for_the_list), path);
+    check_removable(path, names, ours);
+    const auto unlink = [&](const std::string& name) {
+      if (::unlinkat(directory, name.c_str(), 0) != 0) fail_errno(path + "/" + name, "removing");
+    };
+    if (std::find(names.begin(), names.end(), mark) != names.end()) {
+      unlink(mark);
+      // Without this sync a power cut could bring the mark back after the data have gone.
+      if (retried([&] { return ::fsync(directory); }) != 0 && errno != EINVAL)
+        fail_errno(path, "syncing");
+    }
+    for (const std::string& name : names)
+      if (name != mark) unlink(name);
+  }
+  if (::rmdir(path.c_str()) != 0) fail_errno(path, "removing");
+}
+
+int64_t PosixStorage::free_bytes(const std::string& path) {
+  struct statvfs room {};
+  if (::statvfs(path.c_str(), &room) != 0) return INT64_MAX;
+  const double bytes = static_cast<double>(room.f_bavail) * static_cast<double>(room.f_frsize);
+  return bytes < 9e18 ? static_cast<int64_t>(bytes) : INT64_MAX;
 }
 
 }  // namespace tessera

@@ -27,27 +27,52 @@ constexpr const char* kRemedy =
 
 }  // namespace
 
-Manifest read_committed_manifest(Storage& storage, const std::string& directory) {
+namespace {
+
+// The manifest's text as COMMIT vouches for it by checksum. The other order, manifest first, would
+// call a flipped bit in the manifest a damaged COMMIT.
+struct CommittedText {
+  std::string manifest, commit;
+};
+
+CommittedText read_committed_text(Storage& storage, const std::string& directory) {
   check(storage.exists(directory), ErrorKind::checkpoint,
         directory + ": there is no checkpoint here");
   const std::string commit_path = directory + "/" + kCommitName;
   check(storage.exists(commit_path), ErrorKind::checkpoint,
         directory + " is incomplete: no COMMIT record (killed while saving?)");
-  const std::string commit = read_file(storage, commit_path, kLargestCommit);
+  CommittedText text;
+  text.commit = read_file(storage, commit_path, kLargestCommit);
   const std::string manifest_path = directory + "/" + kManifestName;
   check(storage.exists(manifest_path), ErrorKind::checkpoint, manifest_path + ": is missing");
-  const std::string text = read_file(storage, manifest_path, kLargestManifest);
-  // A manifest that COMMIT vouches for by checksum is as it was written, so the rest must fit too.
-  // The other order would call a flipped bit in the manifest a damaged COMMIT.
-  const std::string crc = hex(crc32c(text));
-  check(commit.find("\"manifest_crc32c\":\"" + crc + "\"") != std::string::npos,
+  text.manifest = read_file(storage, manifest_path, kLargestManifest);
+  const std::string crc = hex(crc32c(text.manifest));
+  check(text.commit.find("\"manifest_crc32c\":\"" + crc + "\"") != std::string::npos,
         ErrorKind::checkpoint,
         manifest_path + ": is damaged, or COMMIT beside it is: its CRC32C is " + crc +
             ", COMMIT says otherwise" + kRemedy);
-  Manifest manifest = parse_manifest(text, manifest_path);
-  check(commit == commit_text(manifest, text), ErrorKind::checkpoint,
-        commit_path + ": is damaged: it does not fit manifest.json" + kRemedy);
+  return text;
+}
+
+}  // namespace
+
+Manifest read_committed_manifest(Storage& storage, const std::string& directory) {
+  const CommittedText text = read_committed_text(storage, directory);
+  Manifest manifest = parse_manifest(text.manifest, directory + "/" + kManifestName);
+  check(text.commit == commit_text(manifest, text.manifest), ErrorKind::checkpoint,
+        directory + "/" + kCommitName + ": is damaged: it does not fit manifest.json" + kRemedy);
   return manifest;
+}
+
+std::optional<ManifestHead> head_of_newer_format(Storage& storage, const std::string& directory) {
+  try {
+    const CommittedText text = read_committed_text(storage, directory);
+    const ManifestHead head = parse_head(text.manifest, directory + "/" + kManifestName);
+    return head.version > kFormatVersion ? std::optional(head) : std::nullopt;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::checkpoint) throw;
+    return std::nullopt;
+  }
 }
 
 CheckpointReader::CheckpointReader(Storage& storage, std::string directory)
@@ -56,6 +81,7 @@ CheckpointReader::CheckpointReader(Storage& storage, std::string directory)
 CheckpointReader CheckpointReader::open(Storage& storage, const std::string& directory) {
   CheckpointReader reader(storage, directory);
   reader.manifest_ = read_committed_manifest(storage, directory);
+  reader.check_name();
   reader.shards_ = reader.read_indexes(0, 1);
   reader.map_ = ShardMap(reader.shards_);
   reader.check_cover();
@@ -71,6 +97,7 @@ CheckpointReader CheckpointReader::open(Storage& storage, Communicator& world,
   });
   text = world.broadcast(text, 0, "checkpoint manifest");
   reader.manifest_ = parse_manifest(text, directory + "/" + kManifestName);
+  reader.check_name();
   std::string mine;
   together(world, "checkpoint indexes", [&] {
     mine = pack_indexes(
@@ -113,6 +140,18 @@ ShardIndex CheckpointReader::read_index(const WriterLine& line) const {
   check(bytes == line.shard_bytes, ErrorKind::checkpoint, shard + ": is damaged: it has", bytes,
         "bytes, manifest.json says", std::to_string(line.shard_bytes) + kRemedy);
   return index;
+}
+
+// A directory that was renamed by hand would be another step than it says.
+void CheckpointReader::check_name() const {
+  const size_t end = directory_.find_last_not_of('/');
+  const size_t slash = directory_.find_last_of('/', end);
+  const size_t start = slash == std::string::npos ? 0 : slash + 1;
+  const auto step = parse_step_name(std::string_view(directory_).substr(start, end + 1 - start));
+  check(!step || *step == manifest_.step, ErrorKind::checkpoint,
+        directory_ + ": its manifest is of step",
+        std::to_string(manifest_.step) + "; give the directory its right name,",
+        step_name(manifest_.step));
 }
 
 void CheckpointReader::check_cover() const {

@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,7 @@ class CheckpointReader {
   std::vector<ShardIndex> read_indexes(size_t first, size_t stride) const;
   ShardIndex read_index(const WriterLine& line) const;
   void check_cover() const;
+  void check_name() const;
   InputFile& shard_file(size_t shard);
   std::string shard_path(size_t shard) const;
   void reserve_scratch(int64_t bytes);
@@ -83,5 +85,8 @@ class CheckpointReader {
 
 // The manifest of a directory whose COMMIT matches it; else Error{checkpoint} that says why not.
 Manifest read_committed_manifest(Storage& storage, const std::string& directory);
+// When COMMIT vouches for a manifest of a format above ours, its head: it is not damaged, a newer
+// Tessera wrote it. nullopt for anything else.
+std::optional<ManifestHead> head_of_newer_format(Storage& storage, const std::string& directory);
 
 }  // namespace tessera

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "checkpoint/checksum.h"
+#include "checkpoint/finite.h"
 #include "checkpoint/host_copies.h"
 #include "checkpoint/layout.h"
 #include "kernels/base/check.h"
@@ -53,7 +54,10 @@ ShardIndex plan_index(const State& state, int writer, bool owner) {
 
 ShardWriter::ShardWriter(Storage& storage, std::string directory, const SaveInfo& info,
                          const State& state, ShardIndex plan)
-    : storage_(storage), directory_(std::move(directory)), index_(std::move(plan)) {
+    : storage_(storage),
+      directory_(std::move(directory)),
+      finite_(info.finite),
+      index_(std::move(plan)) {
   for (const StateEntry& entry : state.entries)
     if (is_held(entry, true)) entries_.push_back(&entry);
   check(entries_.size() == index_.boxes.size(), "checkpoint: the plan is of another state");
@@ -90,7 +94,13 @@ void ShardWriter::write_box(StoredBox& stored, const Tensor& tensor) {
   for (int64_t at = 0; at < stored.bytes; at += kBlockBytes) {
     const int64_t bytes = std::min(kBlockBytes, stored.bytes - at);
     // Summed before it is written, from the caller's memory: what the disk path spoils is found.
-    const uint32_t crc = crc32c(data + at, bytes);
+    bool finite = true;
+    const uint32_t crc =
+        finite_ ? crc32c_finite(data + at, bytes, stored.dtype, finite) : crc32c(data + at, bytes);
+    check(finite, ErrorKind::numeric,
+          "tensor " + stored.name + " (" + stored.role +
+              ") is not finite; nothing is saved, and earlier "
+              "checkpoints stay");
     file_->write(stored.at + at, data + at, bytes);
     stored.block_crcs.push_back(crc);
     stored.crc = at == 0 ? crc : crc32c_joined(stored.crc, crc, bytes);

@@ -35,6 +35,7 @@ class ShardWriter {
 
   Storage& storage_;
   std::string directory_;
+  bool finite_;  // SaveInfo::finite
   ShardIndex index_;
   std::vector<const StateEntry*> entries_;  // of each box of index_
   H5Skeleton skeleton_;

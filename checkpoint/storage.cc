@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/storage.h"
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
 #include "kernels/base/check.h"
 
 namespace tessera {
@@ -38,9 +42,45 @@ std::string read_file(Storage& storage, const std::string& path, int64_t limit) 
   return text;
 }
 
-void remove_directory(Storage& storage, const std::string& path) {
-  for (const std::string& file : storage.list(path)) storage.remove(path + "/" + file);
-  storage.remove(path);
+void check_removable(const std::string& path, const std::vector<std::string>& names,
+                     bool (*ours)(std::string_view)) {
+  for (const std::string& name : names)
+    check(ours(name), ErrorKind::storage,
+          path + ": is left alone, for it holds `" + name +
+              "`, which no checkpoint has; look at it and remove "
+              "the directory by hand");
+}
+
+void Storage::remove_directory(const std::string& path, bool (*ours)(std::string_view),
+                               const char* mark) {
+  if (!is_directory(path)) return remove(path);
+  const std::vector<std::string> names = list(path);
+  check_removable(path, names, ours);
+  if (std::find(names.begin(), names.end(), mark) != names.end()) {
+    remove(path + "/" + mark);
+    sync_directory(path);
+  }
+  for (const std::string& name : names)
+    if (name != mark) remove(path + "/" + name);
+  remove(path);
+}
+
+int64_t Storage::free_bytes(const std::string&) {
+  return INT64_MAX;
+}
+
+int64_t directory_bytes(Storage& storage, const std::string& path) {
+  int64_t bytes = 0;
+  for (const std::string& name : storage.list(path))
+    if (!storage.is_directory(path + "/" + name)) bytes += storage.open(path + "/" + name)->size();
+  return bytes;
+}
+
+bool lacks_room(const std::exception& error) {
+  const std::string text = error.what();
+  for (const int code : {ENOSPC, EDQUOT})
+    if (text.find(std::strerror(code)) != std::string::npos) return true;
+  return false;
 }
 
 }  // namespace tessera

@@ -4,11 +4,13 @@
 //
 // What may be relied on, and no more: bytes written are durable after the file's sync(); a name
 // (created, renamed or removed) is durable after sync_directory() of its directory; rename() is
-// atomic. Every failure is Error{storage} with the path and the system's own words. A Storage may
-// be used from several threads, a file from one.
+// atomic, also from one directory of the same file system to another. Every failure is
+// Error{storage} with the path and the system's own words. A Storage may be used from several
+// threads, a file from one.
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -39,6 +41,7 @@ class Storage {
  public:
   virtual ~Storage() = default;
   virtual std::unique_ptr<OutputFile> create(const std::string& path) = 0;  // must not exist
+  // What is there but no regular file is Error{checkpoint}.
   virtual std::unique_ptr<InputFile> open(const std::string& path) = 0;
   virtual bool exists(const std::string& path) = 0;
   virtual std::vector<std::string> list(const std::string& directory) = 0;  // names, sorted
@@ -46,6 +49,16 @@ class Storage {
   virtual void remove(const std::string& path) = 0;          // a file or an empty directory
   virtual void make_directory(const std::string& path) = 0;  // must not exist, its parent must
   virtual void sync_directory(const std::string& path) = 0;
+  // True for a directory itself, false for a link to one and for everything else.
+  virtual bool is_directory(const std::string& path) = 0;
+  // Removes a directory together with the files in it. `ours` tells which names may go; when there
+  // is any other, Error{storage} names it and nothing is removed. The file `mark`, where there is
+  // one, goes first, and that is durable before any other goes. No link is followed: a link that
+  // stands at `path` is removed itself, and what it points to stays.
+  virtual void remove_directory(const std::string& path, bool (*ours)(std::string_view),
+                                const char* mark);
+  // The room left for new files at `path`, which exists; INT64_MAX where that is not known.
+  virtual int64_t free_bytes(const std::string& path);
 };
 
 // The local file system, or anything mounted as one. Files are made with mode 0640, directories
@@ -62,6 +75,10 @@ class PosixStorage : public Storage {
   void remove(const std::string& path) override;
   void make_directory(const std::string& path) override;
   void sync_directory(const std::string& path) override;
+  bool is_directory(const std::string& path) override;
+  void remove_directory(const std::string& path, bool (*ours)(std::string_view),
+                        const char* mark) override;
+  int64_t free_bytes(const std::string& path) override;
 };
 
 // Creates the directory and its missing parents, durably.
@@ -70,8 +87,13 @@ void make_directories(Storage& storage, const std::string& path);
 void write_file(Storage& storage, const std::string& path, std::string_view text);
 // The whole of a small file. More than `limit` bytes is Error{checkpoint}.
 std::string read_file(Storage& storage, const std::string& path, int64_t limit);
-// Removes a directory with the files (not directories) in it.
-void remove_directory(Storage& storage, const std::string& path);
+// The bytes of all files that stand directly in a directory.
+int64_t directory_bytes(Storage& storage, const std::string& path);
+// True when an Error{storage} says that the disk or the quota is full.
+bool lacks_room(const std::exception& error);
+// Error{storage} for the first of `names` in the directory `path` that `ours` does not know.
+void check_removable(const std::string& path, const std::vector<std::string>& names,
+                     bool (*ours)(std::string_view));
 std::string parent_directory(const std::string& path);  // "." for a bare name
 
 }  // namespace tessera

@@ -28,8 +28,9 @@ class Save {
   SaveReport run() {
     const auto start = std::chrono::steady_clock::now();
     // Rank 0's name for it, so that all write into one directory.
-    draft_.emplace(storage_, root_, info_.step,
-                   world_.broadcast(Draft::new_name(info_.step), 0, "checkpoint name"));
+    const std::string name = temporary_name(info_.step, info_.generation);
+    draft_.emplace(storage_, root_, info_.step, info_.generation,
+                   world_.broadcast(name, 0, "checkpoint name"), info_.still_held);
     check_state();
     try {
       write_shards();
@@ -124,6 +125,8 @@ class Save {
       manifest_.version = kFormatVersion;
       manifest_.run_id = info_.run_id;
       manifest_.step = info_.step;
+      manifest_.generation = info_.generation;
+      manifest_.base = info_.base;
       manifest_.layout = info_.layout;
       manifest_.recipe = info_.recipe;
       manifest_.scalars = state_.scalars;

@@ -6,12 +6,14 @@
 //   reserved -> AGREE -> data, index, fsync -> AGREE -> manifest, fsync -> rename to step-N ->
 //   COMMIT, fsync, rename -> AGREE
 //
-// First of all the remains of saves that died are swept, so one run at a time may save in a `root`.
-// A full disk is found at the first agreement, before any byte of data. A step that exists already
-// is replaced at the rename (it is lost if the power fails in the moment before COMMIT).
+// First of all the remains of saves that died are swept, so one run at a time may save in a `root`
+// (lease.h). A full disk is found at the first agreement, before any byte of data. A step that this
+// generation saved already is replaced at the rename (it is lost if the power fails in the moment
+// before COMMIT); another's is set aside.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "checkpoint/state.h"
@@ -25,6 +27,13 @@ struct SaveInfo {
   int64_t step = 0;
   std::string layout;  // for people: "data 2 x tensor 1 x pipeline 1"
   std::string recipe;  // resolved YAML text, stored in the checkpoint
+  // Of the lease on `root` (lease.h): its generation, the step it went on from, and its
+  // check_held(), which is asked before the checkpoint becomes visible. Left out: no lease.
+  int64_t generation = 0;
+  int64_t base = -1;
+  std::function<void()> still_held = {};
+  bool finite =
+      false;  // refuse what is not finite: Error{numeric}, naming the first tensor and rank
 };
 
 struct SaveReport {
@@ -35,9 +44,10 @@ struct SaveReport {
 
 // Collective over `world`. When it returns, the checkpoint is durable and complete on all ranks.
 // A failure on any rank throws the same Error on every rank: storage when the file system is to
-// blame, internal when the State is (a tensor with a hole, with two owners, or scalars that differ
-// between ranks). The temporary directory is then removed as far as the storage still allows, and
-// older checkpoints are as they were.
+// blame, numeric when SaveInfo::finite finds an infinity or NaN, busy when another job has taken
+// over `root`, internal when the State is (a tensor with a hole, with two owners, or scalars that
+// differ between ranks). The temporary directory is then removed as far as the storage still
+// allows, and older checkpoints are as they were.
 SaveReport save_checkpoint(Storage& storage, Communicator& world, const std::string& root,
                            const SaveInfo& info, const State& state);
 

@@ -74,15 +74,21 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<char*>(data_), size_);
 }
 
+// NAME.tmp is a name that anybody can guess: what stands there (a link, the rest of a job that
+// died) is removed, not written into.
 PendingFile::PendingFile(std::string path) : path_(std::move(path)), tmp_(path_ + ".tmp") {
-  fd_ = ::open(tmp_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  ::unlink(tmp_.c_str());
+  fd_ = ::open(tmp_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
   if (fd_ < 0) cannot(ErrorKind::storage, "create", tmp_);
+  struct stat status;
+  if (::fstat(fd_, &status) != 0) cannot(ErrorKind::storage, "examine", tmp_);
+  inode_ = status.st_ino;
   buffer_.reserve(kBufferBytes);
 }
 
 PendingFile::~PendingFile() {
   if (fd_ >= 0) ::close(fd_);
-  if (!published_) ::unlink(tmp_.c_str());
+  if (!published_ && is_ours()) ::unlink(tmp_.c_str());
 }
 
 void PendingFile::write(const void* data, size_t size) {
@@ -116,8 +122,16 @@ void PendingFile::finish() {
   if (closed != 0) cannot(ErrorKind::storage, "close", tmp_);
 }
 
+// Two writers of one NAME: the later one has the name NAME.tmp.
+bool PendingFile::is_ours() const {
+  struct stat status;
+  return ::lstat(tmp_.c_str(), &status) == 0 && status.st_ino == inode_;
+}
+
 void PendingFile::publish() {
   finish();
+  check(is_ours(), ErrorKind::storage, "cannot rename", tmp_ + ": another process writes",
+        path_ + " at the same time");
   if (::rename(tmp_.c_str(), path_.c_str()) != 0) cannot(ErrorKind::storage, "rename", tmp_);
   published_ = true;
   sync_directory_of(path_);

@@ -53,7 +53,9 @@ class PendingFile {
 
  private:
   void flush();
+  bool is_ours() const;
   std::string path_, tmp_;
+  uint64_t inode_ = 0;  // of the file that tmp_ named when it was made
   std::vector<char> buffer_;
   int64_t bytes_ = 0;
   int fd_ = -1;

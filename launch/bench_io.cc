@@ -150,7 +150,7 @@ int bench_io(const BenchCommand& command, DType dtype) {
     time(large[3], [&] {
       if (world.rank() == 0) CheckpointReader::open(storage, saved).verify_all();
     });
-    if (world.rank() == 0) remove_directory(storage, saved);
+    if (world.rank() == 0) storage.remove_directory(saved, is_checkpoint_file, kCommitName);
     time(small[0], [&] {
       write_file(storage, mine, std::string(4096, 'x'));
       storage.rename(mine, mine + ".there");

@@ -161,10 +161,13 @@ StateEntry whole_entry(const std::string& name, const std::vector<int64_t>& shap
 
 SaveReport import_from_hub(Storage& storage, HubModel& from, const std::string& root,
                            const std::string& recipe,
-                           const std::function<void(int64_t, int64_t)>& progress) {
+                           const std::function<void(int64_t, int64_t)>& progress,
+                           const Lease* lease) {
   const SaveInfo info{"import", 0, "imported", recipe};
+  const int64_t generation = lease ? lease->generation() : 0;
   if (!storage.exists(root)) fs::create_directories(root);
-  Draft draft(storage, root, info.step, Draft::new_name(info.step));
+  Draft draft(storage, root, info.step, generation, temporary_name(info.step, generation),
+              [&] { lease ? lease->check_held() : void(); });
   check(!storage.exists(draft.final_path()), ErrorKind::usage,
         draft.final_path() + " exists already; import into another directory");
   const auto parameters = from.parameters();
@@ -172,6 +175,8 @@ SaveReport import_from_hub(Storage& storage, HubModel& from, const std::string& 
   Manifest manifest{.version = kFormatVersion,
                     .run_id = info.run_id,
                     .step = info.step,
+                    .generation = generation,
+                    .base = info.step,
                     .layout = info.layout,
                     .recipe = recipe,
                     .scalars = {{"step", "0"}, {"updates", "0"}, {"tokens", "0"}},

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "checkpoint/lease.h"
 #include "checkpoint/reader.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/state.h"
@@ -77,9 +78,10 @@ HubReport export_to_hub(
     const std::function<void(int64_t bytes)>& progress = [](int64_t) {});
 
 // Writes a checkpoint of weights alone (step 0) under root, a gibibyte of tensors in memory at a
-// time. recipe: its text, stored in the checkpoint.
+// time. recipe: its text, stored in the checkpoint. lease: on root, while this writes there.
 SaveReport import_from_hub(
     Storage& storage, HubModel& from, const std::string& root, const std::string& recipe,
-    const std::function<void(int64_t tensors, int64_t of)>& progress = [](int64_t, int64_t) {});
+    const std::function<void(int64_t tensors, int64_t of)>& progress = [](int64_t, int64_t) {},
+    const Lease* lease = nullptr);
 
 }  // namespace tessera

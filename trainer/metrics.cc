@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "kernels/base/no_link.h"
+
 namespace tessera {
 namespace {
 
@@ -25,7 +27,9 @@ bool happened_by(int64_t step, const std::string& line) {
 }  // namespace
 
 MetricsFile::MetricsFile(const std::string& path, const RunFacts& facts)
-    : path_(path), out_(path, std::ios::app), facts_(facts) {
+    : path_(path), facts_(facts) {
+  refuse_link(path);
+  out_.open(path, std::ios::app);
   check(out_.good(), ErrorKind::storage, "cannot write " + path);
 }
 

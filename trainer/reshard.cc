@@ -25,7 +25,10 @@ class Resharding {
         progress_(progress),
         grid_(ProcessGrid::filling(options.num_ranks, grid_sizes(recipe.parallel))),
         info_{from.manifest().run_id, from.manifest().step, grid_.to_string(), options.recipe},
-        draft_(storage, options.root, info_.step, Draft::new_name(info_.step)) {}
+        generation_(options.lease ? options.lease->generation() : 0),
+        draft_(storage, options.root, info_.step, generation_,
+               temporary_name(info_.step, generation_),
+               [&] { options_.lease ? options_.lease->check_held() : void(); }) {}
 
   ReshardReport operator()() {
     check(!storage_.exists(draft_.final_path()), ErrorKind::usage,
@@ -93,6 +96,9 @@ class Resharding {
     check_cover();
     Manifest manifest = from_.manifest();
     manifest.version = kFormatVersion;
+    // In a directory with other steps the line goes on from this one.
+    manifest.generation = generation_;
+    manifest.base = info_.step;
     manifest.layout = info_.layout;
     manifest.recipe = info_.recipe;
     manifest.writers = writers_;
@@ -109,6 +115,7 @@ class Resharding {
   const std::function<void(int64_t)>& progress_;
   ProcessGrid grid_;
   SaveInfo info_;
+  int64_t generation_;
   Draft draft_;
   std::vector<ShardIndex> indexes_;
   std::vector<WriterLine> writers_;

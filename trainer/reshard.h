@@ -8,15 +8,17 @@
 #include <functional>
 #include <string>
 
+#include "checkpoint/lease.h"
 #include "checkpoint/reader.h"
 #include "trainer/recipe.h"
 
 namespace tessera {
 
 struct ReshardOptions {
-  std::string root;    // directory of steps to write into
-  int num_ranks = 1;   // of the new layout
-  std::string recipe;  // text to store in the checkpoint
+  std::string root;              // directory of steps to write into
+  int num_ranks = 1;             // of the new layout
+  std::string recipe;            // text to store in the checkpoint
+  const Lease* lease = nullptr;  // on root, while this writes there
 };
 
 struct ReshardReport {

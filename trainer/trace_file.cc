@@ -2,12 +2,12 @@
 #include "trainer/trace_file.h"
 
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
+#include "data/files.h"
 #include "kernels/base/trace.h"
 #include "parallel/clock_offset.h"
 
@@ -88,12 +88,9 @@ void write_trace(Stream& stream, const Communicators& comms, const std::string& 
   if (comms.rank() > 0) return;
   std::error_code ignored;  // the write says what is wrong
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
-  std::ofstream file(path);
-  file << "{\"displayTimeUnit\": \"ms\", \"traceEvents\": [\n";
-  for (size_t rank = 0; rank < all.size(); ++rank) file << (rank ? ",\n" : "") << all[rank];
-  file << "\n]}\n";
-  file.close();
-  check(!file.fail(), ErrorKind::storage, "trace: cannot write", path);
+  std::string text = "{\"displayTimeUnit\": \"ms\", \"traceEvents\": [\n";
+  for (size_t rank = 0; rank < all.size(); ++rank) text += (rank ? ",\n" : "") + all[rank];
+  write_file(path, text + "\n]}\n");
 }
 
 }  // namespace tessera

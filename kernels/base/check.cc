@@ -15,6 +15,7 @@ const char* name(ErrorKind kind) {
     case ErrorKind::numeric: return "numeric";
     case ErrorKind::peer: return "peer";
     case ErrorKind::storage: return "storage";
+    case ErrorKind::busy: return "busy";
     case ErrorKind::internal: return "internal";
   }
   return "unknown";
@@ -29,6 +30,7 @@ int exit_code(ErrorKind kind) {
     case ErrorKind::numeric: return 6;
     case ErrorKind::peer: return 7;
     case ErrorKind::storage: return 8;
+    case ErrorKind::busy: return 9;
     case ErrorKind::internal: return 70;
   }
   return 70;

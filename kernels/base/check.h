@@ -18,7 +18,7 @@
 namespace tessera {
 
 // What went wrong, as scripts see it: each kind has one exit code (docs/exit_codes.md).
-enum class ErrorKind { usage, data, checkpoint, capacity, numeric, peer, storage, internal };
+enum class ErrorKind { usage, data, checkpoint, capacity, numeric, peer, storage, busy, internal };
 
 const char* name(ErrorKind kind);
 int exit_code(ErrorKind kind);

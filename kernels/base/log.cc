@@ -7,6 +7,8 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "kernels/base/no_link.h"
+
 namespace tessera::log {
 namespace {
 
@@ -60,6 +62,7 @@ void set_console(Level lowest, bool colour) {
 }
 
 void open_file(const std::string& path) {
+  refuse_link(path);
   try {
     auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path);
     auto logger = std::make_shared<spdlog::logger>("file", sink);

@@ -56,10 +56,16 @@ TEST_F(Retention, KeepsTheLastTheEveryAndThePinned) {
   EXPECT_EQ(newest_valid(storage_, root_).step, 60);
 }
 
+TEST_F(Retention, KeepsAsManyAsAskedForBeyondAnInt) {
+  for (const int64_t step : {1, 2, 3}) save(step);
+  for (const int64_t last : {int64_t{3'000'000'000}, int64_t{1'000'000'000'000}, INT64_MAX})
+    EXPECT_EQ(apply_retention(storage_, root_, {.last = last}).deleted, Steps{}) << last;
+}
+
 TEST_F(Retention, SweepsWhatDeadSavesLeftButNothingElse) {
   for (const int64_t step : {10, 20}) save(step);
-  std::filesystem::copy(path(10), root_ + "/.tmp-step-00000030.abc");
-  std::filesystem::copy(path(10), root_ + "/.trash-step-00000005.abc");
+  std::filesystem::copy(path(10), root_ + "/.tmp-step-00000030.0123456789abcdef");
+  std::filesystem::copy(path(10), root_ + "/.trash-step-00000005.0123456789abcdef");
   std::filesystem::copy(path(10), path(15));
   std::filesystem::remove(path(15) + "/COMMIT");  // incomplete, and overtaken by 20
   std::filesystem::copy(path(10), path(25));
@@ -74,13 +80,13 @@ TEST_F(Retention, SweepsWhatDeadSavesLeftButNothingElse) {
 
 TEST_F(Retention, ASaveFirstSweepsWhatDeadOnesLeft) {
   save(10);
-  std::filesystem::copy(path(10), root_ + "/.tmp-step-00000030.abc");
-  std::filesystem::create_directory(root_ + "/.tmp-step-00000040.abc");
-  std::filesystem::create_directory(root_ + "/.tmp-step-00000040.abc/not-ours");
-  std::ofstream(root_ + "/.tmp-step-00000040.abc/not-ours/x") << "cannot be swept";
+  std::filesystem::copy(path(10), root_ + "/.tmp-step-00000030.0123456789abcdef");
+  std::filesystem::create_directory(root_ + "/.tmp-step-00000040.0123456789abcdef");
+  std::filesystem::create_directory(root_ + "/.tmp-step-00000040.0123456789abcdef/not-ours");
+  std::ofstream(root_ + "/.tmp-step-00000040.0123456789abcdef/not-ours/x") << "cannot be swept";
   save(20);
   EXPECT_EQ(committed_steps(storage_, root_), (Steps{10, 20}));
-  EXPECT_FALSE(storage_.exists(root_ + "/.tmp-step-00000030.abc"));
+  EXPECT_FALSE(storage_.exists(root_ + "/.tmp-step-00000030.0123456789abcdef"));
 }
 
 TEST_F(Retention, NewestValidPassesOverWithReasons) {

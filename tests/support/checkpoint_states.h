@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstring>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -13,26 +12,9 @@
 #include "checkpoint/checksum.h"
 #include "checkpoint/state.h"
 #include "checkpoint/writer.h"
+#include "tests/support/temporary.h"
 
 namespace tessera {
-
-// A directory that disappears with the object.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "tessera-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  const std::string& path() const { return path_; }
-  std::string checkpoints() const { return path_ + "/checkpoints"; }
-
- private:
-  std::string path_;
-};
 
 // The bytes of element `index` of a tensor: any bit pattern may appear, NaN among them.
 inline uint64_t element_bits(const std::string& name, int64_t index) {

@@ -19,6 +19,8 @@ struct FaultyStorage::Node {
   struct NameChange {
     std::string removed, added;  // either may be empty; both: a rename
     std::shared_ptr<Node> node;  // what `added` names
+    // Of a rename across directories: shared by its two halves, true once one of them is durable.
+    std::shared_ptr<bool> durable = nullptr;
   };
   using Names = std::map<std::string, std::shared_ptr<Node>>;
 
@@ -85,6 +87,13 @@ class Restart {
     return false;
   }
 
+  bool survives(const Node::NameChange& change) {
+    if (!change.durable) return kept(true);
+    const auto [found, added] = decided_.emplace(change.durable.get(), *change.durable);
+    if (added && !found->second) found->second = kept(true);
+    return found->second;
+  }
+
   std::string surviving_bytes(const Node& node) {
     std::string bytes = node.synced_bytes;
     for (Node::Write write : node.writes) {
@@ -101,7 +110,7 @@ class Restart {
     for (const Node::NameChange& change : node.changes) {
       // A change whose first half did not happen cannot happen either.
       const bool possible = change.removed.empty() || names.count(change.removed) > 0;
-      if (kept(true) && possible) Node::apply(change, names);
+      if (survives(change) && possible) Node::apply(change, names);
     }
     for (auto& [name, child] : names) child = survivor(child);
     return names;
@@ -110,6 +119,7 @@ class Restart {
   Survival survival_;
   std::mt19937_64 random_;
   std::map<const Node*, NodePtr> copies_;
+  std::map<const bool*, bool> decided_;  // about renames across directories
 };
 
 }  // namespace
@@ -200,7 +210,15 @@ bool FaultyStorage::enter(const std::string& path, Call call) {
     if (fail_code_ == ENOSPC && call == Call::takes_room) return true;
     fail_with(path, fail_code_);
   }
+  if (read_code_ != 0 && call == Call::harmless) fail_with(path, read_code_);
+  if (capacity_ > 0 && call == Call::takes_room && bytes_of(*root_) >= capacity_) return true;
   return full_at_ > 0 && calls_ >= full_at_ && call == Call::takes_room;
+}
+
+int64_t FaultyStorage::bytes_of(const Node& node) const {
+  auto bytes = static_cast<int64_t>(node.bytes.size());
+  for (const auto& [name, child] : node.names) bytes += bytes_of(*child);
+  return bytes;
 }
 
 void FaultyStorage::fail_with(const std::string& path, int code) const {
@@ -263,12 +281,21 @@ std::vector<std::string> FaultyStorage::list(const std::string& directory) {
 void FaultyStorage::rename(const std::string& from, const std::string& to) {
   const std::lock_guard lock(mutex_);
   enter(from, Call::harmless);
-  check(parent_directory(from) == parent_directory(to),
-        "faulty storage: rename across directories");
   const NodePtr node = find(from), target = find(to);
   if (!node) fail_with(from, ENOENT);
   if (target && target->directory) fail_with(to, ENOTEMPTY);
-  find_parent(from)->rename({last_name(from), last_name(to), node});
+  const NodePtr source = find_parent(from), goal = find_parent(to);
+  if (source == goal) return source->rename({last_name(from), last_name(to), node});
+  const auto durable = std::make_shared<bool>(false);
+  goal->rename({"", last_name(to), node, durable});
+  source->rename({last_name(from), "", nullptr, durable});
+}
+
+bool FaultyStorage::is_directory(const std::string& path) {
+  const std::lock_guard lock(mutex_);
+  enter(path, Call::harmless);
+  const NodePtr node = find(path);
+  return node && node->directory;
 }
 
 void FaultyStorage::remove(const std::string& path) {
@@ -295,7 +322,10 @@ void FaultyStorage::sync_directory(const std::string& path) {
   const NodePtr node = find(path);
   if (!node || !node->directory) fail_with(path, ENOENT);
   if (!honest_) return;
-  for (const Node::NameChange& change : node->changes) Node::apply(change, node->synced_names);
+  for (const Node::NameChange& change : node->changes) {
+    Node::apply(change, node->synced_names);
+    if (change.durable) *change.durable = true;
+  }
   node->changes.clear();
 }
 

@@ -7,7 +7,7 @@
 //   FaultyStorage disk;            disk.lose_power_at(17);
 //   try { save(disk); } ...        FaultyStorage later = disk.restarted(Survival::random, 3);
 //
-// Thread-safe. Renames stay within one directory.
+// Thread-safe. A rename from one directory to another happens as a whole or not at all.
 #pragma once
 
 #include <cstdint>
@@ -35,10 +35,14 @@ class FaultyStorage : public Storage {
   FaultyStorage();
   FaultyStorage(FaultyStorage&& other) noexcept;
 
-  int64_t calls() const { return calls_; }  // of any kind, since the last plan was made
-  void lose_power_at(int64_t call);         // from that call on (1: the next) nothing happens
-  void fail_at(int64_t call, int code);     // that one call fails with this errno
-  void run_full_at(int64_t call);           // from then on whatever takes room fails: ENOSPC
+  int64_t calls() const { return calls_; }            // of any kind, since the last plan was made
+  int64_t bytes() const { return bytes_of(*root_); }  // of all files
+  void lose_power_at(int64_t call);      // from that call on (1: the next) nothing happens
+  void fail_at(int64_t call, int code);  // that one call fails with this errno
+  void run_full_at(int64_t call);        // from then on whatever takes room fails: ENOSPC
+  // What takes room fails while the disk holds this many bytes of files or more.
+  void hold_at_most(int64_t bytes) { capacity_ = bytes; }
+  void fail_reads(int code) { read_code_ = code; }    // from now on whatever only looks fails
   void forget_directory_syncs() { honest_ = false; }  // a broken disk, to test the tests
 
   // The same disk after power has come back; *this stays as it is.
@@ -52,6 +56,7 @@ class FaultyStorage : public Storage {
   void remove(const std::string& path) override;
   void make_directory(const std::string& path) override;
   void sync_directory(const std::string& path) override;
+  bool is_directory(const std::string& path) override;
 
  private:
   friend class FaultyOutput;
@@ -60,14 +65,16 @@ class FaultyStorage : public Storage {
   // Counts the call; throws when it is to fail. True: do half of it, then fail.
   bool enter(const std::string& path, Call call);
   [[noreturn]] void fail_with(const std::string& path, int code) const;
+  int64_t bytes_of(const Node& node) const;
   std::shared_ptr<Node> find(const std::string& path) const;  // nullptr: not there
   std::shared_ptr<Node> find_parent(const std::string& path) const;
 
   mutable std::mutex mutex_;
   std::shared_ptr<Node> root_;
   int64_t calls_ = 0;
+  int64_t capacity_ = 0;                                  // 0: endless
   int64_t power_off_at_ = 0, fail_at_ = 0, full_at_ = 0;  // 0: never
-  int fail_code_ = 0;
+  int fail_code_ = 0, read_code_ = 0;
   bool honest_ = true;
 };
 

@@ -23,6 +23,7 @@ class TemporaryDirectory {
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
   std::string operator/(const std::string& name) const { return path_ + "/" + name; }
   const std::string& path() const { return path_; }
+  std::string checkpoints() const { return path_ + "/checkpoints"; }
 
  private:
   std::string path_;

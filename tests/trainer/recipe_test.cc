@@ -70,6 +70,17 @@ const std::vector<Rule> kRules = {
     {"batch.global", [](Recipe& r) { r.batch.global = 0; }},
     {"batch.micro", [](Recipe& r) { r.batch.micro = 0; }},
     {"batch.global", [](Recipe& r) { r.batch.global = 6; }, ErrorKind::capacity},
+    // Cut to 32 bits these would be 8 sequences and one rank.
+    {"batch.global",
+     [](Recipe& r) {
+       r.batch.global = (int64_t{1} << 32) + 8;
+       r.batch.micro = 1;
+     },
+     ErrorKind::capacity},
+    {"batch.micro", [](Recipe& r) { r.batch.micro = (int64_t{1} << 62) + 2; }},
+    {"parallel.data", [](Recipe& r) { r.parallel.data = (int64_t{1} << 32) + 2; }},
+    {"parallel.tensor", [](Recipe& r) { r.parallel.tensor = (int64_t{1} << 32) + 1; }},
+    {"parallel.pipeline", [](Recipe& r) { r.parallel.pipeline = (int64_t{1} << 32) + 1; }},
     {"parallel.data", [](Recipe& r) { r.parallel.data = 4; }, ErrorKind::capacity},
     {"parallel.tensor", [](Recipe& r) { r.parallel.tensor = 0; }},
     {"parallel", [](Recipe& r) { r.parallel.pipeline = 3; }, ErrorKind::capacity},
