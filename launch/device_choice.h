@@ -14,8 +14,8 @@ namespace tessera {
 Device resolve_device(const std::string& name, int local_rank);
 
 // The same for all ranks of a job, of which `mine` is this rank's: what auto finds is used only if
-// all ranks found it. Says once when ranks share a GPU (W014), and what the plugin was built without
-// and what follows (W016). Collective.
+// all ranks found it. Says once when ranks share a GPU (W014), and what the plugin was built
+// without and what follows (W016). Collective.
 Device settle_device(World& world, const std::string& name, Device mine);
 
 // precision.tf32: makes f32 products of the device round to TF32 or not. Throws Error{usage} where
