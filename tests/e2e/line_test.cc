@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Going back, starting afresh, damage and second jobs: no committed work is lost, and the next
 // start takes what its line saved last.
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 
