@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -37,14 +38,17 @@ class Loop {
       hear(trainer_.advance(wishes()));
       const bool last = trainer_.steps_done() == end_;
       const auto& every = recipe_.checkpoint.every_steps;
-      if (agreed_.stop || agreed_.save || due(recipe_.run.eval_every, last) || due(every, false))
+      save_is_due_ |= due(every, false);
+      if (agreed_.stop || agreed_.save || due(recipe_.run.eval_every, last) || save_is_due_)
         hear(trainer_.settle());
       finish_trace(last);
       const StepWishes agreed = std::exchange(agreed_, {});
       const bool preempted = agreed.stop && !last;
       if (!preempted && due(recipe_.run.eval_every, last)) evaluate();
       const bool stop_saves = preempted && recipe_.checkpoint.on_preempt == "save";
-      if (last || stop_saves || agreed.save || due(every, false)) save(last || stop_saves);
+      save_is_due_ |= agreed.save;
+      if (last) check_converging();
+      if (last || stop_saves || (save_is_due_ && applied_)) save(last || stop_saves);
       if (preempted) return Outcome::preempted;
     }
     return end_ < total_ ? Outcome::stopped : Outcome::done;
@@ -60,6 +64,11 @@ class Loop {
     if (!report) return;
     agreed_.save |= report->agreed.save;
     agreed_.stop |= report->agreed.stop;
+    applied_ = report->applied;
+    ever_applied_ |= applied_;
+    const bool scale_may_shrink =
+        recipe_.compute_type() == DType::f16 && std::isfinite(report->loss);
+    bad_steps_ = applied_ || scale_may_shrink ? 0 : bad_steps_ + 1;
     tell([&](Observer& observer) { observer.on_step(*report); });
   }
 
@@ -90,29 +99,36 @@ class Loop {
     tell([&](Observer& observer) { observer.on_eval(report); });
   }
 
+  // One bad step at the very end is no divergence: its update was left out, and the weights are as
+  // good as before. f16 skips steps until the loss scale fits; its loss is finite then.
+  void check_converging() const {
+    check(bad_steps_ < (ever_applied_ ? 2 : 1), ErrorKind::numeric, "the last", bad_steps_,
+          "step(s) were not applied, for loss or gradients were not finite: the run has diverged; "
+          "they are not saved, and earlier checkpoints stay");
+  }
+
   // must_succeed: nothing follows that could save again, so a failure ends the run.
   void save(bool must_succeed) {
+    save_is_due_ = false;
     if (last_saved_step_ == trainer_.steps_done()) return;
     const auto start = Clock::now();
     CheckpointEvent event;
     event.step = trainer_.steps_done();
-    const SaveInfo info{options_.run_id, trainer_.steps_done(), comms_.grid().to_string(),
-                        options_.resolved_recipe};
     try {
-      const SaveReport report =
-          save_checkpoint(storage_, comms_.world(), options_.checkpoints, info, trainer_.state());
-      event.directory = report.directory;
-      event.bytes = report.bytes;
-      event.seconds = report.seconds;
-      failures_ = 0;
-      last_saved_step_ = trainer_.steps_done();
+      write(event);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::storage) throw;
       event.error = error.what();
+      if (lacks_room(error) && found_room()) try_again(event);
+    }
+    if (event.error.empty()) {
+      failures_ = 0;
+      last_saved_step_ = trainer_.steps_done();
+    } else {
       event.ends_run = ++failures_ >= recipe_.checkpoint.max_failures || must_succeed;
     }
     last_save_ = Clock::now();
-    if (event.error.empty()) prune();
+    if (event.error.empty()) tidy_up(event.step);
     event.stall_seconds = seconds_since(start);
     tell([&](Observer& observer) { observer.on_checkpoint(event); });
     check(!event.ends_run, ErrorKind::storage,
@@ -121,13 +137,69 @@ class Loop {
           event.error);
   }
 
-  void prune() {
+  void write(CheckpointEvent& event) {
+    SaveInfo info{options_.run_id, event.step, comms_.grid().to_string(), options_.resolved_recipe};
+    info.generation = options_.generation;
+    info.base = options_.base;
+    info.still_held = options_.still_held;
+    info.finite = true;
+    const SaveReport report =
+        save_checkpoint(storage_, comms_.world(), options_.checkpoints, info, trainer_.state());
+    event.directory = report.directory;
+    event.bytes = report.bytes;
+    event.seconds = report.seconds;
+    event.error.clear();
+  }
+
+  void try_again(CheckpointEvent& event) {
+    try {
+      write(event);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::storage) throw;
+      event.error = error.what();
+    }
+  }
+
+  // Collective: all ranks try again, or none.
+  bool found_room() {
+    int64_t freed = 0;
+    if (comms_.rank() == 0) {
+      try {
+        options_.still_held();
+        freed = make_room(storage_, options_.checkpoints, keep());
+      } catch (const Error& error) {
+        tell([&](Observer& o) { o.on_warning("W010", std::string("retention: ") + error.what()); });
+      }
+      if (freed > 0)
+        tell([&](Observer& o) {
+          o.on_warning("W032", "the disk is full: deleted " + std::to_string(freed) +
+                                   " bytes of old or damaged checkpoints, saving again");
+        });
+    }
+    return comms_.world().all_reduce(freed, Reduce::max, "checkpoint room") > 0;
+  }
+
+  Keep keep() const {
+    Keep keep{.last = recipe_.checkpoint.keep.last,
+              .every = recipe_.checkpoint.keep.every,
+              .pinned = options_.pinned_steps};
+    if (last_saved_step_ >= 0) keep.pinned.push_back(last_saved_step_);
+    return keep;
+  }
+
+  // After a save. Old ones go only while training makes progress.
+  void tidy_up(int64_t step) {
     if (comms_.rank() != 0) return;
     try {
-      apply_retention(storage_, options_.checkpoints,
-                      {.last = static_cast<int>(recipe_.checkpoint.keep.last),
-                       .every = recipe_.checkpoint.keep.every,
-                       .pinned = options_.pinned_steps});
+      options_.on_saved(step);
+      if (!applied_) return;
+      options_.still_held();
+      const RetentionReport report =
+          apply_retention(storage_, options_.checkpoints, keep(), options_.generation);
+      for (const Quarantined& moved : report.set_aside)
+        tell([&](Observer& o) {
+          o.on_warning("W033", moved.from + " was saved by an earlier job and is now " + moved.to);
+        });
     } catch (const Error& error) {
       tell([&](Observer& o) { o.on_warning("W010", std::string("retention: ") + error.what()); });
     }
@@ -150,6 +222,10 @@ class Loop {
   Clock::time_point last_save_ = Clock::now();
   int64_t last_saved_step_ = -1;
   int64_t failures_ = 0;
+  bool save_is_due_ = false;
+  bool applied_ = true;        // the last step whose report was heard
+  bool ever_applied_ = false;  // any of this job
+  int64_t bad_steps_ = 0;      // in a row
 };
 
 }  // namespace

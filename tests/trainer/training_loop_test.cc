@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <functional>
+#include <limits>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -12,12 +13,15 @@
 #include "kernels/cpu_path.h"
 #include "tests/support/errors.h"
 #include "tests/support/faulty_storage.h"
+#include "tests/support/lines.h"
 #include "tests/support/temporary.h"
 #include "tests/support/tiny_model.h"
 
 namespace tessera::test {
 namespace {
 
+using testing::AllOf;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
@@ -29,12 +33,16 @@ constexpr const char* kRoot = "run/checkpoints";
 class Diary : public Observer {
  public:
   std::function<void(int64_t step)> after_step = [](int64_t) {};
+  std::function<void()> at_last = [] {};  // after that
   std::vector<std::string> warnings;
   std::vector<double> parts;
+  int64_t first_applied = 0;  // step
 
   void on_step(const StepReport& report) override {
     note(std::to_string(report.step));
+    if (report.applied && first_applied == 0) first_applied = report.step;
     after_step(report.step);
+    at_last();
   }
   void on_eval_progress(int64_t, double part) override { parts.push_back(part); }
   void on_eval(const EvalReport& report) override { note("e" + std::to_string(report.step)); }
@@ -72,8 +80,14 @@ struct TrainingLoop : testing::Test {
     recipe.run.eval_batches = 1;
   }
   ~TrainingLoop() override { set_cpu_threads(threads); }
+  bool spoil = false;  // one weight, after the step in which this is set
   Outcome run() {
     Trainer trainer(recipe, Device{}, alone);
+    diary.at_last = [&] {
+      if (!spoil) return;
+      const Tensor weights = trainer.state().entries.back().tensor;
+      weights.as<float>()[weights.size() / 2] = std::numeric_limits<float>::quiet_NaN();
+    };
     return run_training(trainer, alone, disk, options);
   }
 };
@@ -110,6 +124,91 @@ TEST_F(TrainingLoop, KeepsOnlyTheNewestCheckpointsAndThosePinned) {
   options.pinned_steps = {1};
   run();
   EXPECT_THAT(committed_steps(disk, kRoot), ElementsAre(1, 4, 5));
+}
+
+TEST_F(TrainingLoop, KeepsAllWhenAskedForMoreThanAnIntHolds) {
+  recipe.checkpoint.every_steps = 1;
+  recipe.checkpoint.keep.last = 1'000'000'000'000;
+  run();
+  EXPECT_THAT(committed_steps(disk, kRoot), ElementsAre(1, 2, 3, 4, 5));
+}
+
+TEST_F(TrainingLoop, WhatAnEarlierRunLeftAboveNeitherCountsNorPushesOutWhatIsSaved) {
+  for (const int64_t step : {80, 90, 100}) save_of(disk, kRoot, 1, -1, step);
+  options.generation = 2;
+  recipe.checkpoint.every_steps = 1;
+  recipe.checkpoint.keep.last = 2;
+  run();
+  EXPECT_THAT(committed_steps(disk, kRoot), ElementsAre(4, 5));
+  EXPECT_EQ(newest_valid(disk, kRoot).step, 5);
+}
+
+TEST_F(TrainingLoop, WeightsThatAreNotFiniteAreNotSavedAndEndTheRun) {
+  recipe.checkpoint.every_steps = 1;
+  diary.after_step = [&](int64_t step) {
+    if (step == 3) spoil = true;
+  };
+  EXPECT_THAT(error_of([&] { run(); }),
+              AllOf(StartsWith("numeric: tensor "), HasSubstr(" is not finite")));
+  EXPECT_EQ(diary.text(), "1 c1 2 c2 3");
+  EXPECT_THAT(committed_steps(disk, kRoot), ElementsAre(1, 2));
+}
+
+TEST_F(TrainingLoop, ARunThatLearnsNothingEndsWithAnErrorAndSavesNothing) {
+  recipe.optimizer.lr = 1e38;
+  recipe.lr_schedule.warmup.steps = 0;
+  recipe.run.steps = 3;
+  recipe.checkpoint.every_steps = 2;
+  EXPECT_THAT(error_of([&] { run(); }), StartsWith("numeric: "));
+  EXPECT_THAT(committed_steps(disk, kRoot), ElementsAre());
+}
+
+TEST_F(TrainingLoop, ASaveThatFallsDueWhileStepsAreSkippedWaitsForTheNextUpdate) {
+  recipe.precision.compute = "f16";
+  recipe.precision.loss_scaling.initial = 0x1p26;  // too high for some steps
+  recipe.run.steps = 30;
+  recipe.run.eval_every = 0;
+  recipe.checkpoint.every_steps = 4;
+  run();
+  EXPECT_GT(diary.first_applied, 4);
+  const std::string text = diary.text();
+  EXPECT_EQ(text.find(" c4 "), std::string::npos) << text;
+  const std::string first = " c" + std::to_string(diary.first_applied) + " ";
+  EXPECT_NE(text.find(first), std::string::npos) << text << " wants" << first;
+}
+
+TEST_F(TrainingLoop, AFullDiskIsGivenTheOldestCheckpointsRoom) {
+  recipe.run.steps = 4;
+  recipe.checkpoint.every_steps = 1;
+  recipe.checkpoint.keep.last = 2;
+  diary.after_step = [&](int64_t step) {
+    if (step == 3) disk.hold_at_most(disk.bytes());  // full with two
+  };
+  EXPECT_EQ(run(), Outcome::done);
+  EXPECT_EQ(diary.text(), "1 c1 2 c2 3 c3 4 e4 c4");
+  EXPECT_THAT(diary.warnings, Contains(StartsWith("W032 the disk is full")));
+  EXPECT_THAT(committed_steps(disk, kRoot), ElementsAre(3, 4));
+}
+
+TEST_F(TrainingLoop, TheLastSoundCheckpointIsNeverGivenAwayForRoom) {
+  recipe.run.steps = 4;
+  recipe.checkpoint.every_steps = 1;
+  recipe.checkpoint.keep.last = 1;
+  recipe.checkpoint.max_failures = 2;
+  diary.after_step = [&](int64_t step) {
+    if (step == 2) disk.hold_at_most(1);
+  };
+  EXPECT_THAT(error_of([&] { run(); }), StartsWith("storage: 2 save(s) in a row failed"));
+  EXPECT_THAT(committed_steps(disk, kRoot), ElementsAre(1));
+}
+
+TEST_F(TrainingLoop, StopsWhenAnotherJobHasTakenOver) {
+  recipe.checkpoint.every_steps = 2;
+  bool held = true;
+  options.still_held = [&] { check(held, ErrorKind::busy, "taken over"); };
+  diary.after_step = [&](int64_t step) { held = step < 3; };
+  EXPECT_THAT(error_of([&] { run(); }), StartsWith("busy: taken over"));
+  EXPECT_THAT(committed_steps(disk, kRoot), ElementsAre(2));
 }
 
 TEST_F(TrainingLoop, SavesByTheClock) {
