@@ -7,6 +7,8 @@
 
 #include "checkpoint/diff.h"
 #include "checkpoint/layout.h"
+#include "checkpoint/lease.h"
+#include "checkpoint/line.h"
 #include "checkpoint/reader.h"
 #include "checkpoint/retention.h"
 #include "kernels/base/log.h"
@@ -176,10 +178,11 @@ int checkpoint_diff_verb(const CheckpointCommand& command) {
   return diff.equal() ? 0 : exit_code(ErrorKind::numeric);
 }
 
-int checkpoint_prune_verb(const CheckpointCommand& command) {
-  PosixStorage storage;
+namespace {
+
+Keep parse_keep(const std::string& text) {
   Keep keep;
-  std::istringstream parts(command.keep);
+  std::istringstream parts(text);
   for (std::string part; std::getline(parts, part, ',');) {
     const size_t colon = part.find(':');
     const std::string key = part.substr(0, colon);
@@ -189,15 +192,35 @@ int checkpoint_prune_verb(const CheckpointCommand& command) {
       const int64_t value = parse_integer(part.substr(colon + 1));
       check(value >= (key == "last" ? 1 : 0), ErrorKind::usage,
             "--keep " + key + " is too small:", value);
-      (key == "last" ? keep.last = static_cast<int>(value) : keep.every = value);
+      (key == "last" ? keep.last : keep.every) = value;
     } catch (const ScalarError& error) {
       fail(ErrorKind::usage, "--keep " + part + ": " + error.what());
     }
   }
-  const RetentionReport report = apply_retention(storage, steps_root(storage, command.path), keep);
-  for (const int64_t step : report.deleted)
-    std::printf("deleted step %lld\n", static_cast<long long>(step));
-  if (report.swept > 0) std::printf("swept %d left-over directories\n", report.swept);
+  return keep;
+}
+
+}  // namespace
+
+int checkpoint_prune_verb(const CheckpointCommand& command) {
+  check(!command.keep.empty() || command.quarantine, ErrorKind::usage,
+        "prune-old wants --keep last:N,every:M or --quarantine");
+  Keep keep = parse_keep(command.keep);
+  keep.read_indexes = true;  // a person waits, and a checkpoint without its shards is none
+  PosixStorage storage;
+  const std::string root = steps_root(storage, command.path);
+  const std::unique_ptr<Lease> lease = Lease::take(root, {.take_over = command.take_over});
+  if (!command.keep.empty()) {
+    const RetentionReport report = apply_retention(storage, root, keep, lease->generation());
+    for (const int64_t step : report.deleted)
+      std::printf("deleted step %lld\n", static_cast<long long>(step));
+    for (const Quarantined& moved : report.set_aside)
+      std::printf("moved %s to %s\n", moved.from.c_str(), moved.to.c_str());
+    if (report.swept > 0) std::printf("swept %d left-over directories\n", report.swept);
+  }
+  if (command.quarantine)
+    std::printf("deleted %s of the quarantine\n",
+                as_bytes(static_cast<double>(empty_quarantine(storage, root, ""))).c_str());
   return 0;
 }
 

@@ -29,6 +29,11 @@ VerbNode verb_tree_of(const CLI::App& app) {
 // The chosen verb, run after parsing.
 using VerbAction = std::function<int()>;
 
+void add_take_over(CLI::App& verb, bool& take_over) {
+  verb.add_flag("--take-over", take_over,
+                "write although another job seems to hold the directory; for one that is gone");
+}
+
 void add_train_options(CLI::App& verb, TrainCommand& command) {
   verb.add_option("recipe", command.recipe, "recipe file")->required();
   verb.add_option("overrides", command.overrides, "key=value ...");
@@ -40,6 +45,7 @@ void add_train_options(CLI::App& verb, TrainCommand& command) {
   verb.add_option("--steps", command.stop_after,
                   "end after this step; the schedule stays that of run.steps");
   verb.add_flag("--check", command.check_only, "check everything, train nothing");
+  add_take_over(verb, command.take_over);
   verb.add_flag_callback(
       "-q,--quiet", [&command] { command.verbosity = -1; }, "warnings only");
   verb.add_flag_callback(
@@ -167,6 +173,7 @@ void add_reshard(CLI::App& checkpoint, VerbAction& action) {
   verb->add_option("-o,--output", command->output, "directory of steps; no run may be saving there")
       ->required();
   verb->add_option("-n,--ranks", command->ranks, "default: what the layout names");
+  add_take_over(*verb, command->take_over);
   verb->add_flag("--json", command->json, "machine-readable");
   verb->callback(
       [command, &action] { action = [command] { return checkpoint_reshard_verb(*command); }; });
@@ -191,6 +198,7 @@ void add_hub(CLI::App& checkpoint, VerbAction& action) {
   in->add_option("directory", into->directory, "with config.json and safetensors")->required();
   in->add_option("-o,--output", into->output, "directory of steps to write into")->required();
   in->add_flag("--json", into->json, "machine-readable");
+  add_take_over(*in, into->take_over);
   in->callback([into, &action] { action = [into] { return checkpoint_import_verb(*into); }; });
 }
 
@@ -215,9 +223,11 @@ void add_checkpoint(CLI::App& app, VerbAction& action) {
       ->required();
   add_reshard(*checkpoint, action);
   add_hub(*checkpoint, action);
-  add("prune-old", "delete what --keep does not name", checkpoint_prune_verb)
-      ->add_option("--keep", command->keep, "last:N,every:M")
-      ->required();
+  auto* prune = add("prune-old", "delete what --keep does not name", checkpoint_prune_verb);
+  prune->add_option("--keep", command->keep, "last:N,every:M");
+  prune->add_flag("--quarantine", command->quarantine,
+                  "delete what was set aside: abandoned, damaged, of a newer format");
+  add_take_over(*prune, command->take_over);
 }
 
 void add_recipe(CLI::App& app, VerbAction& action) {

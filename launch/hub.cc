@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "launch/format.h"
+#include "launch/new_step.h"
 #include "launch/open_checkpoint.h"
 #include "launch/progress.h"
 #include "launch/scalar.h"
@@ -79,12 +80,15 @@ int checkpoint_import_verb(const ImportCommand& command) {
   HubModel hub = HubModel::open(storage, command.directory);
   const std::string recipe = resolved_yaml(
       recipe_of_hub(hub, {}), {version_string() + ", imported from " + command.directory});
+  const auto lease = hold_for_new_step(storage, command.output, 0, command.take_over);
   std::optional<ProgressLine> line;
-  const SaveReport report =
-      import_from_hub(storage, hub, command.output, recipe, [&](int64_t done, int64_t of) {
+  const SaveReport report = import_from_hub(
+      storage, hub, command.output, recipe,
+      [&](int64_t done, int64_t of) {
         if (!line) line.emplace("import", of);
         line->at(done);
-      });
+      },
+      lease.get());
   if (line) line->finish();
   if (command.json)
     std::printf("%s\n",

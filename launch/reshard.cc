@@ -9,6 +9,7 @@
 
 #include "kernels/base/log.h"
 #include "launch/format.h"
+#include "launch/new_step.h"
 #include "launch/open_checkpoint.h"
 #include "launch/progress.h"
 #include "launch/verbs.h"
@@ -55,11 +56,14 @@ int checkpoint_reshard_verb(const ReshardCommand& command) {
   int64_t bytes = 0;
   for (const GlobalTensor& tensor : from.tensors()) bytes += tensor.bytes();
   ProgressLine line("reshard", bytes);
+  const auto lease =
+      hold_for_new_step(storage, command.output, from.manifest().step, command.take_over);
   const ReshardReport report =
       reshard(storage, from, loaded.recipe,
               {.root = command.output,
                .num_ranks = ranks,
-               .recipe = resolved_yaml(loaded, header_of(from.recipe(), ranks))},
+               .recipe = resolved_yaml(loaded, header_of(from.recipe(), ranks)),
+               .lease = lease.get()},
               [&](int64_t done) { line.at(done); });
   line.finish();
   if (command.json) {

@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/run_directory.h"
 
+#include <cerrno>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include "data/files.h"
 
 namespace tessera {
 namespace {
@@ -23,26 +31,44 @@ std::string numbered(int rank) {
 
 }  // namespace
 
-RunDirectory RunDirectory::prepare(const std::string& path, bool fresh) {
-  RunDirectory run(path);
+bool RunDirectory::holds_a_run() const {
   std::error_code error;
-  if (fresh && fs::exists(path) && !fs::is_empty(path, error)) {
-    int number = 1;
-    while (fs::exists(path + "." + std::to_string(number))) ++number;
-    run.moved_to_ = path + "." + std::to_string(number);
-    fs::rename(path, run.moved_to_, error);
-    check(!error, ErrorKind::storage, "cannot rename " + path + " to " + run.moved_to_ + ":",
-          error.message());
-  }
-  fs::create_directories(path + "/logs", error);
-  check(!error, ErrorKind::storage, "cannot make the run directory " + path + ":", error.message(),
+  return fs::is_directory(path_, error) && !fs::is_empty(path_, error);
+}
+
+std::string RunDirectory::move_away() const {
+  int number = 1;
+  while (fs::exists(path_ + "." + std::to_string(number))) ++number;
+  const std::string moved = path_ + "." + std::to_string(number);
+  std::error_code error;
+  fs::rename(path_, moved, error);
+  check(!error, ErrorKind::storage, "cannot rename " + path_ + " to " + moved + ":",
+        error.message());
+  return moved;
+}
+
+void RunDirectory::prepare() const {
+  std::error_code error;
+  fs::create_directories(path_ + "/logs", error);
+  check(!error, ErrorKind::storage, "cannot make the run directory " + path_ + ":", error.message(),
         "(choose another with --run-dir)");
-  const std::string probe = path + "/.writable";
-  const bool writable = std::ofstream(probe).good();
-  fs::remove(probe, error);
-  check(writable, ErrorKind::storage,
-        "cannot write in the run directory " + path + " (choose another with --run-dir)");
-  return run;
+  std::string probe = path_ + "/.writable-XXXXXX";  // a name that nobody can have put there
+  const int file = ::mkstemp(probe.data());
+  check(file >= 0, ErrorKind::storage, "cannot write in the run directory " + path_ + ":",
+        std::strerror(errno), "(choose another with --run-dir)");
+  ::close(file);
+  ::unlink(probe.c_str());
+}
+
+int64_t RunDirectory::last_saved_step() const {
+  int64_t step = -1;
+  std::ifstream in(metrics());
+  for (std::string line; std::getline(in, line);) {
+    const auto json = nlohmann::json::parse(line, nullptr, false);
+    if (json.is_object() && json.value("kind", "") == "checkpoint" && !json.contains("error"))
+      step = json.value("step", int64_t{0});
+  }
+  return step;
 }
 
 std::string RunDirectory::checkpoints(const Recipe& recipe) const {
@@ -57,11 +83,7 @@ std::string RunDirectory::log(int rank) const {
 }
 
 void RunDirectory::write_resolved(const std::string& yaml) const {
-  const std::string path = path_ + "/recipe.resolved.yaml";
-  std::ofstream out(path);
-  out << yaml;
-  out.close();
-  check(out.good(), ErrorKind::storage, "cannot write " + path);
+  write_file(path_ + "/recipe.resolved.yaml", yaml);
 }
 
 }  // namespace tessera

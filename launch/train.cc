@@ -2,12 +2,14 @@
 // `tessera train`: joins the job it was started in, checks everything, then runs the loop.
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <optional>
 #include <thread>
 
 #include "checkpoint/layout.h"
 #include "checkpoint/load.h"
 #include "checkpoint/reader.h"
+#include "checkpoint/retention.h"
 #include "kernels/base/log.h"
 #include "kernels/cpu_path.h"
 #include "kernels/cuda_plugin.h"
@@ -20,7 +22,9 @@
 #include "launch/memory_fit.h"
 #include "launch/open_checkpoint.h"
 #include "launch/preflight.h"
+#include "launch/room_check.h"
 #include "launch/run_directory.h"
+#include "launch/run_hold.h"
 #include "launch/schedule_lines.h"
 #include "launch/signals.h"
 #include "launch/verbs.h"
@@ -58,9 +62,12 @@ class TrainRun {
 
   int operator()() {
     resolved_ = resolved_yaml(loaded_, header());
-    if (world_.rank() == 0) run_.write_resolved(resolved_);
-    world_.all().barrier("run directory");
-    log::open_file(run_.log(world_.rank()));
+    if (!command_.check_only) {
+      in_agreement(world_, "run directory", [&] {
+        if (world_.rank() == 0) run_.write_resolved(resolved_);
+      });
+      log::open_file(run_.log(world_.rank()));
+    }
     set_hang_timeout(recipe_.on_failure.hang_timeout_seconds);
     install_stop_signals();
     Trainer trainer(recipe_, device_, comms_);
@@ -70,6 +77,7 @@ class TrainRun {
       log::info("check    everything is in order; nothing was trained");
       return 0;
     }
+    settle_line(trainer);
     return train(trainer, how);
   }
 
@@ -105,16 +113,43 @@ class TrainRun {
     return settled;
   }
 
-  // Rank 0 makes the directory; its failure is everybody's.
+  // Rank 0 takes and makes the directories; its failure is everybody's. A check leaves no trace.
   RunDirectory prepare_directory() {
-    const std::string path = command_.run_dir.empty() ? "runs/" + recipe_.name : command_.run_dir;
+    const RunDirectory run(command_.run_dir.empty() ? "runs/" + recipe_.name : command_.run_dir);
+    const std::string root = run.checkpoints(recipe_);
+    const bool resumes = command_.resume == "auto";
     in_agreement(world_, "run directory", [&] {
       if (world_.rank() != 0) return;
-      const RunDirectory run =
-          RunDirectory::prepare(path, command_.resume == "none" && !command_.check_only);
-      if (!run.moved_to().empty()) log::info("run      the earlier run is now " + run.moved_to());
+      if (command_.check_only) {
+        if (resumes) refuse_vanished(storage_, run, root);
+        return;
+      }
+      hold_ = RunHold::take(storage_, run, root,
+                            {.fresh = command_.resume == "none",
+                             .expects_own = resumes,
+                             .take_over = command_.take_over});
+      if (!hold_.moved_to().empty())
+        log::info("run      the earlier run is now " + hold_.moved_to());
     });
-    return RunDirectory(path);
+    return run;
+  }
+
+  // What is in the directory of checkpoints from here on is the line that this job goes on with.
+  void settle_line(const Trainer& trainer) {
+    int64_t bytes = 0;
+    for (const StateEntry& entry : trainer.state().entries)
+      if (entry.owner) bytes += entry.tensor.bytes();
+    bytes = world_.all().all_reduce(bytes, Reduce::sum, "checkpoint bytes");
+    in_agreement(world_, "checkpoints", [&] {
+      if (world_.rank() != 0) return;
+      const std::string root = run_.checkpoints(recipe_);
+      for (const std::string& line : hold_.settle_line(storage_, base_, damaged_))
+        log::info("ckpt     " + line);
+      const std::string shortage = lack_of_room(storage_, root, bytes, recipe_);
+      if (!shortage.empty()) log::warn("W034 " + shortage);
+      generation_ = hold_.generation();
+    });
+    generation_ = world_.all().all_reduce(generation_, Reduce::max, "generation");
   }
 
   std::vector<std::string> header() const {
@@ -138,9 +173,16 @@ class TrainRun {
     if (report) {
       trainer.restore(state);
       pinned_.push_back(report->step);
+      // A checkpoint of another directory starts a line of its own in this one.
+      std::error_code error;
+      const bool own =
+          std::filesystem::equivalent(parent_directory(report->directory), root, error);
+      base_ = own ? report->step : -1;
       if (world_.rank() == 0)
-        for (const PassedOver& passed : report->passed_over)
+        for (const PassedOver& passed : report->passed_over) {
           log::warn("W011 " + passed.reason + " Resuming from " + report->directory + ".");
+          if (passed.word == "damaged") damaged_.push_back(passed.step);
+        }
       warn_of_other_path(report->directory);
       return "resume " +
              std::string(6 - std::min<size_t>(6, std::to_string(report->step).size()), ' ') +
@@ -165,7 +207,9 @@ class TrainRun {
   // The instruction-set path and the GPU stand in the recipe that the checkpoint carries: header().
   void warn_of_other_path(const std::string& directory) {
     if (world_.rank() != 0) return;
-    const std::string text = CheckpointReader::open(storage_, directory).recipe();
+    const CheckpointReader reader = CheckpointReader::open(storage_, directory);
+    const std::string& text = reader.recipe();
+    run_id_ = reader.manifest().run_id;
     if (text.find(std::string("x86-64-") + name(cpu_path()) + ",") == std::string::npos)
       log::warn("W012 saved under another instruction-set path than x86-64-" +
                 std::string(name(cpu_path())) +
@@ -227,12 +271,17 @@ class TrainRun {
   int train(Trainer& trainer, const std::string& how) {
     LoopOptions loop;
     loop.checkpoints = run_.checkpoints(recipe_);
-    loop.run_id = world_.all().broadcast(unique_suffix(), 0, "run id");
+    loop.run_id = world_.all().broadcast(run_id_.empty() ? unique_suffix() : run_id_, 0, "run id");
+    loop.generation = generation_;
+    loop.base = base_;
+    loop.still_held = [this] { hold_.check_held(); };
+    loop.on_saved = [this](int64_t step) { hold_.saved(step); };
     loop.resolved_recipe = resolved_;
     loop.pinned_steps = pinned_;
     loop.trace_file = run_.path() + "/trace/trace.json";
     loop.stop_after = command_.stop_after;
-    loop.stop_requested = stop_signalled;
+    // Whoever has lost its directories stops at the next step; its save then says why.
+    loop.stop_requested = [this] { return stop_signalled() || hold_.lost(); };
     const double peak = peak_of_all();
     std::unique_ptr<Console> console;
     std::vector<std::unique_ptr<Observer>> files;
@@ -265,6 +314,7 @@ class TrainRun {
                 " is done already; --resume none starts afresh, " +
                 (recipe_.run.tokens > 0 ? "run.tokens" : "run.steps") + "=N goes on");
     const Outcome outcome = run_training(trainer, comms_, storage_, loop);
+    if (world_.rank() == 0) sweep_remains(storage_, loop.checkpoints, generation_);
     if (console) finish(*console, trainer, outcome);
     return outcome == Outcome::preempted && world_.rank() == 0 ? kPreempted : 0;
   }
@@ -323,9 +373,12 @@ class TrainRun {
   Device device_;  // preflight() fills the four above
   GpuGroups gpu_groups_;
   Communicators comms_;
+  RunHold hold_;  // prepare_directory() fills it
   RunDirectory run_;
-  std::string resolved_;
-  std::vector<int64_t> pinned_;
+  std::string resolved_, run_id_;
+  std::vector<int64_t> pinned_, damaged_;
+  int64_t base_ = -1;  // the step in the directory of checkpoints that this job goes on from
+  int64_t generation_ = 0;
   double flops_per_token_ = 0;
 };
 

@@ -17,6 +17,7 @@ struct TrainCommand {
   std::string init_from;
   std::string run_dir;  // "" = runs/NAME
   bool check_only = false;
+  bool take_over = false;  // the directories are taken although another job seems to hold them
   int64_t stop_after = 0;  // step at which this job ends, the schedule unchanged; 0: run.steps
   int verbosity = 0;       // -q: -1, -v: 1
 };
@@ -93,6 +94,8 @@ struct CheckpointCommand {
   std::string other;
   bool json = false;
   std::string keep;
+  bool quarantine = false;  // prune-old: what was set aside, too
+  bool take_over = false;   // prune-old: as in TrainCommand
 };
 int checkpoint_list_verb(const CheckpointCommand& command);
 int checkpoint_inspect_verb(const CheckpointCommand& command);
@@ -106,6 +109,7 @@ struct ReshardCommand {
   std::vector<std::string> overrides;
   std::optional<int> ranks;  // absent: as many as the layout names
   bool json = false;
+  bool take_over = false;
 };
 int checkpoint_reshard_verb(const ReshardCommand& command);
 
@@ -123,6 +127,7 @@ struct ImportCommand {
   std::string directory;  // with config.json
   std::string output;     // directory of steps to write into
   bool json = false;
+  bool take_over = false;
 };
 int checkpoint_import_verb(const ImportCommand& command);
 
