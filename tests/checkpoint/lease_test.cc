@@ -16,6 +16,7 @@
 
 #include "checkpoint/lease_record.h"
 #include "checkpoint/line.h"
+#include "checkpoint/reader.h"
 #include "checkpoint/retention.h"
 #include "kernels/base/check.h"
 #include "kernels/base/log.h"
