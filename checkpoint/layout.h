@@ -28,7 +28,7 @@ std::string unique_suffix();                                    // 16 random hex
 std::string temporary_name(int64_t step, int64_t generation);
 std::string trash_name(int64_t step);  // ".trash-step-00000020.0123456789abcdef"
 
-// What the name of a temporary or trash directory says.
+// The step and the generation that the name of a temporary or trash directory tells.
 struct Remains {
   int64_t step = 0;
   int64_t generation = 0;  // 0 for trash

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which of the checkpoints in a directory belong to the line of the run that trains there now. A
-// run goes back (to a milestone, over damage, or to nothing) and saves again; the newest checkpoint
-// is then what its line saved last, and not the largest step. Every checkpoint tells the generation
-// of the job that saved it and the step which that job went on from (checkpoint/manifest.h), and
-// the lease tells it of a job that has not saved yet. A checkpoint is of the line unless a job of
-// a newer generation went on from an earlier step. Checkpoints without a generation are the oldest.
+// The line of a run: the checkpoints in a directory that the run which trains there now stands on.
+// A run goes back (to a milestone, over damage, or to nothing) and saves again; the newest
+// checkpoint is then what its line saved last, and not the largest step. Every checkpoint tells the
+// generation of the job that saved it and the step which that job went on from
+// (checkpoint/manifest.h), and the lease tells it of a job that has not saved yet. A checkpoint is
+// of the line unless a job of a newer generation went on from an earlier step. Checkpoints without
+// a generation are the oldest.
 //
-// What is not of the line is never resumed from and never replaced: it is moved to quarantine/ by a
-// rename, which does not disturb a reader that has it open. Called by one rank.
+// A checkpoint that is not of the line is never resumed from or replaced: it is moved to
+// quarantine/ by a rename, which does not disturb a reader that has it open. Called by one rank.
 #pragma once
 
 #include <cstdint>

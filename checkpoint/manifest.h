@@ -39,13 +39,13 @@ std::string to_json(const Manifest& manifest);
 // Throws Error{checkpoint} starting with `where`; a newer format version says so.
 Manifest parse_manifest(const std::string& text, const std::string& where);
 
-// What every format will keep in its manifest: enough to see of which line a checkpoint is.
+// The part of a manifest that every format will keep: enough to see of which line a checkpoint is.
 struct ManifestHead {
   int64_t version = 1;
   int64_t generation = 0;
   int64_t base = -1;
 };
-// Also of a manifest whose version parse_manifest() refuses.
+// Reads it also from a manifest whose version parse_manifest() refuses.
 ManifestHead parse_head(const std::string& manifest_text, const std::string& where);
 
 // The whole of COMMIT for this manifest text. A COMMIT is valid when it equals this byte for byte.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which checkpoints of the line (line.h) there are, which one to resume from, and which to delete.
+// Lists the checkpoints of the line (line.h), chooses the one to resume from, and deletes old ones.
 // Called by one rank, which holds the lease of `root` (lease.h) for whatever writes; no save is in
 // flight meanwhile.
 //

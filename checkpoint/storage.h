@@ -41,7 +41,7 @@ class Storage {
  public:
   virtual ~Storage() = default;
   virtual std::unique_ptr<OutputFile> create(const std::string& path) = 0;  // must not exist
-  // What is there but no regular file is Error{checkpoint}.
+  // Throws Error{checkpoint} when something is there that is no regular file.
   virtual std::unique_ptr<InputFile> open(const std::string& path) = 0;
   virtual bool exists(const std::string& path) = 0;
   virtual std::vector<std::string> list(const std::string& directory) = 0;  // names, sorted

@@ -27,8 +27,9 @@ struct SaveInfo {
   int64_t step = 0;
   std::string layout;  // for people: "data 2 x tensor 1 x pipeline 1"
   std::string recipe;  // resolved YAML text, stored in the checkpoint
-  // Of the lease on `root` (lease.h): its generation, the step it went on from, and its
-  // check_held(), which is asked before the checkpoint becomes visible. Left out: no lease.
+  // The lease on `root` (lease.h) gives its generation, the step that its job went on from, and its
+  // check_held(), which is asked before the checkpoint becomes visible. Left out where there is
+  // none.
   int64_t generation = 0;
   int64_t base = -1;
   std::function<void()> still_held = {};

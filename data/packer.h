@@ -38,9 +38,9 @@ void append_row(const TokenFile& file, int64_t first, const RowOptions& options,
 // Windows of S + 1 tokens that overlap by one: how many whole ones fit.
 int64_t whole_windows(const TokenFile& file, int64_t sequence_length);
 
-// What trainers and evaluations ask of a file, so that a run can ask it before it begins. Each is
-// Error{data} naming the file: no whole window; no token to predict; a token `ids[i]`, which is
-// stream token first + i, outside 0 .. vocab_size - 1.
+// Conditions that trainers and evaluations have of a file, so that a run can check them before it
+// begins. Each throws Error{data} naming the file: no whole window; no token to predict; a token
+// `ids[i]`, which is stream token first + i, outside 0 .. vocab_size - 1.
 void require_windows(const TokenFile& file, int64_t sequence_length);
 void require_targets(const TokenFile& file);
 void check_ids(const TokenFile& file, int64_t first, std::span<const int32_t> ids,

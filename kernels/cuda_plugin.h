@@ -43,8 +43,9 @@ struct LackingLibrary {
 // std::vector<tessera::LackingLibrary> tessera_plugin_lacks(); a plug-in without it lacks nothing.
 inline constexpr const char* kPluginLacksSymbol = "tessera_plugin_lacks";
 
-// What the plug-in was built without, though it could use it: also where it finds no device, since
-// it is looked at where it was built. Empty where there is no plug-in of this build.
+// The libraries that the plug-in could use but was built without. They are told also where it finds
+// no device, since people look at it where it was built. Empty where there is no plug-in of this
+// build.
 std::vector<LackingLibrary> lacking_libraries();
 
 // Whether it is worth while to open it when nobody insists on a GPU: there is a driver's device

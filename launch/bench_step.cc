@@ -75,7 +75,7 @@ Micro random_micro(Stream& stream, int64_t batch, int64_t sequence, int64_t voca
   return micro;
 }
 
-// What the step takes, found by playing it on a device without memory.
+// Refuses a step that has no room, which is found by playing it on a device without memory.
 void check_step(const BenchCommand& command, Device device) {
   Recipe recipe = recipe_of(command);
   recipe.name = "bench";

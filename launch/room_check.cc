@@ -9,7 +9,8 @@
 namespace tessera {
 namespace {
 
-// How many more there will be at most; with keep.last in the billions that is what counts.
+// The largest number of saves that are still to come; with keep.last in the billions it is what
+// counts.
 double saves_to_come(const Recipe& recipe) {
   const int64_t every = recipe.checkpoint.every_steps;
   const bool by_clock = recipe.checkpoint.every_seconds > 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a training job holds while it runs: its run directory and its directory of checkpoints, both
-// by a lease (checkpoint/lease.h). Rank 0 has it; on the other ranks nothing is held.
+// A training job holds its run directory and its directory of checkpoints while it runs, both by a
+// lease (checkpoint/lease.h). Rank 0 has it; on the other ranks nothing is held.
 #pragma once
 
 #include <memory>

@@ -65,10 +65,9 @@ class TrainRun {
   // leaves what was there as it was, and --check leaves nothing.
   int operator()() {
     resolved_ = resolved_yaml(loaded_, header());
-    set_hang_timeout(recipe_.on_failure.hang_timeout_seconds);
     install_stop_signals();
-    Trainer trainer(recipe_, device_, comms_);
     take_directory(true);
+    Trainer trainer(recipe_, device_, comms_);
     const std::string how = restore(trainer);
     take_directory(false);
     if (!command_.check_only) open_files();
@@ -119,8 +118,10 @@ class TrainRun {
   // Rank 0 takes and makes the directories; its failure is everybody's. A check leaves no trace.
   // What is resumed must not change under the job that reads it, so a directory that is there is
   // held before that (`early`). A new one, and one whose earlier run is to be renamed, are touched
-  // only when nothing can be refused any more.
+  // only when nothing can be refused any more. Rank 0 may have to watch the heartbeat of a job on
+  // another machine for longer than a collective may take, so the others' patience begins after it.
   void take_directory(bool early) {
+    set_hang_timeout(0);
     in_agreement(world_, "run directory", [&] {
       if (world_.rank() != 0 || hold_.holds()) return;
       const std::string root = run_.checkpoints(recipe_);
@@ -138,6 +139,7 @@ class TrainRun {
       if (!hold_.moved_to().empty())
         log::info("run      the earlier run is now " + hold_.moved_to());
     });
+    set_hang_timeout(recipe_.on_failure.hang_timeout_seconds);
   }
 
   void open_files() {

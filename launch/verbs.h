@@ -173,7 +173,7 @@ struct BenchCommand {
   int64_t sequence = 1024;
   bool shaped = false;
   int rounds = 5;
-  // Of `step`: microbatches of each step, every one of `batch` sequences.
+  // For `bench step`: the microbatches of each step, every one of `batch` sequences.
   int64_t microbatches = 1;
   // Of `step`. Where `recipe` is empty, a dense decoder of 124M parameters.
   std::string recipe;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How groups of ranks that compute on GPUs talk: over NCCL where each rank has a GPU of its own,
+// Lets groups of ranks that compute on GPUs talk: over NCCL where each rank has a GPU of its own,
 // through the host's memory (parallel/host_staging.h) where ranks share one.
 //
 // $TESSERA_TRANSPORT: nccl insists on NCCL; mpi and shared_memory stay with the host's memory.

@@ -17,8 +17,9 @@ struct LoopOptions {
   std::string run_id;
   std::string resolved_recipe;        // YAML, stored in every checkpoint
   std::vector<int64_t> pinned_steps;  // never deleted by retention, e.g. the one resumed from
-  // Of the lease on `checkpoints` (checkpoint/lease.h): its generation and the step there that the
-  // run went on from, equal on all ranks; and on rank 0 its check_held(). Left out: no lease.
+  // The lease on `checkpoints` (checkpoint/lease.h) gives its generation and the step there that
+  // the run went on from, equal on all ranks, and on rank 0 its check_held(). Left out where there
+  // is none.
   int64_t generation = 0;
   int64_t base = -1;
   std::function<void()> still_held = [] {};

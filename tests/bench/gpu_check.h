@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether kernels are right at the sizes of training, where tests that compare with a reference on
-// the host are too slow: one implementation against another, and the end of a huge call against a
-// small call of the same rows.
+// Checks that kernels are right at the sizes of training, where tests that compare with a reference
+// on the host are too slow: one implementation against another, and the end of a huge call against
+// a small call of the same rows.
 #pragma once
 
 #include <functional>

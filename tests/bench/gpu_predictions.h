@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What was predicted of an H200 before anything was measured (gpu_predictions.tsv): to predict, to
-// measure and to look back finds what a table of rates alone does not.
+// The speeds that were predicted for an H200 before anything was measured (gpu_predictions.tsv). A
+// rate beside its prediction shows what a table of rates alone does not.
 #pragma once
 
 #include <map>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is read of an input file, and what is never taken for text.
+// Reads input files of every kind, and finds that none but text is taken for text.
 #include "data/documents.h"
 
 #include <functional>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What can be refused is refused before anything is touched; what could not be written or had no
-// memory says so by its exit code.
+// Everything that can be refused is refused before anything is touched; what could not be written
+// or had no memory says so by its exit code.
 #include <filesystem>
 
 #include <gmock/gmock.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which exit code an exception ends the program with.
+// The exit code that each kind of exception ends the program with.
 #include "launch/failure.h"
 
 #include <new>

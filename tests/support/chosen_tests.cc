@@ -16,7 +16,8 @@ namespace {
   std::exit(2);
 }
 
-// Whether one of the patterns between colons matches, as GoogleTest defines a filter's two halves.
+// True when one of the patterns between colons matches, which is how GoogleTest reads a half of a
+// filter.
 bool matches(const std::string& patterns, const std::string& name) {
   for (size_t begin = 0; begin <= patterns.size();) {
     const size_t end = std::min(patterns.find(':', begin), patterns.size());

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which device CUDA is told of in each thread, by a cudaSetDevice that only writes it down.
+// Looks at the device that CUDA is told of in each thread, by a cudaSetDevice that only writes it
+// down.
 #include "kernels/cuda/thread_device.h"
 
 #include <thread>
