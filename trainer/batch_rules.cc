@@ -34,8 +34,6 @@ void check_pipeline(const Recipe& recipe, int64_t num_micro, Problems& problems)
   }
 }
 
-constexpr int64_t kMostMicrobatches = int64_t{1} << 20;  // of a step; a plan lists each of them
-
 class BatchRules {
  public:
   BatchRules(const Recipe& recipe, int64_t data, Problems& problems)
@@ -43,13 +41,6 @@ class BatchRules {
 
   void check_one_size() {
     const int64_t global = recipe_.batch.global;
-    problems_.require(global / round_ <= kMostMicrobatches, "batch.global",
-                      text(global) + " sequences are " + text(global / round_) +
-                          " microbatches of " + text(recipe_.batch.micro) + " on " + text(data_) +
-                          " data rank(s), more than " + text(kMostMicrobatches) +
-                          "; raise batch.micro",
-                      ErrorKind::capacity);
-    if (global / round_ > kMostMicrobatches) return;
     const bool whole = cut(global, "batch.global");
     check_tree(std::max<int64_t>(1, global / round_));
     if (whole) check_pipeline(recipe_, global / round_, problems_);

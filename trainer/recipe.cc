@@ -52,8 +52,6 @@ std::string legal_alternatives(const Recipe& recipe, int num_ranks) {
   return text;
 }
 
-constexpr int64_t kMostRanks = int64_t{1} << 24;
-
 void check_layout(const Recipe& recipe, int num_ranks, Problems& problems) {
   const ParallelOptions& parallel = recipe.parallel;
   const size_t before = problems.found.size();
@@ -67,16 +65,6 @@ void check_layout(const Recipe& recipe, int num_ranks, Problems& problems) {
   problems.require(parallel.zero >= 0 && parallel.zero <= 3, "parallel.zero",
                    "must be 0, 1, 2 or 3, got " + std::to_string(parallel.zero));
   problems.one_of(parallel.recompute, "parallel.recompute", {"none", "selective", "full"});
-  // Ranks and their places are counted in int, and no product of two may leave int64.
-  for (const auto& [ranks, key] :
-       {std::pair{parallel.data, "parallel.data"}, std::pair{parallel.tensor, "parallel.tensor"},
-        std::pair{parallel.pipeline, "parallel.pipeline"},
-        std::pair{parallel.chunks, "parallel.chunks"},
-        std::pair{parallel.expert, "parallel.expert"},
-        std::pair{parallel.expert_tensor, "parallel.expert_tensor"},
-        std::pair{recipe.batch.micro, "batch.micro"}})
-    problems.require(ranks <= kMostRanks, key,
-                     std::to_string(ranks) + " is more than " + std::to_string(kMostRanks));
   problems.positive(recipe.batch.global, "batch.global");
   problems.positive(recipe.batch.micro, "batch.micro");
   if (problems.found.size() > before || recipe.model.num_attention_heads <= 0) return;

@@ -70,13 +70,14 @@ const std::vector<Rule> kRules = {
     {"batch.global", [](Recipe& r) { r.batch.global = 0; }},
     {"batch.micro", [](Recipe& r) { r.batch.micro = 0; }},
     {"batch.global", [](Recipe& r) { r.batch.global = 6; }, ErrorKind::capacity},
-    // Cut to 32 bits these would be 8 sequences and one rank.
     {"batch.global",
      [](Recipe& r) {
-       r.batch.global = (int64_t{1} << 32) + 8;
+       r.batch.global = int64_t{1} << 30;  // more microbatches than a plan lists
        r.batch.micro = 1;
      },
      ErrorKind::capacity},
+    // Cut to 32 bits these would be 8 sequences and one rank.
+    {"batch.global", [](Recipe& r) { r.batch.global = (int64_t{1} << 32) + 8; }},
     {"batch.micro", [](Recipe& r) { r.batch.micro = (int64_t{1} << 62) + 2; }},
     {"parallel.data", [](Recipe& r) { r.parallel.data = (int64_t{1} << 32) + 2; }},
     {"parallel.tensor", [](Recipe& r) { r.parallel.tensor = (int64_t{1} << 32) + 1; }},
