@@ -77,9 +77,12 @@ TEST(Line, FallingBackOverDamageMakesProgressWithASingleCheckpoint) {
   ASSERT_EQ(train("fallback", {"run.steps=20", "checkpoint.every=2", "--steps", "4"}).exit_code, 0);
   fs::resize_file(workshop() / "fallback/checkpoints/step-00000004/manifest.json", 100);
   ASSERT_EQ(go_on("3").exit_code, 0);
-  EXPECT_THAT(names_in("fallback/checkpoints"), ElementsAre("quarantine", "step-00000003"));
+  // The checkpoint that a job went on from is kept until that job ends, beside the last one.
+  EXPECT_THAT(names_in("fallback/checkpoints"),
+              ElementsAre("quarantine", "step-00000002", "step-00000003"));
   EXPECT_THAT(go_on("4").err, HasSubstr("resume      3"));
-  EXPECT_THAT(names_in("fallback/checkpoints"), ElementsAre("quarantine", "step-00000004"));
+  EXPECT_THAT(names_in("fallback/checkpoints"),
+              ElementsAre("quarantine", "step-00000003", "step-00000004"));
 }
 
 TEST(Line, CheckpointsThatHaveVanishedAreNoFreshStart) {

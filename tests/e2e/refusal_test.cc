@@ -27,11 +27,13 @@ ProgramResult alone(const std::string& run, const Words& more) {
 }
 
 // Reads every file below a directory.
+// Every file of a run but its lease, which tells who looked last.
 std::map<std::string, std::string> contents(const std::string& directory) {
   std::map<std::string, std::string> files;
   if (!fs::exists(workshop() / directory)) return files;
   for (const auto& entry : fs::recursive_directory_iterator(workshop() / directory))
-    if (entry.is_regular_file()) files[entry.path().string()] = read_text(entry.path().string());
+    if (entry.is_regular_file() && !entry.path().filename().string().starts_with("LEASE."))
+      files[entry.path().string()] = read_text(entry.path().string());
   return files;
 }
 
