@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The covering arrays that take minutes: experts on four ranks, and everything on eight.
+// The covering arrays that take minutes: those of four and eight ranks.
 #include "tests/support/covering_array.h"
 
 namespace tessera::test {
@@ -7,6 +7,10 @@ namespace {
 
 TEST(CoveringArrayLong, OfExpertsOnFourRanksHasNoLayoutThatDiffers) {
   expect_no_layout_differs(4, small_model(true, 1), 40);
+}
+
+TEST(CoveringArrayLong, OfADenseModelOnFourRanksHasNoLayoutThatDiffers) {
+  expect_no_layout_differs(4, small_model(false, 0), 40);
 }
 
 TEST(CoveringArrayLong, OfADenseModelOnEightRanksHasNoLayoutThatDiffers) {
