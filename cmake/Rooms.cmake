@@ -20,12 +20,5 @@ function(tessera_library NAME)
   target_include_directories(tessera_${NAME} PUBLIC ${PROJECT_SOURCE_DIR})
   target_compile_options(tessera_${NAME} PRIVATE ${TESSERA_WARNINGS})
   target_link_libraries(tessera_${NAME} PRIVATE ${ROOM_LINKS})
-  if(TESSERA_SANITIZE)
-    # A fifth of the time to build. Not in the ordinary build, where every file shows that it
-    # includes what it uses.
-    target_precompile_headers(tessera_${NAME} PRIVATE <algorithm> <array> <cstdint> <filesystem>
-      <fstream> <functional> <map> <memory> <optional> <set> <sstream> <string> <string_view>
-      <vector>)
-  endif()
   set(TESSERA_ROOMS ${TESSERA_ROOMS} tessera_${NAME} PARENT_SCOPE)
 endfunction()
