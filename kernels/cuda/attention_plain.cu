@@ -119,7 +119,7 @@ __global__ void backward_key_rows(Heads<T> at, Matrix<const T> dout, const float
   float* dk_sums = shared_memory<float>() + threadIdx.x / kWarp * (at.qk_dim + at.v_dim);
   float* dv_sums = dk_sums + at.qk_dim;
   clear_sums(dk_sums, at.qk_dim + at.v_dim);
-  // Where qk_dim is no multiple of 32, one lane clears what another adds to in dv_sums.
+  // If qk_dim is no multiple of 32, one lane clears what another adds to in dv_sums.
   __syncwarp();
   const int64_t sequence = row / at.key_length, key = row % at.key_length;
   const T* k = at.k.row(row) + kv_head * at.qk_dim;

@@ -23,7 +23,7 @@ std::string library_versions() {
 
 }  // namespace tessera::cuda
 
-// What tessera::lacking_libraries() asks.
+// Answers tessera::lacking_libraries().
 extern "C" std::vector<tessera::LackingLibrary> tessera_plugin_lacks() {
   std::vector<tessera::LackingLibrary> all = tessera::cuda::lacking_nccl();
   for (tessera::LackingLibrary& each : tessera::cuda::lacking_cudnn())

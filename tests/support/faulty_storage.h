@@ -40,7 +40,7 @@ class FaultyStorage : public Storage {
   void lose_power_at(int64_t call);      // from that call on (1: the next) nothing happens
   void fail_at(int64_t call, int code);  // that one call fails with this errno
   void run_full_at(int64_t call);        // from then on whatever takes room fails: ENOSPC
-  // What takes room fails while the disk holds this many bytes of files or more.
+  // A call that takes room fails while the disk holds this many bytes of files or more.
   void hold_at_most(int64_t bytes) { capacity_ = bytes; }
   void fail_reads(int code) { read_code_ = code; }    // from now on whatever only looks fails
   void forget_directory_syncs() { honest_ = false; }  // a broken disk, to test the tests

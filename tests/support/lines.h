@@ -19,7 +19,7 @@ inline State line_state(int64_t step) {
   return state;
 }
 
-// As the job of `generation` that went on from the step `base` saves it.
+// Saves it as the job of `generation` does that went on from the step `base`.
 inline void save_of(
     Storage& storage, const std::string& root, int64_t generation, int64_t base, int64_t step,
     const std::function<void()>& still_held = [] {}) {

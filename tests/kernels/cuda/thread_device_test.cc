@@ -13,7 +13,7 @@
 
 namespace {
 
-// What the calling thread was told, in order; a new thread begins with nothing.
+// The devices that the calling thread was told, in order; a new thread has none.
 std::vector<int>& told() {
   thread_local std::vector<int> devices;
   return devices;
@@ -44,7 +44,7 @@ namespace {
 
 using Devices = std::vector<int>;
 
-// What a new thread was told by the end of work().
+// The devices that a new thread was told by the end of work().
 template <typename Work>
 Devices in_new_thread(Work work) {
   Devices devices;

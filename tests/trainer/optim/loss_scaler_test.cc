@@ -96,7 +96,7 @@ TEST(LossScaler, ContinuesFromItsState) {
   EXPECT_EQ(off.now().scale, 1) << "resumed in a type that needs no scaling";
 }
 
-// What a run without scaling keeps is no scale to go on with.
+// A run without scaling keeps a number that is no scale to go on with.
 TEST(LossScaler, StartsAtItsInitialScaleAfterARunWithoutScaling) {
   PrecisionOptions bf16_options;
   bf16_options.compute = "bf16";
