@@ -7,6 +7,12 @@ namespace {
 bool readable(Device reader, Device owner) {
   return reader == owner || (reader.is_host() && owner.is_host());
 }
+
+// Every kernel asks these questions at every call, so shapes become text for a refusal only.
+template <typename... Values>
+[[noreturn]] void refuse(Sentence kernel, const Values&... values) {
+  fail(ErrorKind::internal, kernel, values...);
+}
 }  // namespace
 
 void Arguments::on_device(std::initializer_list<Argument> arguments) const {
@@ -22,24 +28,24 @@ void Arguments::computable(const Argument& argument) const {
   if (stream_.device().kind == Device::Kind::dry) return floating(argument);
   const bool reference = stream_.device().kind == Device::Kind::reference;
   const bool half_or_single = dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16;
-  check(reference ? dtype == DType::f64 : half_or_single, kernel_, argument.name, "is",
-        argument.tensor.shape(), "but", name(stream_.device()), "computes in",
-        reference ? "f64" : "f32, bf16 and f16");
+  if (reference ? dtype == DType::f64 : half_or_single) return;
+  refuse(kernel_, argument.name, "is", argument.tensor.shape(), "but", name(stream_.device()),
+         "computes in", reference ? "f64" : "f32, bf16 and f16");
 }
 
 void Arguments::floating(const Argument& argument) const {
-  check(is_floating(argument.tensor.dtype()), kernel_, argument.name, "is", argument.tensor.shape(),
-        "but must be floating");
+  if (is_floating(argument.tensor.dtype())) return;
+  refuse(kernel_, argument.name, "is", argument.tensor.shape(), "but must be floating");
 }
 
 void Arguments::of_type(const Argument& argument, DType dtype) const {
-  check(argument.tensor.dtype() == dtype, kernel_, argument.name, "is", argument.tensor.shape(),
-        "but must be", name(dtype));
+  if (argument.tensor.dtype() == dtype) return;
+  refuse(kernel_, argument.name, "is", argument.tensor.shape(), "but must be", name(dtype));
 }
 
 void Arguments::same_type(const Argument& a, const Argument& b) const {
-  check(a.tensor.dtype() == b.tensor.dtype(), kernel_, a.name, a.tensor.shape(), "and", b.name,
-        b.tensor.shape(), "differ in type");
+  if (a.tensor.dtype() == b.tensor.dtype()) return;
+  refuse(kernel_, a.name, a.tensor.shape(), "and", b.name, b.tensor.shape(), "differ in type");
 }
 
 void Arguments::same_shape(const Argument& a, const Argument& b) const {
@@ -47,14 +53,15 @@ void Arguments::same_shape(const Argument& a, const Argument& b) const {
 }
 
 void Arguments::matrix(const Argument& argument, int64_t rows, int64_t columns) const {
-  check(argument.tensor.rows() == rows && argument.tensor.columns() == columns, kernel_,
-        argument.name, "is", argument.tensor.shape(), "but must have rows and columns", rows,
-        columns);
+  if (argument.tensor.rows() == rows && argument.tensor.columns() == columns) return;
+  refuse(kernel_, argument.name, "is", argument.tensor.shape(), "but must have rows and columns",
+         rows, columns);
 }
 
 void Arguments::vector(const Argument& argument, int64_t size) const {
-  check(argument.tensor.size() == size && argument.tensor.contiguous(), kernel_, argument.name,
-        "is", argument.tensor.shape(), "but must be contiguous, of size", size);
+  if (argument.tensor.size() == size && argument.tensor.contiguous()) return;
+  refuse(kernel_, argument.name, "is", argument.tensor.shape(), "but must be contiguous, of size",
+         size);
 }
 
 void Arguments::factors(const Argument& argument) const {

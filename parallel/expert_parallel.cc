@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <numeric>
 
 #include "kernels/base/trace.h"
 #include "kernels/permute.h"
@@ -104,12 +105,17 @@ struct Planner {
       if (i + 1 < sources) next[i + 1] = next[i] + of_source[i];
     }
     std::vector<int32_t> order;
+    order.reserve(
+        static_cast<size_t>(std::accumulate(gathered.begin(), gathered.end(), int64_t{0})));
     std::vector<int64_t> offsets = {0};
     int64_t current = rank * lists.per_rank();
     lists.each_segment(rank, [&](int64_t place, int64_t source, int64_t part, Interval rows) {
       for (; current < place; ++current) offsets.push_back(size(order));
       int64_t& from = next[index(source, part)];
-      for (int64_t i = 0; i < now(rows); ++i) order.push_back(static_cast<int32_t>(from++));
+      const int64_t count = now(rows);
+      order.resize(order.size() + static_cast<size_t>(count));
+      std::iota(order.end() - count, order.end(), static_cast<int32_t>(from));
+      from += count;
     });
     for (; current < (rank + 1) * lists.per_rank(); ++current) offsets.push_back(size(order));
     round.offsets = uploaded(stream, offsets);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <utility>
+#include <vector>
 
 #include <sys/mman.h>
 
@@ -21,14 +22,10 @@ class DryPool : public Pool {
   std::byte* take(int64_t bytes, MemoryClass memory_class) override {
     const std::lock_guard lock(mutex_);
     const Kind kind{plays_gpu_ ? ThreadLane::mine().memory() : 0, size_of_block(bytes)};
-    void* range = mmap(nullptr, static_cast<size_t>(kind.second), PROT_NONE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    check(range != MAP_FAILED, ErrorKind::capacity, "dry run: no room for", kind.second,
-          "more bytes of addresses");
-    auto* block = static_cast<std::byte*>(range);
+    Blocks& blocks = blocks_[kind];
+    std::byte* block = blocks.take_addresses(kind.second);
     lane_of_[block] = kind.first;
     count(memory_class, kind.second);
-    Blocks& blocks = blocks_[kind];
     if (++blocks.live > blocks.most) {
       blocks.most = blocks.live;
       ask_system(kind);
@@ -41,9 +38,10 @@ class DryPool : public Pool {
     const int64_t size = size_of_block(bytes);
     count(memory_class, -size);
     const auto taken = lane_of_.find(block);
-    --blocks_[{taken->second, size}].live;
+    Blocks& blocks = blocks_[{taken->second, size}];
+    --blocks.live;
+    blocks.given_back.push_back(block);
     lane_of_.erase(taken);
-    munmap(block, static_cast<size_t>(size));
   }
 
   void restart_peaks() override {
@@ -51,6 +49,7 @@ class DryPool : public Pool {
     const std::lock_guard lock(mutex_);
     use_.system_bytes = 0;
     left_in_slab_.clear();
+    for (auto& [kind, blocks] : blocks_) blocks.forget_addresses(kind.second);
     std::erase_if(blocks_, [](const auto& blocks) { return blocks.second.live == 0; });
     for (auto& [kind, blocks] : blocks_) {
       blocks.most = blocks.live;
@@ -68,7 +67,25 @@ class DryPool : public Pool {
   using Kind = std::pair<int64_t, int64_t>;  // (lane, size)
   struct Blocks {
     int64_t live = 0;
-    int64_t most = 0;  // that a pool would hold
+    int64_t most = 0;                    // that a pool would hold
+    std::vector<std::byte*> given_back;  // addresses for the next ones: asking the system is slow
+
+    std::byte* take_addresses(int64_t size) {
+      if (!given_back.empty()) {
+        std::byte* block = given_back.back();
+        given_back.pop_back();
+        return block;
+      }
+      void* range = mmap(nullptr, static_cast<size_t>(size), PROT_NONE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      check(range != MAP_FAILED, ErrorKind::capacity, "dry run: no room for", size,
+            "more bytes of addresses");
+      return static_cast<std::byte*>(range);
+    }
+    void forget_addresses(int64_t size) {
+      for (std::byte* block : given_back) munmap(block, static_cast<size_t>(size));
+      given_back.clear();
+    }
   };
 
   int64_t size_of_block(int64_t bytes) const {

@@ -62,9 +62,11 @@ Tensor Tensor::column_slice(int64_t first, int64_t count) const {
 }
 
 Tensor Tensor::reshaped(std::initializer_list<int64_t> extents) const {
-  check(contiguous(), "Tensor: cannot reshape a slice with a pitch,", shape());
+  if (!contiguous())
+    fail(ErrorKind::internal, "Tensor: cannot reshape a slice with a pitch,", shape());
   Tensor view(buffer_, dtype_, offset_, extents);
-  check(view.size() == size(), "Tensor: reshape changes the size:", shape(), view.shape());
+  if (view.size() != size())
+    fail(ErrorKind::internal, "Tensor: reshape changes the size:", shape(), view.shape());
   return view;
 }
 
@@ -87,8 +89,8 @@ std::string Tensor::shape() const {
 }
 
 void check_same_shape(const char* name_a, const Tensor& a, const char* name_b, const Tensor& b) {
-  check(a.rows() == b.rows() && a.columns() == b.columns(), name_a, a.shape(), "and", name_b,
-        b.shape(), "differ in shape");
+  if (a.rows() == b.rows() && a.columns() == b.columns()) return;
+  fail(ErrorKind::internal, name_a, a.shape(), "and", name_b, b.shape(), "differ in shape");
 }
 
 }  // namespace tessera

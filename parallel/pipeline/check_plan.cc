@@ -11,6 +11,7 @@ size_t index(int value) {
   return static_cast<size_t>(value);
 }
 
+// For a refusal only: a plan of many microbatches has a hundred thousand actions.
 std::string describe(int rank, const Action& action) {
   return "plan: rank " + std::to_string(rank) + ", " + to_string(action);
 }
@@ -48,7 +49,7 @@ class RankCheck {
 
  private:
   void require(bool condition, const Action& action, const char* sentence) const {
-    check(condition, rules_.blame, describe(rank_, action), sentence);
+    if (!condition) fail(rules_.blame, describe(rank_, action), sentence);
   }
 
   void check_compute(const Action& action) {
@@ -63,8 +64,9 @@ class RankCheck {
     else
       require(!gathers_ || whole_[index(action.chunk)], action, "has not gathered its weights");
     live_ += action.op == Op::forward ? 1 : action.op == Op::backward_weight ? -1 : 0;
-    check(rules_.max_live == 0 || live_ <= rules_.max_live, rules_.blame, describe(rank_, action),
-          "makes", live_, "live microbatches, but the bound is", rules_.max_live);
+    if (rules_.max_live > 0 && live_ > rules_.max_live)
+      fail(rules_.blame, describe(rank_, action), "makes", live_,
+           "live microbatches, but the bound is", rules_.max_live);
   }
 
   void check_weights(const Action& action) {
@@ -150,8 +152,8 @@ class Walk {
   bool meet(int rank, const Action& action) {
     const Message message = check_message(rank, action);
     int& tensor = state(message.backward, message.stage, message.micro);
-    check(tensor >= made, rules_.blame, describe(rank, action), "sends what is not made yet");
-    check(tensor < sent, rules_.blame, describe(rank, action), "comes twice");
+    if (tensor < made) fail(rules_.blame, describe(rank, action), "sends what is not made yet");
+    if (tensor >= sent) fail(rules_.blame, describe(rank, action), "comes twice");
     const Action* other = current(message.to.rank);
     if (!other || !is_recv(other->op) || !(check_message(message.to.rank, *other) == message))
       return false;
@@ -165,10 +167,11 @@ class Walk {
     const int stage = plan_.stage(rank, action.chunk);
     const bool up = action.op == Op::send_forward || action.op == Op::recv_backward;
     const int other = stage + (up ? 1 : -1);
-    check(other >= 0 && other < plan_.num_stages(), rules_.blame, describe(rank, action),
-          "has no neighbour: it is of the model's", up ? "last stage" : "first stage");
-    check(places_[index(other)].rank != rank, rules_.blame, describe(rank, action),
-          "is a message of the rank to itself");
+    if (other < 0 || other >= plan_.num_stages())
+      fail(rules_.blame, describe(rank, action), "has no neighbour: it is of the model's",
+           up ? "last stage" : "first stage");
+    if (places_[index(other)].rank == rank)
+      fail(rules_.blame, describe(rank, action), "is a message of the rank to itself");
     return message_of(plan_, places_, rank, action);
   }
 

@@ -40,13 +40,13 @@ void add_rows_of_experts(Stream& stream, BenchSize size, const Tensor& place, co
       [=] { combine_rows(*s, sorted, position, weights, x); });
   put("weigh_rows", 2 * bytes_of({sorted, h}),
       [=] { weigh_rows(*s, slot_weights, sorted, h, dweights); });
-  // What a rank that has all experts does in the place of an exchange.
+  // A rank that has all experts copies in the place of an exchange.
   const std::shared_ptr<Communicator> alone = self_communicator("bench");
   put("all-to-all of one rank", bytes_of({sorted, h}),
       [=] { alone->all_to_all(*s, sorted, Cut::even(all, 1), h, Cut::even(all, 1), "bench"); });
 }
 
-// Of real size, which fits the cache: what they take is waiting, not moving.
+// These have their real size, which fits the cache: their time is waiting, not moving.
 void add_balance(Stream& stream, BenchSize size, std::vector<GpuCase>& cases) {
   const Device gpu = stream.device();
   constexpr int64_t kSequences = 2;

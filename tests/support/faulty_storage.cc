@@ -19,7 +19,7 @@ struct FaultyStorage::Node {
   struct NameChange {
     std::string removed, added;  // either may be empty; both: a rename
     std::shared_ptr<Node> node;  // what `added` names
-    // Of a rename across directories: shared by its two halves, true once one of them is durable.
+    // The two halves of a rename across directories share it: true once one of them is durable.
     std::shared_ptr<bool> durable = nullptr;
   };
   using Names = std::map<std::string, std::shared_ptr<Node>>;

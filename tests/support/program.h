@@ -127,7 +127,7 @@ class Program {
 };
 
 inline ProgramResult run_program(const std::vector<std::string>& words,
-                                 const ProgramOptions& options = {}, double seconds = 120) {
+                                 const ProgramOptions& options = {}, double seconds = 600) {
   return Program(words, options).wait(seconds);
 }
 
