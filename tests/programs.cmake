@@ -84,7 +84,7 @@ endfunction()
 # tessera_ctest(NAME LABELS ENVIRONMENT COMMAND...)
 function(tessera_ctest NAME LABELS ENVIRONMENT)
   add_test(NAME ${NAME} COMMAND ${ARGN})
-  set_tests_properties(${NAME} PROPERTIES LABELS "${LABELS}" TIMEOUT 600
+  set_tests_properties(${NAME} PROPERTIES LABELS "${LABELS}" TIMEOUT 1800
     ENVIRONMENT "${ENVIRONMENT}")
 endfunction()
 

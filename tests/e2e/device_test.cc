@@ -211,7 +211,7 @@ TEST(Bench, TimesCheckpointsAndLeavesNothing) {
   Words words = {"mpirun", "--oversubscribe", "--bind-to", "none", "-n", "2", TESSERA_BINARY};
   words.insert(words.end(),
                {"bench", "io", "--dir", "disk", "--mib", "16", "--rounds", "1", "--json"});
-  const ProgramResult run = run_program(words, workshop().options(), 120);
+  const ProgramResult run = run_program(words, workshop().options(), 600);
   ASSERT_EQ(run.exit_code, 0) << run.err;
   const auto json = nlohmann::json::parse(run.out.substr(0, run.out.find('\n')));
   EXPECT_EQ(json["cases"].size(), 4U);
@@ -265,7 +265,7 @@ TEST(WithTheStandIn, VerifyHoldsLayoutsOnBothDevicesToOneBound) {
                        "--steps",
                        "2",
                        "--json"};
-  const ProgramResult run = run_program(words, workshop().options(kStandIn), 120);
+  const ProgramResult run = run_program(words, workshop().options(kStandIn), 600);
   ASSERT_EQ(run.exit_code, 0) << run.err << run.out;
   const auto rows = nlohmann::json::parse(run.out)["layouts"];
   ASSERT_EQ(rows.size(), 4u);

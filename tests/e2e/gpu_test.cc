@@ -189,7 +189,7 @@ TEST_P(VerifiesOnAGpu, BothDevicesWithinTheBound) {
                  "-n",     std::to_string(ranks), TESSERA_BINARY, "verify"};
   words.insert(words.end(), more.begin(), more.end());
   words.insert(words.end(), {"--devices", "cpu,cuda", "--steps", "2", "--json"});
-  const ProgramResult run = run_program(words, workshop().options(), 200);
+  const ProgramResult run = run_program(words, workshop().options(), 600);
   ASSERT_EQ(run.exit_code, 0) << run.err << run.out;
   // Libraries below MPI may have said something about the machine first.
   const size_t begin = std::min(run.out.find("{\n"), run.out.size());

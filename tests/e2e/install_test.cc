@@ -57,7 +57,7 @@ TEST(Install, DoctorFindsNothingThatFails) {
 TEST(Install, TwoRanksTrainTwoSteps) {
   Words words = Workshop::train_words(2, "installed", {"run.steps=2"});
   *std::find(words.begin(), words.end(), TESSERA_BINARY) = installed().program();
-  const ProgramResult run = run_program(words, installed().workshop().options(), 120);
+  const ProgramResult run = run_program(words, installed().workshop().options(), 600);
   ASSERT_EQ(run.exit_code, 0) << run.err;
   EXPECT_NE(run.err.find("done  2/2"), std::string::npos) << run.err;
   EXPECT_EQ(installed().run({"checkpoint", "verify", "installed"}).exit_code, 0);

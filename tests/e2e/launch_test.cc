@@ -72,7 +72,7 @@ TEST(Launch, ARequestToStopSavesAndExitsWith75) {
               workshop().options());
   ASSERT_TRUE(workshop().wait_for_step(job, "preempted", 3)) << job.err();
   job.signal(SIGTERM);
-  const ProgramResult preempted = job.wait(30);
+  const ProgramResult preempted = job.wait(300);
   EXPECT_EQ(preempted.exit_code, 75) << preempted.err;
   EXPECT_TRUE(contains(preempted.err, "preempted at step"));
 }

@@ -109,7 +109,7 @@ TEST(Line, ASecondJobIsRefusedAndTheFirstIsNotDisturbed) {
       workshop().tessera({"checkpoint", "prune-old", "held", "--keep", "last:1"});
   EXPECT_EQ(prune.exit_code, 9) << prune.err;
   first.signal(SIGUSR1);
-  EXPECT_EQ(first.wait(20).exit_code, 75);
+  EXPECT_EQ(first.wait(300).exit_code, 75);
   EXPECT_EQ(workshop().metrics("held", "start").size(), 1u);
 }
 
@@ -121,7 +121,7 @@ TEST(Line, AJobThatHasBeenTakenOverEndsAndHarmsNothing) {
   first.signal(SIGSTOP);
   ASSERT_EQ(train("taken", {"--take-over", "run.steps=100000", "--steps", "12"}).exit_code, 0);
   first.signal(SIGCONT);
-  const ProgramResult woken = first.wait(20);
+  const ProgramResult woken = first.wait(300);
   EXPECT_EQ(woken.exit_code, 9) << woken.err;
   EXPECT_THAT(woken.err, HasSubstr("has been taken over"));
   EXPECT_THAT(train("taken", {"run.steps=100000", "--steps", "13"}).err,

@@ -56,7 +56,7 @@ TEST(NcclBench, TimesSumsOverBothTransports) {
   Words words = {"mpirun", "--oversubscribe", "--bind-to", "none", "-n", "2", TESSERA_BINARY};
   words.insert(words.end(),
                {"bench", "allreduce", "--device", "cuda", "--dtype", "f32", "--rounds", "1"});
-  const ProgramResult run = run_program(words, workshop().options(devices(2)), 120);
+  const ProgramResult run = run_program(words, workshop().options(devices(2)), 600);
   ASSERT_EQ(run.exit_code, 0) << run.err;
   EXPECT_THAT(run.out, HasSubstr("64 MiB, 2 ranks, NCCL"));
   EXPECT_THAT(run.out, HasSubstr("64 MiB, 2 ranks, host staging over mpi"));
@@ -101,7 +101,7 @@ TEST(OverNccl, VerifyGivesEachLayoutAClassOfItsOwn) {
                        "--steps",
                        "2",
                        "--json"};
-  const ProgramResult run = run_program(words, workshop().options(devices(2)), 120);
+  const ProgramResult run = run_program(words, workshop().options(devices(2)), 600);
   ASSERT_EQ(run.exit_code, 0) << run.err << run.out;
   std::map<std::string, std::string> verdicts;
   const auto rows = nlohmann::json::parse(run.out)["layouts"];

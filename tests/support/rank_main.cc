@@ -14,7 +14,7 @@
 namespace tessera::test {
 namespace {
 
-constexpr double kHangSeconds = 60;
+constexpr double kHangSeconds = 300;
 World* the_world = nullptr;
 
 class FailurePrinter : public testing::EmptyTestEventListener {

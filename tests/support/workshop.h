@@ -48,7 +48,7 @@ class Workshop {
   }
   ProgramResult tessera(Words words, const Environment& environment = {}) const {
     words.insert(words.begin(), TESSERA_BINARY);
-    return run_program(words, options(environment), 120);
+    return run_program(words, options(environment), 600);
   }
 
   // The command that trains recipe.yaml on `ranks` ranks into the run directory `run`.
@@ -61,7 +61,7 @@ class Workshop {
   }
   ProgramResult train(int ranks, const std::string& run, const Words& more = {},
                       const Environment& environment = {}) const {
-    return run_program(train_words(ranks, run, more), options(environment), 120);
+    return run_program(train_words(ranks, run, more), options(environment), 600);
   }
 
   // The lines of metrics.jsonl of one kind; without `kind`, all.
