@@ -88,7 +88,6 @@ class Life::Job {
 Life::Life(uint64_t seed, Layouts layouts)
     : seed_(seed),
       layouts_(layouts),
-      random_(seed * 2 + (layouts == Layouts::data ? 1 : 0)),
       bystanders_(fs::path(workshop_ / "").parent_path().string(), kRun),
       files_(workshop_ / kRun) {}
 
@@ -99,12 +98,17 @@ void Life::live(int64_t rounds) {
                  std::to_string(round_));
     before_ = files_.last_job();
     if (newest_ > 0) bystanders_.add_step_of_others();
-    const bool choice = sound_steps().size() > 1;
-    if (choice && below(random_, 3) == 0) damage_newest();
-    if (below(random_, 5) == 0)
+    // Where a job stands when it is hit depends on the machine, so each round has a generator of
+    // its own: what it draws does not depend on the rounds before.
+    random_.seed(seed_ * 1'000'003 + static_cast<uint64_t>(round_) * 2 +
+                 static_cast<uint64_t>(layouts_));
+    const bool damages = below(random_, 3) == 0, goes_back = below(random_, 4) == 0,
+               doubles = below(random_, 5) == 0;
+    if (damages && sound_steps().size() > 1) damage_newest();
+    if (doubles)
       contest();
     else
-      ordinary_round(sound_steps().size() > 1 && below(random_, 4) == 0);
+      ordinary_round(goes_back && sound_steps().size() > 1);
     std::printf("round %ld  %s\n", static_cast<long>(round_), story_.c_str());
     EXPECT_EQ(bystanders_.harm(), "") << story_;
   }
@@ -268,6 +272,10 @@ void Life::end(Job& job, Ending ending) {
 
 void Life::ordinary_round(bool go_back) {
   Start start = draw_start();
+  // A job that was sent back and dies before it has decided to go has not gone back.
+  const auto moment = static_cast<Moment>(go_back ? 2 + below(random_, 2) : below(random_, 4));
+  const int64_t steps = 1 + below(random_, 8);
+  const Ending ending = draw_ending(start, moment);
   if (go_back) {
     const std::vector<int64_t> sound = sound_steps();
     newest_ = sound[static_cast<size_t>(below(random_, std::ssize(sound) - 1))];
@@ -275,10 +283,6 @@ void Life::ordinary_round(bool go_back) {
                        {"--resume", std::string(kRun) + "/checkpoints/" + step_name(newest_)});
     start.text += " --resume " + std::to_string(newest_);
   }
-  // A job that was sent back and dies before it has decided to go has not gone back.
-  const auto moment = static_cast<Moment>(go_back ? 2 + below(random_, 2) : below(random_, 4));
-  const int64_t steps = 1 + below(random_, 8);
-  const Ending ending = draw_ending(start, moment);
   constexpr const char* kMoments[] = {"at once", "at its lease", "after steps", "in a save"};
   constexpr const char* kEndings[] = {"a rank killed", "mpirun killed", "killed", "USR1",
                                       "TERM",          "TERM twice",    "HUP",    "INT"};
