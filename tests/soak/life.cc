@@ -222,26 +222,15 @@ Life::Ending Life::draw_ending(const Start& start, Moment moment) {
 // docs/exit_codes.md: 75 after a save that was asked for, 128 + the signal that ended a process,
 // and 1 is what mpirun itself says after a signal.
 std::set<int> Life::allowed_codes(const Start& start, Ending ending) const {
+  constexpr int kSaved = 75;
   const auto ended_by = [](int number) { return 128 + number; };
-  const bool bare = start.starter == Starter::mpirun;
-  switch (ending) {
-    case Ending::kill_rank:
-    case Ending::kill_mpirun:
-    case Ending::kill_starter: return {ended_by(SIGKILL)};
-    case Ending::user1: return {75};
-    case Ending::term: return bare ? std::set{1, 75, ended_by(SIGTERM)} : std::set{75};
-    case Ending::term_twice: {
-      std::set<int> codes = {75, ended_by(SIGTERM)};
-      if (bare) codes.insert(1);
-      return codes;
-    }
-    case Ending::hangup:
-      if (start.starter == Starter::launcher) return {75};
-      return bare ? std::set{1, 75, ended_by(SIGHUP)} : std::set{75, ended_by(SIGHUP)};
-    case Ending::interrupt:
-      return bare ? std::set{1, ended_by(SIGINT)} : std::set{ended_by(SIGINT)};
-  }
-  return {};
+  if (ending <= Ending::kill_starter) return {ended_by(SIGKILL)};
+  std::set<int> codes = {kSaved};
+  if (ending == Ending::interrupt) codes.insert(ended_by(SIGINT));
+  if (ending == Ending::term_twice) codes.insert(ended_by(SIGTERM));
+  if (ending == Ending::hangup && start.starter == Starter::alone) codes.insert(ended_by(SIGHUP));
+  if (ending != Ending::user1 && start.starter == Starter::mpirun) codes.insert(1);
+  return codes;
 }
 
 void Life::end(Job& job, Ending ending) {

@@ -32,6 +32,7 @@ class Life {
  private:
   enum class Starter { alone, mpirun, launcher };
   enum class Moment { at_once, at_lease, at_steps, in_save };
+  // The kills come first.
   enum class Ending {
     kill_rank,
     kill_mpirun,
