@@ -262,7 +262,9 @@ void Life::end(Job& job, Ending ending) {
 void Life::ordinary_round(bool go_back) {
   Start start = draw_start();
   // A job that was sent back and dies before it has decided to go has not gone back.
-  const auto moment = static_cast<Moment>(go_back ? 2 + below(random_, 2) : below(random_, 4));
+  constexpr Moment kMomentsDrawn[] = {Moment::at_steps, Moment::in_save, Moment::at_steps,
+                                      Moment::in_save,  Moment::at_once, Moment::at_lease};
+  const Moment moment = kMomentsDrawn[below(random_, go_back ? 4 : 6)];
   const int64_t steps = 1 + below(random_, 8);
   const Ending ending = draw_ending(start, moment);
   if (go_back) {

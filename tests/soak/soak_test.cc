@@ -15,7 +15,7 @@ namespace tessera::soak {
 namespace {
 
 constexpr uint64_t kSeed = 1;
-constexpr int64_t kRounds = 10;
+constexpr int64_t kRounds = 8;
 
 int64_t number_from(const char* variable, int64_t otherwise) {
   const char* text = std::getenv(variable);
