@@ -15,6 +15,7 @@ using nlohmann::json;
 
 constexpr int kDeepest = 8;  // our own files need five
 constexpr int kHexadecimal = 16;
+constexpr size_t kMostOfMessage = 300;  // bytes of the parser's own words
 
 [[noreturn]] void damaged(const std::string& where, const std::string& what) {
   fail(ErrorKind::checkpoint, where + ": is damaged: " + what);
@@ -44,6 +45,14 @@ int deepest_nesting(const std::string& text) {
   return deepest;
 }
 
+// The parser's words end with what it read last, which may be a string of megabytes.
+std::string shortened(std::string words) {
+  size_t end = kMostOfMessage;
+  if (words.size() <= end) return words;
+  while ((static_cast<unsigned char>(words[end]) & 0xc0) == 0x80) --end;  // whole characters only
+  return words.substr(0, end) + " ...";
+}
+
 }  // namespace
 
 json parse_json(const std::string& text, const std::string& where) {
@@ -52,7 +61,7 @@ json parse_json(const std::string& text, const std::string& where) {
   try {
     return json::parse(text);
   } catch (const json::exception& error) {
-    damaged(where, std::string("not JSON: ") + error.what());
+    damaged(where, "not JSON: " + shortened(error.what()));
   }
 }
 

@@ -26,6 +26,7 @@ using Clock = std::chrono::steady_clock;
 using Seconds = std::chrono::duration<double>;
 constexpr int kIntervals = 3;  // of silence until a holder is taken for dead
 constexpr int kMostTries = 100;
+constexpr double kSecondsForName = 5;  // a living holder needs microseconds
 
 [[noreturn]] void fail_errno(const std::string& path, const char* action) {
   fail(ErrorKind::storage,
@@ -44,6 +45,17 @@ std::string holder_words(const LeaseRecord& record) {
   if (!record.known) return "a job that has not written its name";
   return "process " + std::to_string(record.pid) + " on host " + record.host + " since " +
          record.since;
+}
+
+// A job makes its file and then writes its name there. Whoever looked in between looks again, for
+// the Error is to name the holder.
+LeaseRecord with_name(Storage& storage, const std::string& directory, LeaseRecord record) {
+  const auto start = Clock::now();
+  while (!record.known && Seconds(Clock::now() - start).count() < kSecondsForName) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    if (const std::optional<LeaseRecord> now = newest_lease(storage, directory)) record = *now;
+  }
+  return record;
 }
 
 // Somebody holds the lock on this file. False also where the file system cannot tell.
@@ -196,7 +208,8 @@ std::unique_ptr<Lease> Lease::take(const std::string& directory, const LeaseOpti
     const std::optional<LeaseRecord> before = newest_lease(storage, directory);
     if (before && !options.take_over &&
         is_alive(storage, directory, *before, options.interval_seconds))
-      fail(ErrorKind::busy, directory + " is held by " + holder_words(*before) +
+      fail(ErrorKind::busy, directory + " is held by " +
+                                holder_words(with_name(storage, directory, *before)) +
                                 "; wait until that has ended, or pass --take-over when it is gone "
                                 "for certain");
     mine.generation = before ? before->generation + 1 : 1;

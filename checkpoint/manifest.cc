@@ -129,8 +129,7 @@ Manifest parse_manifest(const std::string& text, const std::string& where) {
   const json& scalars = member(root, "scalars", where);
   check(scalars.is_object(), ErrorKind::checkpoint, where + ": `scalars` must be an object");
   for (const auto& [key, value] : scalars.items()) {
-    check(value.is_string(), ErrorKind::checkpoint,
-          where + ": scalar " + key + " must be a string");
+    check(value.is_string(), ErrorKind::checkpoint, where + ": `scalars` must hold strings");
     manifest.scalars[key] = value.get<std::string>();
   }
   manifest.recipe = parse_recipe(root, where);

@@ -15,7 +15,8 @@
 #           (preset tsan, ROOM_threads_tests).
 #   ALONE: a program of its own, where flags or headers are its own.
 #   NEEDS: what has to be built before it can run.
-# The programs are ROOM_tests, ROOM_ranks_tests, ROOM_tests_on_cuda, ROOM_tests_on_gpu, e2e_tests.
+# The programs are ROOM_tests, ROOM_ranks_tests, ROOM_tests_on_cuda, ROOM_tests_on_gpu; those of the
+# rooms e2e and soak start the real program.
 # Targets: checked_tests, all unit and rank tests (preset asan); tsan_tests, those with threads;
 # gpu_tests, all that have something to do on a GPU (tests/gpu.sh).
 add_custom_target(checked_tests)
@@ -64,7 +65,7 @@ function(tessera_test_files NAME)
   endif()
   add_library(${NAME} OBJECT)
   tessera_test_flags(${NAME})
-  if(NAME MATCHES "^e2e_")
+  if(NAME MATCHES "^(e2e|soak)_")
     target_precompile_headers(${NAME} REUSE_FROM test_json_headers)
   else()
     target_precompile_headers(${NAME} REUSE_FROM test_headers)
@@ -135,7 +136,7 @@ function(tessera_test PATH)
   if(TEST_NEEDS)
     add_dependencies(${program} ${TEST_NEEDS})
   endif()
-  if(NOT room STREQUAL "e2e")
+  if(NOT room MATCHES "^(e2e|soak)$")
     add_dependencies(checked_tests ${program})
   endif()
   if(TEST_THREADS)

@@ -76,6 +76,19 @@ TEST(Hostile, TextThatIsNoIndex) {
   expect_refused(index_of(std::string(100000, '[') + std::string(100000, ']')));
 }
 
+TEST(Hostile, AMessageStaysShortWhateverTheTextHolds) {
+  const std::string megabyte(1 << 20, '7');
+  for (const std::string& text :
+       {megabyte, "{\"a\":\"" + megabyte, "{\"" + megabyte + "\":\x1b}"}) {
+    try {
+      parse_manifest(text, "m");
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_LT(std::string(error.what()).size(), 1000u);
+    }
+  }
+}
+
 TEST(Hostile, ManifestsThatAreNone) {
   const Manifest good = [] {
     Manifest manifest;

@@ -9,8 +9,10 @@
 #include <thread>
 #include <utility>
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -119,6 +121,19 @@ TEST_F(LeaseTest, AnEmptyFileIsAHolderThatHasNotWrittenItsName) {
   std::ofstream(path_ + "/LEASE.x") << "no lease";
   std::ofstream(path_ + "/LEASE.07") << "no lease";
   EXPECT_EQ(Lease::take(path_)->generation(), 6);
+}
+
+// The second job looks in the moment between the making of the file and its first bytes.
+TEST_F(LeaseTest, AHolderThatIsJustWritingItsNameIsNamed) {
+  const int file = ::open((path_ + "/LEASE.5").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  ASSERT_EQ(::flock(file, LOCK_EX | LOCK_NB), 0);
+  std::thread first([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    write_foreign(1);
+  });
+  EXPECT_THAT(take_error(), HasSubstr("is held by process 77 on host elsewhere"));
+  first.join();
+  ::close(file);
 }
 
 TEST_F(LeaseTest, AfterATakeOverTheFormerHolderMayWriteNothing) {

@@ -49,7 +49,8 @@ program() {
   mkdir -p "$old/headers"
   ln -sfn "$root/tests" "$old/headers/tests"
   sources=("tests/$file.cc" "tests/support/$main.cc" tests/support/chosen_tests.cc)
-  for support in thread_communicator faulty_storage faulty_communicator device_communicator; do
+  for support in thread_communicator faulty_storage faulty_communicator device_communicator \
+    checkpoint_mutants; do
     ! grep -q "support/$support\.h" "tests/$file.cc" || sources+=("tests/support/$support.cc")
   done
   c++ -std=c++20 -O1 -w -I "$old/headers" -I "$old/tree" \
