@@ -9,6 +9,7 @@
 #include <tuple>
 #include <type_traits>
 
+#include "checkpoint/made_with.h"
 #include "kernels/base/check.h"
 
 namespace tessera {
@@ -125,9 +126,11 @@ std::vector<ScalarDifference> compare_scalars(const std::map<std::string, std::s
 }  // namespace
 
 bool CheckpointDiff::equal() const {
-  return scalars.empty() && std::all_of(tensors.begin(), tensors.end(), [](const auto& tensor) {
-           return tensor.kind == Kind::equal;
-         });
+  const bool same_scalars = std::all_of(scalars.begin(), scalars.end(), [](const auto& scalar) {
+    return scalar.key.starts_with(kMadeWith);
+  });
+  return same_scalars && std::all_of(tensors.begin(), tensors.end(),
+                                     [](const auto& tensor) { return tensor.kind == Kind::equal; });
 }
 
 CheckpointDiff diff_checkpoints(CheckpointReader& a, CheckpointReader& b,

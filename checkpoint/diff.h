@@ -34,7 +34,9 @@ struct ScalarDifference {
 struct CheckpointDiff {
   std::vector<TensorDifference> tensors;  // of both, by name then role; the equal ones too
   std::vector<ScalarDifference> scalars;  // those that differ
-  bool equal() const;                     // bit for bit, scalars too
+  // True when all is equal bit for bit, scalars too; those that only tell how a checkpoint came
+  // about (made_with.h) are not asked.
+  bool equal() const;
 };
 
 struct DiffOptions {

@@ -116,6 +116,10 @@ LoadReport load_checkpoint(Storage& storage, Communicator& world, const std::str
                            State& state, const LoadOptions& options) {
   const auto start = Clock::now();
   CheckpointReader reader = CheckpointReader::open(storage, world, directory);
+  if (options.accept)
+    together(world, "checkpoint accept", [&] {
+      if (world.rank() == 0) options.accept(reader);
+    });
   LoadReport report = report_of(reader);
   report.unexpected = find_unexpected(world, reader, state, options);
   std::vector<const StateEntry*> entries;

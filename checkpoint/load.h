@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,6 +23,9 @@ struct LoadOptions {
   // Only tensors of these roles are looked at on either side ({"param"}: weights alone); empty:
   // all. With roles named, scalars are left alone.
   std::vector<std::string> roles = {};
+  // Asked on rank 0 when the checkpoint is open and no tensor has been read; what it throws is
+  // thrown on every rank. All ranks give one, or none does. load_entries() does not ask it.
+  std::function<void(const CheckpointReader&)> accept = {};
 };
 
 struct LoadReport {

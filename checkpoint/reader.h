@@ -53,10 +53,14 @@ class CheckpointReader {
   // The whole tensor in new host memory; more than four dims come as (rows, columns).
   Tensor read_whole(const GlobalTensor& tensor);
 
-  // Reads every byte of every shard. Throws for the first damage found.
+  // Reads every byte of every shard. Throws for the first damage found, and for the first byte that
+  // cannot be read now.
   void verify_all(const Progress& progress = {});
-  // The same, but one sentence for each piece of damage; empty when all is well.
-  std::vector<std::string> find_damage(const Progress& progress = {});
+  // Reads all, and has one sentence for each piece of damage; empty when all is well. What the
+  // system cannot read now is no damage: its sentences go to `unreadable`, or the first is thrown
+  // as Error{storage} where that is null.
+  std::vector<std::string> find_damage(const Progress& progress = {},
+                                       std::vector<std::string>* unreadable = nullptr);
 
   int64_t bytes_read() const { return bytes_read_; }  // from shard files, so far
 

@@ -34,14 +34,16 @@ void CheckpointReader::verify_skeleton(size_t shard) {
             " (the tensors can be loaded, but h5dump may fail)");
 }
 
-std::vector<std::string> CheckpointReader::find_damage(const Progress& progress) {
+std::vector<std::string> CheckpointReader::find_damage(const Progress& progress,
+                                                       std::vector<std::string>* unreadable) {
   std::vector<std::string> damage;
   const auto attempt = [&](auto&& work) {
     try {
       work();
     } catch (const Error& error) {
-      if (error.kind() != ErrorKind::checkpoint && error.kind() != ErrorKind::storage) throw;
-      damage.push_back(error.what());
+      const bool cannot_tell = error.kind() == ErrorKind::storage && unreadable != nullptr;
+      if (error.kind() != ErrorKind::checkpoint && !cannot_tell) throw;
+      (cannot_tell ? *unreadable : damage).push_back(error.what());
     }
   };
   const int64_t total = manifest_.bytes();

@@ -55,7 +55,7 @@ int checkpoint_list_verb(const CheckpointCommand& command) {
       writers = static_cast<int64_t>(reader.manifest().writers.size());
       layout = reader.manifest().layout;
     } catch (const Error& error) {
-      status = "damaged";
+      status = error.kind() == ErrorKind::storage ? "unreadable" : "damaged";
       log::warn(error.what());
     }
     rows.push_back({std::to_string(*step), status, as_bytes(static_cast<double>(bytes)),
@@ -118,21 +118,29 @@ int checkpoint_verify_verb(const CheckpointCommand& command) {
   const std::string directory = resolve_checkpoint(storage, command.path);
   CheckpointReader reader = CheckpointReader::open(storage, directory);
   ProgressLine line("verify", reader.manifest().bytes());
+  std::vector<std::string> unreadable;
   const std::vector<std::string> damage =
-      reader.find_damage([&](int64_t done, int64_t) { line.at(done); });
+      reader.find_damage([&](int64_t done, int64_t) { line.at(done); }, &unreadable);
   line.finish();
-  const int code = damage.empty() ? 0 : exit_code(ErrorKind::checkpoint);
+  const int code = !damage.empty()       ? exit_code(ErrorKind::checkpoint)
+                   : !unreadable.empty() ? exit_code(ErrorKind::storage)
+                                         : 0;
   if (command.json) {
     const Json told = {{"directory", directory},
-                       {"sound", damage.empty()},
+                       {"sound", code == 0},
                        {"tensors", reader.tensors().size()},
                        {"bytes", reader.manifest().bytes()},
-                       {"damage", damage}};
+                       {"damage", damage},
+                       {"unreadable", unreadable}};
     std::printf("%s\n", told.dump().c_str());
     return code;
   }
   for (const std::string& sentence : damage) std::printf("%s\n", sentence.c_str());
-  if (!damage.empty()) return code;
+  for (const std::string& sentence : unreadable)
+    std::printf("cannot be read now: %s\n", sentence.c_str());
+  if (damage.empty() && !unreadable.empty())
+    std::printf("nothing that could be read is damaged; verify again when the storage answers\n");
+  if (code != 0) return code;
   std::printf("%s  verified: %zu tensors, %s\n", directory.c_str(), reader.tensors().size(),
               as_bytes(static_cast<double>(reader.manifest().bytes())).c_str());
   return 0;

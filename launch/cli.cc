@@ -11,6 +11,7 @@
 #include "launch/completion.h"
 #include "launch/console.h"
 #include "launch/failure.h"
+#include "launch/made_with.h"
 #include "launch/scalar.h"
 #include "launch/verbs.h"
 
@@ -69,6 +70,22 @@ void add_take_over(CLI::App& verb, bool& take_over) {
                 "write although another job seems to hold the directory; for one that is gone");
 }
 
+void add_allow_changed(CLI::App& verb, std::string& list) {
+  verb.add_option("--allow-changed", list,
+                  "go on although these differ from what the checkpoint was made with: a list of "
+                  "model, tokenizer, data")
+      ->check(CLI::Validator(
+          [](const std::string& text) -> std::string {
+            try {
+              parse_allowed(text);
+              return "";
+            } catch (const Error& error) {
+              return error.what();
+            }
+          },
+          ""));
+}
+
 void add_train_options(CLI::App& verb, TrainCommand& command) {
   verb.add_option("recipe", command.recipe, "recipe file")->required();
   verb.add_option("overrides", command.overrides, "key=value ...");
@@ -81,6 +98,7 @@ void add_train_options(CLI::App& verb, TrainCommand& command) {
                   "end after this step; the schedule stays that of run.steps")
       ->transform(whole(1));
   verb.add_flag("--check", command.check_only, "check everything, train nothing");
+  add_allow_changed(verb, command.allow_changed);
   add_take_over(verb, command.take_over);
   verb.add_flag_callback(
       "-q,--quiet", [&command] { command.verbosity = -1; }, "warnings only");
@@ -240,6 +258,7 @@ void add_hub(CLI::App& checkpoint, VerbAction& action) {
   out->add_option("--max-shard", from->max_shard, "bytes of a file, e.g. 500MB")
       ->capture_default_str();
   out->add_flag("--json", from->json, "machine-readable");
+  add_allow_changed(*out, from->allow_changed);
   out->callback([from, &action] { action = [from] { return checkpoint_export_verb(*from); }; });
   auto* in = checkpoint.add_subcommand("import", "a checkpoint of a Hugging Face model's weights");
   auto into = std::make_shared<ImportCommand>();
@@ -339,6 +358,7 @@ void add_models(CLI::App& app, VerbAction& action) {
   eval->add_option("--logits", evaluate->logits, "with --tokens: safetensors file to write")
       ->needs("--tokens");
   eval->add_flag("--json", evaluate->json, "machine-readable");
+  add_allow_changed(*eval, evaluate->allow_changed);
   eval->callback([evaluate, &action] { action = [evaluate] { return eval_verb(*evaluate); }; });
 
   auto* generate = app.add_subcommand("generate", "new text from a checkpoint");
@@ -359,6 +379,7 @@ void add_models(CLI::App& app, VerbAction& action) {
       ->transform(whole(0))
       ->capture_default_str();
   generate->add_flag("--stream", make->stream, "show tokens as they come");
+  add_allow_changed(*generate, make->allow_changed);
   generate->callback([make, &action] { action = [make] { return generate_verb(*make); }; });
 }
 

@@ -10,6 +10,7 @@
 #include "data/eval_windows.h"
 #include "data/token_file.h"
 #include "launch/format.h"
+#include "launch/made_with.h"
 #include "launch/open_checkpoint.h"
 #include "launch/preflight.h"
 #include "launch/progress.h"
@@ -73,11 +74,24 @@ int eval_tokens(const EvalCommand& command, OpenModel& open) {
   return 0;
 }
 
+// Ids of another tokenizer would give a loss, too, and it would mean nothing.
+void check_data_tokenizer(const TokenFile& file, const OpenModel& open,
+                          const std::string& allow_changed) {
+  const std::string& hash = file.info().tokenizer_hash;
+  if (hash.empty() || open.tokenizer_hash.empty() || hash == open.tokenizer_hash) return;
+  if (allows(allow_changed, Changed::Kind::tokenizer)) return;
+  fail(ErrorKind::data, file.prefix() + " was tokenized with " + brief_hash(hash) + ", but " +
+                            open.directory + " was made with " + brief_hash(open.tokenizer_hash) +
+                            ", to which the same ids are other texts. Prepare the data with that "
+                            "tokenizer, or go on all the same with --allow-changed tokenizer");
+}
+
 int eval_data(const EvalCommand& command, OpenModel& open) {
   const Recipe& recipe = open.recipe.recipe;
   const std::string prefix = command.data.empty() ? recipe.data.validation : command.data;
   check(!prefix.empty(), ErrorKind::usage, "eval: give --data PREFIX or --tokens FILE.json");
   const TokenFile file = TokenFile::open(prefix);
+  check_data_tokenizer(file, open, command.allow_changed);
   const int64_t length = recipe.data.sequence_length, tokens = file.num_tokens();
   double sum = 0;
   int64_t targets = 0, bytes = 0;
@@ -122,7 +136,10 @@ int eval_data(const EvalCommand& command, OpenModel& open) {
 
 int eval_verb(const EvalCommand& command) {
   PosixStorage storage;
-  OpenModel open = open_model(storage, command.checkpoint, command.overrides);
+  OpenModel open = open_model(storage, command.checkpoint,
+                              {.overrides = command.overrides,
+                               .allow_changed = command.allow_changed,
+                               .reads_text = command.tokens.empty()});
   return command.tokens.empty() ? eval_data(command, open) : eval_tokens(command, open);
 }
 

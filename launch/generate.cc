@@ -10,7 +10,8 @@ namespace tessera {
 
 int generate_verb(const GenerateCommand& command) {
   PosixStorage storage;
-  OpenModel open = open_model(storage, command.checkpoint, {});
+  OpenModel open =
+      open_model(storage, command.checkpoint, {.allow_changed = command.allow_changed});
   check(open.tokenizer.has_value(), ErrorKind::data,
         "no tokenizer: the recipe of " + open.directory + " names '" +
             open.recipe.recipe.data.tokenizer + "', which is not there");

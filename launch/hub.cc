@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "launch/format.h"
+#include "launch/made_with.h"
 #include "launch/new_step.h"
 #include "launch/open_checkpoint.h"
 #include "launch/progress.h"
@@ -31,6 +32,18 @@ int64_t bytes_of(std::string text) {
   }
 }
 
+// The result is empty for a tokenizer.json that Tessera cannot read: the weights can be imported
+// without it.
+std::string hash_of_tokenizer(const std::string& path) {
+  if (path.empty()) return "";
+  try {
+    return Tokenizer::load(path).hash();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::data) throw;
+    return "";
+  }
+}
+
 }  // namespace
 
 int checkpoint_export_verb(const ExportCommand& command) {
@@ -46,6 +59,7 @@ int checkpoint_export_verb(const ExportCommand& command) {
                     .tokenizer = ""};
   if (!recipe.data.tokenizer.empty() && std::filesystem::exists(recipe.data.tokenizer))
     options.tokenizer = recipe.data.tokenizer;
+  check_tokenizer(from, recipe, command.allow_changed);
   ModelOptions model = recipe.model;
   if (model.max_position_embeddings == 0)
     model.max_position_embeddings = recipe.data.sequence_length;
@@ -79,8 +93,11 @@ int checkpoint_import_verb(const ImportCommand& command) {
   check(is_hub_model(storage, command.directory), ErrorKind::checkpoint,
         command.directory + " holds no config.json");
   HubModel hub = HubModel::open(storage, command.directory);
-  const std::string recipe = resolved_yaml(
-      recipe_of_hub(hub, {}), {version_string() + ", imported from " + command.directory});
+  const LoadedRecipe loaded = recipe_of_hub(hub, {});
+  const std::string recipe =
+      resolved_yaml(loaded, {version_string() + ", imported from " + command.directory});
+  DataSummary data;
+  data.tokenizer = hash_of_tokenizer(loaded.recipe.data.tokenizer);
   const auto lease = hold_for_new_step(storage, command.output, 0, command.take_over);
   std::optional<ProgressLine> line;
   const SaveReport report = import_from_hub(
@@ -89,7 +106,7 @@ int checkpoint_import_verb(const ImportCommand& command) {
         if (!line) line.emplace("import", of);
         line->at(done);
       },
-      lease.get());
+      lease.get(), scalars_of(made_with(loaded.recipe, data)));
   if (line) line->finish();
   if (command.json)
     std::printf("%s\n",

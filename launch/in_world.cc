@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/in_world.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <thread>
 
+#include "kernels/base/check.h"
 #include "kernels/base/log.h"
 #include "launch/console.h"
 #include "launch/failure.h"
+#include "launch/recipe_changes.h"
 
 namespace tessera {
 
@@ -27,10 +30,36 @@ void in_agreement(World& world, const char* what, const std::function<void()>& b
     if (!text.empty()) throw RecipeFailure(world.rank() == 0 ? text : std::string(), code);
 }
 
+namespace {
+
+// Ranks that train by different recipes would at best compute nonsense, at worst wait for each
+// other without end. Only when there is a difference does the whole recipe travel.
+void require_equal(World& world, const LoadedRecipe& loaded) {
+  const std::vector<std::string> hashes =
+      world.all().all_gather(recipe_hash(loaded.recipe), "recipe hash");
+  const auto other = std::find_if(hashes.begin(), hashes.end(),
+                                  [&](const std::string& hash) { return hash != hashes.front(); });
+  if (other == hashes.end()) return;
+  const std::string first = world.all().broadcast(resolved_yaml(loaded, {}), 0, "recipe of rank 0");
+  in_agreement(world, "recipe of all", [&] {
+    if (world.rank() != other - hashes.begin()) return;
+    const Recipe recipe = parse_recipe(first, "the recipe of rank 0", {}, 0).recipe;
+    std::string keys;
+    for (const RecipeChange& change : recipe_changes(recipe, loaded.recipe))
+      keys += (keys.empty() ? "" : ", ") + change.key + " " + change.now + ", not " + change.before;
+    fail(ErrorKind::usage, "rank " + std::to_string(world.rank()) +
+                               " has another recipe than rank 0: " + keys +
+                               ". All ranks of a job take the same recipe and overrides.");
+  });
+}
+
+}  // namespace
+
 LoadedRecipe load_together(World& world, const std::string& path,
                            const std::vector<std::string>& overrides, int num_ranks) {
   LoadedRecipe loaded;
   in_agreement(world, "recipe", [&] { loaded = load_recipe(path, overrides, num_ranks); });
+  require_equal(world, loaded);
   return loaded;
 }
 

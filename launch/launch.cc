@@ -26,6 +26,7 @@ std::vector<std::string> train_words(const TrainCommand& train) {
   add("--init-from", train.init_from);
   add("--run-dir", train.run_dir);
   add("--steps", train.stop_after > 0 ? std::to_string(train.stop_after) : "");
+  add("--allow-changed", train.allow_changed);
   if (train.take_over) words.emplace_back("--take-over");
   if (train.check_only) words.emplace_back("--check");
   if (train.verbosity != 0) words.emplace_back(train.verbosity > 0 ? "--verbose" : "--quiet");

@@ -32,11 +32,26 @@ struct OpenModel {
   int64_t step = 0;
   std::unique_ptr<LanguageModel> model;
   std::optional<Tokenizer> tokenizer;  // of data.tokenizer, when the file is still there
+  std::string tokenizer_hash;          // of the one whose ids the model knows; empty: not known
+};
+
+struct OpenOptions {
+  std::vector<std::string> overrides = {};
+  std::string allow_changed = {};  // launch/made_with.h
+  bool reads_text = true;  // false: token ids alone, for which no tokenizer is needed or compared
 };
 
 // path: a checkpoint or a Hugging Face directory. Loads the weights on the CPU (or the reference
-// device when the recipe says so).
-OpenModel open_model(Storage& storage, const std::string& path,
-                     const std::vector<std::string>& overrides);
+// device when the recipe says so). Where `path` leaves the step open, a checkpoint whose data are
+// damaged is passed over with a warning, as at resume; Error{checkpoint} when none is sound.
+// Error{usage} or Error{data} when the model or the tokenizer is not the one that the checkpoint
+// was made with, and allow_changed does not name it.
+OpenModel open_model(Storage& storage, const std::string& path, const OpenOptions& options);
+
+// Compares the tokenizer that a checkpoint's recipe names with the one that the checkpoint was made
+// with. Error{data} when they differ and `allow_changed` does not name it. Nothing is read where
+// the checkpoint does not tell, or its tokenizer is not there.
+void check_tokenizer(const CheckpointReader& checkpoint, const Recipe& recipe,
+                     const std::string& allow_changed);
 
 }  // namespace tessera

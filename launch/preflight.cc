@@ -5,6 +5,7 @@
 #include <fstream>
 #include <span>
 
+#include "data/identity.h"
 #include "data/packer.h"
 #include "data/token_file.h"
 #include "data/tokenizer.h"
@@ -27,13 +28,6 @@ void check_tokenizer(const TokenFile& file, const Recipe& recipe, const Tokenize
             "). Re-run tessera data prepare, or set data.tokenizer to the one it wrote.");
 }
 
-std::vector<std::string> training_files(const DataOptions& data) {
-  std::vector<std::string> train;
-  if (!data.train.empty()) train.push_back(data.train);
-  for (const BlendSource& source : data.blend) train.push_back(source.path);
-  return train;
-}
-
 void check_ids_of(const std::string& prefix, int64_t vocab_size) {
   constexpr int64_t kMostTokens = int64_t{64} << 20, kAtOnce = int64_t{1} << 20;
   const TokenFile file = TokenFile::open(prefix);
@@ -49,7 +43,22 @@ void check_ids_of(const std::string& prefix, int64_t vocab_size) {
   }
 }
 
+// Notes what the file is; its contents are vouched for by PREFIX.json.
+std::string identify(const TokenFile& file, DataSummary& summary) {
+  const std::string doubt = doubt_about(file);
+  if (!doubt.empty()) summary.doubts.push_back(doubt);
+  if (summary.tokenizer.empty()) summary.tokenizer = file.info().tokenizer_hash;
+  return identity_of(file);
+}
+
 }  // namespace
+
+std::vector<std::string> training_files(const DataOptions& data) {
+  std::vector<std::string> train;
+  if (!data.train.empty()) train.push_back(data.train);
+  for (const BlendSource& source : data.blend) train.push_back(source.path);
+  return train;
+}
 
 void check_token_ids(const Recipe& recipe) {
   for (const std::string& prefix : training_files(recipe.data))
@@ -67,12 +76,14 @@ DataSummary check_data(const Recipe& recipe) {
     check(tokenizer->vocab_size() <= recipe.model.vocab_size, ErrorKind::data,
           "model.vocab_size " + std::to_string(recipe.model.vocab_size) + " is below the " +
               std::to_string(tokenizer->vocab_size()) + " tokens of " + data.tokenizer);
+    summary.tokenizer = tokenizer->hash();
   }
   int64_t bytes = 0;
   for (const std::string& prefix : training_files(data)) {
     const TokenFile file = TokenFile::open(prefix);
     if (tokenizer) check_tokenizer(file, recipe, *tokenizer);
     require_windows(file, data.sequence_length);
+    summary.train.push_back(identify(file, summary));
     summary.train_tokens += file.num_tokens();
     bytes += file.info().bytes;
   }
@@ -83,6 +94,7 @@ DataSummary check_data(const Recipe& recipe) {
     const TokenFile file = TokenFile::open(data.validation);
     if (tokenizer) check_tokenizer(file, recipe, *tokenizer);
     require_targets(file);
+    summary.validation = identify(file, summary);
     summary.validation_tokens = file.num_tokens();
   }
   return summary;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "trainer/recipe.h"
 
@@ -14,7 +15,14 @@ struct DataSummary {
   int64_t validation_tokens = 0;
   double bytes_per_token = 0;   // of the training text; 0: not recorded
   double xz_bits_per_byte = 0;  // of the validation text; 0: not measured
+  std::string tokenizer;  // hash of data.tokenizer or, without one, as the data record it; or empty
+  std::vector<std::string> train;   // identity_of() each of training_files() (data/identity.h)
+  std::string validation;           // identity_of() the validation file; empty: there is none
+  std::vector<std::string> doubts;  // sentences: hashes that may be of earlier contents
 };
+
+// Lists the PREFIXes of data.train or data.blend, in the recipe's order.
+std::vector<std::string> training_files(const DataOptions& data);
 
 // Throws Error{data} when a file is damaged or too short for one sample (validation: for one
 // prediction), when data.tokenizer is not the one the data was made with, or when the model's

@@ -19,6 +19,7 @@
 #include "launch/format.h"
 #include "launch/gpu_peak.h"
 #include "launch/in_world.h"
+#include "launch/made_with.h"
 #include "launch/memory_fit.h"
 #include "launch/open_checkpoint.h"
 #include "launch/preflight.h"
@@ -73,6 +74,7 @@ class TrainRun {
     if (!command_.check_only) open_files();
     for (const std::string& warning : warnings_) log::warn(warning);
     if (world_.rank() == 0) announce(trainer);
+    if (!changed_.empty()) log::info("changed  " + changed_);
     if (command_.check_only) {
       log::info("check    everything is in order; nothing was trained or written");
       return 0;
@@ -107,6 +109,9 @@ class TrainRun {
         CheckpointReader::open(storage_, *path);
       }
     });
+    made_ = agree_on(world_, recipe_, made_with(recipe_, summary_));
+    if (world_.rank() == 0)
+      for (const std::string& doubt : summary_.doubts) warnings_.push_back("W061 " + doubt);
     resume_from_ = world_.all().broadcast(resume_from_, 0, "resume from");
     init_from_ = world_.all().broadcast(init_from_, 0, "init from");
     const Device settled = settle_device(world_, recipe_.run.device, device);
@@ -179,11 +184,12 @@ class TrainRun {
     const std::string root = run_.checkpoints(recipe_);
     State state = trainer.state();
     std::optional<LoadReport> report;
+    const LoadOptions options{.accept = [this](const CheckpointReader& from) { compare(from); }};
     in_agreement(world_, "resume", [&] {
       if (command_.resume == "auto")
-        report = load_newest(storage_, world_.all(), root, state);
+        report = load_newest(storage_, world_.all(), root, state, options);
       else if (!resume_from_.empty())
-        report = load_checkpoint(storage_, world_.all(), resume_from_, state);
+        report = load_checkpoint(storage_, world_.all(), resume_from_, state, options);
     });
     if (report) {
       trainer.restore(state);
@@ -218,12 +224,38 @@ class TrainRun {
           load_checkpoint(storage_, world_.all(), init_from_, weights, {.roles = {"param"}});
       });
       trainer.publish_weights();
-      if (!is_hub_model(storage_, init_from_)) warn_of_groups(init_from_);
+      if (!is_hub_model(storage_, init_from_)) {
+        warn_of_groups(init_from_);
+        tell_what_weights_knew();
+      }
       if (world_.rank() == 0)
         log::info("init     weights from " + init_from_ + ", fresh optimizer");
       return "init from " + init_from_;
     }
     return "fresh";
+  }
+
+  // Refuses a checkpoint of another function or of other data before anything of it is loaded.
+  void compare(const CheckpointReader& from) {
+    const std::vector<Changed> changes = changes_since(from.manifest(), recipe_, made_);
+    refuse_changes(changes, parse_allowed(command_.allow_changed), from.directory());
+    const std::string since = "since step " + std::to_string(from.manifest().step);
+    changed_ = changes.empty() ? "" : since + ": " + in_one_line(changes);
+    if (!made_with(from.scalars()))
+      changed_ += (changed_.empty() ? since + ": " : ", ") +
+                  std::string("tokenizer and data are not known, for the checkpoint does not tell");
+  }
+
+  // Weights under a new recipe are a new run, whose length and rates are its own.
+  void tell_what_weights_knew() {
+    if (world_.rank() != 0) return;
+    std::vector<Changed> changes =
+        changes_since(CheckpointReader::open(storage_, init_from_).manifest(), recipe_, made_);
+    std::erase_if(changes, [](const Changed& change) {
+      return change.kind != Changed::Kind::model && change.kind != Changed::Kind::tokenizer;
+    });
+    if (!changes.empty())
+      changed_ = "since the weights of " + init_from_ + ": " + in_one_line(changes);
   }
 
   void warn_of_groups(const std::string& directory) {
@@ -307,6 +339,7 @@ class TrainRun {
     loop.still_held = [this] { hold_.check_held(); };
     loop.on_saved = [this](int64_t step) { hold_.saved(step); };
     loop.resolved_recipe = resolved_;
+    loop.made_with = scalars_of(made_);
     loop.pinned_steps = pinned_;
     loop.trace_file = run_.path() + "/trace/trace.json";
     loop.stop_after = command_.stop_after;
@@ -400,7 +433,9 @@ class TrainRun {
   DataSummary summary_;
   std::string resume_from_, init_from_;  // checkpoints asked for; empty: none
   RankFit fit_;
+  MadeWith made_;
   std::vector<std::string> warnings_;  // told when the log file is open
+  std::string changed_;  // told then, too, by rank 0: what differs from the checkpoint
   RunDirectory run_;
   Device device_;  // preflight() fills the summary, the checkpoints and the fit
   GpuGroups gpu_groups_;

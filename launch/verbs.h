@@ -17,9 +17,10 @@ struct TrainCommand {
   std::string init_from;
   std::string run_dir;  // "" = runs/NAME
   bool check_only = false;
-  bool take_over = false;  // the directories are taken although another job seems to hold them
-  int64_t stop_after = 0;  // step at which this job ends, the schedule unchanged; 0: run.steps
-  int verbosity = 0;       // -q: -1, -v: 1
+  bool take_over = false;     // the directories are taken although another job seems to hold them
+  std::string allow_changed;  // a list of what may differ from the checkpoint (made_with.h)
+  int64_t stop_after = 0;     // step at which this job ends, the schedule unchanged; 0: run.steps
+  int verbosity = 0;          // -q: -1, -v: 1
 };
 int train_verb(const TrainCommand& command);
 
@@ -120,6 +121,7 @@ struct ExportCommand {
   std::string to = "hf";  // the only form
   std::string dtype = "bf16";
   std::string max_shard = "5GB";
+  std::string allow_changed;  // as in TrainCommand
   bool json = false;
 };
 int checkpoint_export_verb(const ExportCommand& command);
@@ -149,6 +151,7 @@ struct EvalCommand {
   std::string tokens;  // JSON file of token id lists
   std::string logits;  // safetensors file to write
   std::vector<std::string> overrides;
+  std::string allow_changed;  // as in TrainCommand
   bool json = false;
 };
 int eval_verb(const EvalCommand& command);
@@ -161,6 +164,7 @@ struct GenerateCommand {
   double top_p = 0.95;
   uint64_t seed = 42;
   bool stream = false;
+  std::string allow_changed;  // as in TrainCommand
 };
 int generate_verb(const GenerateCommand& command);
 

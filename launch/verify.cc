@@ -16,6 +16,7 @@
 #include "launch/format.h"
 #include "launch/in_world.h"
 #include "launch/local_job.h"
+#include "launch/made_with.h"
 #include "launch/preflight.h"
 #include "launch/verbs.h"
 #include "parallel/gpu_groups.h"
@@ -86,13 +87,14 @@ class Verification {
     in_agreement(world_, "layouts", [&] {
       check(!recipe_.precision.tf32, ErrorKind::usage,
             "verify: its bounds are those of f32, which TF32 does not keep: precision.tf32=false");
-      check_data(recipe_);
+      data_ = check_data(recipe_);
       layouts_ = command_.layouts.empty() ? covering_layouts(recipe_, world_.size(), true)
                                           : parse_layouts(command_.layouts, recipe_);
       layouts_ = on_devices(layouts_, command_.devices);
       check(!layouts_.empty(), ErrorKind::usage, "verify: there is no layout to verify");
       for (const Layout& layout : layouts_) check_layout(layout);
     });
+    agree_on(world_, recipe_, made_with(recipe_, data_));
     const Table table(layouts_);
     if (speaks()) {
       log::info("verify   " + recipe_.name + ": " + std::to_string(layouts_.size()) +
@@ -248,6 +250,7 @@ class Verification {
   int threads_;
   GpuGroups gpu_groups_;
   Communicators alone_;
+  DataSummary data_;
   std::vector<Layout> layouts_;
   std::map<std::string, Base> bases_;                       // by compute type
   std::map<std::string, std::pair<int, Captured>> firsts_;  // of each class: row, run

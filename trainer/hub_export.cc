@@ -162,7 +162,8 @@ StateEntry whole_entry(const std::string& name, const std::vector<int64_t>& shap
 SaveReport import_from_hub(Storage& storage, HubModel& from, const std::string& root,
                            const std::string& recipe,
                            const std::function<void(int64_t, int64_t)>& progress,
-                           const Lease* lease) {
+                           const Lease* lease,
+                           const std::map<std::string, std::string>& made_with) {
   const SaveInfo info{"import", 0, "imported", recipe};
   const int64_t generation = lease ? lease->generation() : 0;
   if (!storage.exists(root)) fs::create_directories(root);
@@ -181,6 +182,7 @@ SaveReport import_from_hub(Storage& storage, HubModel& from, const std::string& 
                     .recipe = recipe,
                     .scalars = {{"step", "0"}, {"updates", "0"}, {"tokens", "0"}},
                     .writers = {}};
+  manifest.scalars.insert(made_with.begin(), made_with.end());
   try {
     draft.make();
     for (int64_t next = 0, writer = 0; next < count; ++writer) {

@@ -79,9 +79,10 @@ HubReport export_to_hub(
 
 // Writes a checkpoint of weights alone (step 0) under root, a gibibyte of tensors in memory at a
 // time. recipe: its text, stored in the checkpoint. lease: on root, while this writes there.
+// made_with: scalars beside the steps.
 SaveReport import_from_hub(
     Storage& storage, HubModel& from, const std::string& root, const std::string& recipe,
     const std::function<void(int64_t tensors, int64_t of)>& progress = [](int64_t, int64_t) {},
-    const Lease* lease = nullptr);
+    const Lease* lease = nullptr, const std::map<std::string, std::string>& made_with = {});
 
 }  // namespace tessera

@@ -28,8 +28,7 @@ bool happened_by(int64_t step, const std::string& line) {
 
 MetricsFile::MetricsFile(const std::string& path, const RunFacts& facts)
     : path_(path), facts_(facts) {
-  refuse_link(path);
-  out_.open(path, std::ios::app);
+  out_.open(NoLink(path).name(), std::ios::app);
   check(out_.good(), ErrorKind::storage, "cannot write " + path);
 }
 

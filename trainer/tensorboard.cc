@@ -69,8 +69,7 @@ TensorBoardFile::TensorBoardFile(const std::string& directory) {
   const std::string path = directory + "/events.out.tfevents." +
                            std::to_string(static_cast<int64_t>(time)) + "." + host.data() + "." +
                            std::to_string(getpid());
-  refuse_link(path);
-  out_.open(path, std::ios::binary | std::ios::app);
+  out_.open(NoLink(path).name(), std::ios::binary | std::ios::app);
   check(out_.good(), ErrorKind::storage, "cannot write " + path);
   out_ << tensorboard_version(time) << std::flush;
 }

@@ -160,8 +160,10 @@ class Loop {
     info.base = options_.base;
     info.still_held = options_.still_held;
     info.finite = true;
+    State state = trainer_.state();
+    state.scalars.insert(options_.made_with.begin(), options_.made_with.end());
     const SaveReport report =
-        save_checkpoint(storage_, comms_.world(), options_.checkpoints, info, trainer_.state());
+        save_checkpoint(storage_, comms_.world(), options_.checkpoints, info, state);
     event.directory = report.directory;
     event.bytes = report.bytes;
     event.seconds = report.seconds;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,9 @@ namespace tessera {
 struct LoopOptions {
   std::string checkpoints;  // directory of step-NNNNNNNN directories
   std::string run_id;
-  std::string resolved_recipe;        // YAML, stored in every checkpoint
+  std::string resolved_recipe;  // YAML, stored in every checkpoint
+  // These scalars stand in every checkpoint beside the trainer's own. They are equal on all ranks.
+  std::map<std::string, std::string> made_with;
   std::vector<int64_t> pinned_steps;  // never deleted by retention, e.g. the one resumed from
   // The lease on `checkpoints` (checkpoint/lease.h) gives its generation and the step there that
   // the run went on from, equal on all ranks, and on rank 0 its check_held(). Left out where there

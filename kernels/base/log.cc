@@ -62,9 +62,9 @@ void set_console(Level lowest, bool colour) {
 }
 
 void open_file(const std::string& path) {
-  refuse_link(path);
+  const NoLink opened(path);
   try {
-    auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path);
+    auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(opened.name());
     auto logger = std::make_shared<spdlog::logger>("file", sink);
     logger->set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
     logger->set_level(spdlog::level::debug);

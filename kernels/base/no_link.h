@@ -7,7 +7,22 @@
 
 namespace tessera {
 
-// Error{storage} when `path` is a symbolic link; nothing at all may stand there.
-void refuse_link(const std::string& path);
+// Opens `path` for appending, and makes it where it is missing, but follows no symbolic link: the
+// system refuses one in the same call (O_NOFOLLOW), so nobody can put it there in between. Then
+// name() leads to the very file that was opened, whatever is done to `path` meanwhile, and a stream
+// may open that. Error{storage} for a link, for what is no regular file, and where the system says
+// no.
+class NoLink {
+ public:
+  explicit NoLink(const std::string& path);
+  ~NoLink();
+  NoLink(const NoLink&) = delete;
+  NoLink& operator=(const NoLink&) = delete;
+
+  std::string name() const;  // valid while this object lives
+
+ private:
+  int file_;
+};
 
 }  // namespace tessera

@@ -54,6 +54,14 @@ TEST_F(Diff, TheSameStateInTwoLayoutsIsEqual) {
   EXPECT_EQ(last, 0);
 }
 
+TEST_F(Diff, HowACheckpointCameAboutIsToldButNoDifference) {
+  CheckpointReader a = saved(1, 1, [](State& s) { s.scalars["made_with.program"] = "old"; });
+  CheckpointReader b = saved(2, 1, [](State& s) { s.scalars["made_with.program"] = "new"; });
+  const CheckpointDiff diff = diff_checkpoints(a, b);
+  EXPECT_TRUE(diff.equal());
+  EXPECT_EQ(diff.scalars.size(), 1u);
+}
+
 TEST_F(Diff, SaysHowMuchDiffersAndWhere) {
   CheckpointReader a = saved(1, 1, [](State&) {});
   CheckpointReader b = saved(2, 1, [](State& state) {

@@ -3,6 +3,7 @@
 // it was built or installed.
 #include <algorithm>
 #include <filesystem>
+#include <sstream>
 
 #include "tests/support/workshop.h"
 
@@ -47,6 +48,35 @@ TEST(Install, TheProgramFindsItsLibraryWhereverTheTreeStands) {
   EXPECT_NE(libraries.out.find(fs::canonical(installed().tree()).string() + "/"), std::string::npos)
       << libraries.out;
   EXPECT_EQ(libraries.out.find(TESSERA_BUILD_DIR), std::string::npos) << libraries.out;
+}
+
+// The loader takes an empty entry of a run path, and a relative one, for the working directory, in
+// which anybody may have put a library. `$ORIGIN` is where the file itself lies.
+TEST(Install, NoRunPathLeadsToTheWorkingDirectory) {
+  std::vector<std::string> files;
+  for (const std::string& place :
+       {std::string(TESSERA_BUILD_DIR), installed().tree() + "/bin", installed().tree() + "/lib"})
+    for (const auto& entry : fs::directory_iterator(place)) {
+      const std::string name = entry.path().filename().string();
+      const bool ours = name == "tessera" || name.starts_with("libtessera");
+      if (ours && entry.is_regular_file() && !entry.is_symlink())
+        files.push_back(entry.path().string());
+    }
+  ASSERT_GE(files.size(), 4u);
+  for (const std::string& file : files) {
+    const ProgramResult told = run_program({"readelf", "--dynamic", "--wide", file});
+    ASSERT_EQ(told.exit_code, 0) << told.err;
+    const std::string words = "path: [";
+    const size_t found = told.out.find(words);
+    ASSERT_NE(found, std::string::npos) << file << " has no run path\n" << told.out;
+    const size_t begin = found + words.size();
+    // getline() would not see an empty entry at the end.
+    std::istringstream entries(told.out.substr(begin, told.out.find(']', begin) - begin) + ":/");
+    for (std::string entry; std::getline(entries, entry, ':');)
+      EXPECT_TRUE(entry.starts_with("/") || entry.starts_with("$ORIGIN"))
+          << file << " has the entry '" << entry << "'\n"
+          << told.out;
+  }
 }
 
 TEST(Install, DoctorFindsNothingThatFails) {
