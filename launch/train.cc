@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "checkpoint/layout.h"
 #include "checkpoint/load.h"
@@ -22,6 +23,7 @@
 #include "launch/memory_fit.h"
 #include "launch/open_checkpoint.h"
 #include "launch/preflight.h"
+#include "launch/ready_file.h"
 #include "launch/room_check.h"
 #include "launch/run_directory.h"
 #include "launch/run_hold.h"
@@ -65,7 +67,6 @@ class TrainRun {
   // leaves what was there as it was, and --check leaves nothing.
   int operator()() {
     resolved_ = resolved_yaml(loaded_, header());
-    install_stop_signals();
     take_directory(true);
     Trainer trainer(recipe_, device_, comms_);
     const std::string how = restore(trainer);
@@ -305,7 +306,10 @@ class TrainRun {
     loop.generation = generation_;
     loop.base = base_;
     loop.still_held = [this] { hold_.check_held(); };
-    loop.on_saved = [this](int64_t step) { hold_.saved(step); };
+    loop.on_saved = [this](int64_t step) {
+      hold_.saved(step);
+      if (!std::exchange(saved_, true)) tell_supervisor("saved");
+    };
     loop.resolved_recipe = resolved_;
     loop.pinned_steps = pinned_;
     loop.trace_file = run_.path() + "/trace/trace.json";
@@ -410,6 +414,7 @@ class TrainRun {
   std::vector<int64_t> pinned_, damaged_;
   int64_t base_ = -1;  // the step in the directory of checkpoints that this job goes on from
   int64_t generation_ = 0;
+  bool saved_ = false;  // by this job
   double flops_per_token_ = 0;
 };
 
