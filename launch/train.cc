@@ -31,6 +31,7 @@
 #include "launch/signals.h"
 #include "launch/verbs.h"
 #include "parallel/gpu_groups.h"
+#include "parallel/section.h"
 #include "trainer/group_rule.h"
 #include "trainer/metrics.h"
 #include "trainer/model/counts.h"
@@ -66,6 +67,10 @@ class TrainRun {
   // All that can be refused comes before the run directory is touched: a run that does not begin
   // leaves what was there as it was, and --check leaves nothing.
   int operator()() {
+    const FailureOptions& limits = recipe_.on_failure;
+    set_section_limits({.start = limits.start_timeout_seconds,
+                        .hang = limits.hang_timeout_seconds,
+                        .save = limits.save_timeout_seconds});
     resolved_ = resolved_yaml(loaded_, header());
     take_directory(true);
     Trainer trainer(recipe_, device_, comms_);
@@ -120,9 +125,8 @@ class TrainRun {
   // What is resumed must not change under the job that reads it, so a directory that is there is
   // held before that (`early`). A new one, and one whose earlier run is to be renamed, are touched
   // only when nothing can be refused any more. Rank 0 may have to watch the heartbeat of a job on
-  // another machine for longer than a collective may take, so the others' patience begins after it.
+  // another machine for longer than a collective may take: the limit is that of the start.
   void take_directory(bool early) {
-    set_hang_timeout(0);
     in_agreement(world_, "run directory", [&] {
       if (world_.rank() != 0 || hold_.holds()) return;
       const std::string root = run_.checkpoints(recipe_);
@@ -140,7 +144,6 @@ class TrainRun {
       if (!hold_.moved_to().empty())
         log::info("run      the earlier run is now " + hold_.moved_to());
     });
-    set_hang_timeout(recipe_.on_failure.hang_timeout_seconds);
   }
 
   void open_files() {
@@ -148,6 +151,7 @@ class TrainRun {
       if (world_.rank() == 0) run_.write_resolved(resolved_);
     });
     log::open_file(run_.log(world_.rank()));
+    keep_waiting_notes(parent_directory(run_.log(world_.rank())), world_.rank(), world_.size());
   }
 
   // What is in the directory of checkpoints from here on is the line that this job goes on with.
@@ -177,6 +181,7 @@ class TrainRun {
 
   // Loads weights or the whole state, as asked. Returns the words for the "start" line.
   std::string restore(Trainer& trainer) {
+    const Section section(SectionKind::load);
     const std::string root = run_.checkpoints(recipe_);
     State state = trainer.state();
     std::optional<LoadReport> report;
@@ -283,7 +288,10 @@ class TrainRun {
               (fit_.capacity.bytes > 0
                    ? " of " + as_bytes(static_cast<double>(fit_.capacity.bytes)) + ": fits"
                    : ""));
-    summary_.xz_bits_per_byte = validation_xz(recipe_);
+    {
+      const Activity activity("compressing", recipe_.data.validation + " with xz");
+      summary_.xz_bits_per_byte = validation_xz(recipe_);
+    }
     std::string data =
         "data     train " + with_prefix(static_cast<double>(summary_.train_tokens)) + " tokens";
     if (summary_.bytes_per_token > 0)
@@ -421,8 +429,10 @@ class TrainRun {
 }  // namespace
 
 int train_verb(const TrainCommand& command) {
-  const int code =
-      run_in_world(command.verbosity, [&](World& world) { return TrainRun(command, world)(); });
+  const int code = run_in_world(command.verbosity, [&](World& world) {
+    const Section section(SectionKind::init);
+    return TrainRun(command, world)();
+  });
   // srun --kill-on-bad-exit kills whoever is not gone yet, and then reports that instead of 75.
   if (code == kPreempted) std::this_thread::sleep_for(std::chrono::milliseconds(500));
   return code;
