@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data/mapping_guard.h"
 #include "kernels/base/check.h"
 
 namespace tessera {
@@ -40,11 +41,13 @@ void sync_directory_of(const std::string& path) {
 }  // namespace
 
 MappedFile MappedFile::open(const std::string& path) {
-  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  // A FIFO must not block us.
+  const Descriptor file{::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)};
   if (file.fd < 0) cannot(ErrorKind::data, "open", path);
   struct stat status;
   if (::fstat(file.fd, &status) != 0) cannot(ErrorKind::data, "examine", path);
-  check(S_ISREG(status.st_mode), ErrorKind::data, "not a regular file:", path);
+  check(S_ISREG(status.st_mode), ErrorKind::data,
+        path + ": is no regular file (a directory, a pipe or a device); name a file on a disk");
   MappedFile mapped;
   mapped.path_ = path;
   mapped.size_ = static_cast<size_t>(status.st_size);
@@ -55,22 +58,26 @@ MappedFile MappedFile::open(const std::string& path) {
     cannot(ErrorKind::data, "map", path);
   }
   mapped.data_ = static_cast<const char*>(address);
+  mapped.guard_ = guard_mapping(address, mapped.size_, path);
   return mapped;
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       data_(std::exchange(other.data_, nullptr)),
-      size_(std::exchange(other.size_, 0)) {}
+      size_(std::exchange(other.size_, 0)),
+      guard_(std::exchange(other.guard_, nullptr)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(guard_, other.guard_);
   return *this;
 }
 
 MappedFile::~MappedFile() {
+  forget_mapping(guard_);
   if (data_ != nullptr) ::munmap(const_cast<char*>(data_), size_);
 }
 

@@ -14,8 +14,12 @@
 
 namespace tessera {
 
+class MappingGuard;
+
 // The bytes of a file, mapped. Movable; reading it is thread-safe.
-// The file must not be truncated while it is mapped (that is a SIGBUS, as with every map).
+// A file that is truncated while it is mapped ends the process with the exit code of Error{data}
+// and the file's name (data/mapping_guard.h). What is no regular file is refused without waiting
+// for it.
 class MappedFile {
  public:
   MappedFile() = default;
@@ -33,6 +37,7 @@ class MappedFile {
   std::string path_;
   const char* data_ = nullptr;
   size_t size_ = 0;
+  MappingGuard* guard_ = nullptr;
 };
 
 // Appends bytes to NAME.tmp. finish() syncs and closes it; publish() renames it to NAME. Without
