@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #include "kernels/base/check.h"
+#include "launch/output_relay.h"
 #include "launch/signals.h"
 
 namespace tessera {
@@ -70,13 +72,14 @@ sigset_t forwarded_signals() {
 // In a process group of its own, or Ctrl-C would reach mpirun twice: from the terminal and from us.
 // Hence without our standard input, which a terminal grants to one group only.
 [[noreturn]] void become(const LocalCommand& command, const sigset_t& mask, pid_t supervisor,
-                         const std::string& ready_file) {
+                         const std::string& ready_file, const OutputRelay& relay) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (getppid() != supervisor) _exit(kCannotStart);  // it has died before that call
   if (!ready_file.empty()) setenv("TESSERA_READY_FILE", ready_file.c_str(), 1);
   const int nothing = open("/dev/null", O_RDONLY);
   if (nothing >= 0) dup2(nothing, STDIN_FILENO);
+  relay.become_output();
   for (const auto& [name, value] : command.environment) setenv(name.c_str(), value.c_str(), 1);
   std::vector<char*> words;
   for (const std::string& word : command.words) words.push_back(const_cast<char*>(word.c_str()));
@@ -251,16 +254,22 @@ int run_local(const LocalCommand& command, OnStop on_stop) {
   sigset_t before;
   sigprocmask(SIG_BLOCK, &signals, &before);  // until sigwait() asks for them
   const ReadyFile ready;
+  OutputRelay relay;
+  std::fflush(stdout);
   const pid_t supervisor = getpid();
   const pid_t job = fork();
-  if (job == 0) become(command, before, supervisor, ready.path());
+  if (job == 0) become(command, before, supervisor, ready.path(), relay);
   const int fork_error = errno;
+  if (job > 0) relay.start();
   const int code =
       job < 0 ? kCannotStart : Supervision(job, on_stop, ready)(signals, first_stop_signal());
   sigprocmask(SIG_SETMASK, &before, nullptr);
+  const bool told = relay.finish();
   check(job >= 0, ErrorKind::usage,
         "launch: no process can be started:", std::strerror(fork_error));
   check(code != kCannotStart, ErrorKind::usage, "launch: cannot start", command.words.front());
+  check(told || code != 0, ErrorKind::storage,
+        "standard output could not be written; what was told is incomplete");
   return code;
 }
 

@@ -43,8 +43,8 @@ LocalCommand local_command(const Machine& machine, int ranks,
 
 // What SIGINT, SIGTERM, SIGHUP and SIGUSR1 become.
 // `end`: they go on to the job.
-// `save`: the first one becomes SIGUSR1, which the ranks of `tessera train` answer with a checkpoint
-// and exit code 75. It is held back until they keep signals, which rank 0 tells through
+// `save`: the first one becomes SIGUSR1, which the ranks of `tessera train` answer with a
+// checkpoint and exit code 75. It is held back until they keep signals, which rank 0 tells through
 // TESSERA_READY_FILE (launch/ready_file.h); only SIGINT ends a job that is not that far. A second
 // SIGINT, SIGTERM or SIGHUP ends the job at once, a third one kills mpirun.
 enum class OnStop { end, save };
