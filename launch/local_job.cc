@@ -2,6 +2,7 @@
 #include "launch/local_job.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -62,11 +63,23 @@ std::string quoted(const std::string& word) {
   return text + "'";
 }
 
+constexpr std::array kForwarded = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+
 sigset_t forwarded_signals() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD}) sigaddset(&set, number);
+  for (const int number : kForwarded) sigaddset(&set, number);
+  sigaddset(&set, SIGCHLD);
   return set;
+}
+
+// A signal that is already meant for the job must not be taken by a handler of ours before exec.
+void reset_handlers() {
+  for (const int number : kForwarded) {
+    struct sigaction action = {};
+    sigaction(number, nullptr, &action);
+    if (action.sa_handler != SIG_IGN) std::signal(number, SIG_DFL);
+  }
 }
 
 // In a process group of its own, or Ctrl-C would reach mpirun twice: from the terminal and from us.
@@ -84,6 +97,7 @@ sigset_t forwarded_signals() {
   std::vector<char*> words;
   for (const std::string& word : command.words) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
+  reset_handlers();
   sigprocmask(SIG_SETMASK, &mask, nullptr);
   execvp(words[0], words.data());
   _exit(kCannotStart);

@@ -54,7 +54,7 @@ struct State {
   std::vector<Overseen*> overseen;
   WaitingNotes notes;
   std::atomic<Clock::rep> moved{0};
-  // The limits in short, so that who waits need not build words that nobody will read.
+  // There is a limit now: who waits without one need not build words that nobody will read.
   std::atomic<bool> watches{false};
 };
 
@@ -257,11 +257,10 @@ void watch_for_ever() {
   }
 }
 
-// REQUIRES state().mutex
-void start_watching() {
-  state().watches = true;
-  if (std::exchange(state().running, true)) return;
-  moved();
+// After every change of the section or the limits. REQUIRES state().mutex
+void settle_limit() {
+  state().watches = limit_of_now().seconds > 0;
+  if (!state().watches || std::exchange(state().running, true)) return;
   std::thread(watch_for_ever).detach();
 }
 
@@ -271,14 +270,14 @@ void set_section_limits(const SectionLimits& limits) {
   const std::lock_guard lock(state().mutex);
   state().limits = limits;
   moved();
-  start_watching();
+  settle_limit();
 }
 
 void set_hang_timeout(double seconds) {
   const std::lock_guard lock(state().mutex);
   state().limits.hang = seconds;
   moved();
-  if (seconds > 0) start_watching();
+  settle_limit();
 }
 
 void keep_waiting_notes(const std::string& directory, int rank, int size) {
@@ -300,13 +299,14 @@ Section::Section(SectionKind kind, const std::string& more, double limit,
   const std::lock_guard lock(state().mutex);
   state().thread = std::this_thread::get_id();
   state().sections.push_back({kind, more, limit, name_of_limit});
-  if (limit_of_now().seconds > 0) start_watching();
+  settle_limit();
 }
 
 Section::~Section() {
   moved();
   const std::lock_guard lock(state().mutex);
   state().sections.pop_back();
+  settle_limit();
 }
 
 Activity::Activity(const char* doing, const std::string& what) : counts_(false) {
