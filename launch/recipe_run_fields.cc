@@ -107,10 +107,12 @@ std::vector<RecipeField> run_fields() {
       "code 7; 0s: never"));
   add(duration_row(
       "on_failure.start_timeout", [](R & r) -> auto& { return r.on_failure.start_timeout_seconds; },
-      "the same for what comes before the first step, such as reading the data and xz"));
+      "a start (reading data, xz, the first weights) that takes a rank longer ends the job with "
+      "exit code 7; 0s: never"));
   add(duration_row(
       "on_failure.save_timeout", [](R & r) -> auto& { return r.on_failure.save_timeout_seconds; },
-      "the same for each file of a checkpoint that is saved or loaded"));
+      "a checkpoint that takes a rank longer to save or load ends the job with exit code 7; 0s: "
+      "never"));
 
   add(boolean_row(
       "metrics.jsonl", [](R & r) -> auto& { return r.metrics.jsonl; }, "write metrics.jsonl"));
