@@ -14,7 +14,7 @@ const Words kLong = {"run.steps=100000", "checkpoint.every=0", "run.log_every=10
 
 TEST(Hang, OverMpiTheStoppedRankIsNamedToo) {
   Words words = kLong;
-  words.push_back("on_failure.hang_timeout=2s");
+  words.push_back("on_failure.hang_timeout=4s");
   words.push_back("batch.global=12");
   Program job(Workshop::train_words(3, "stopped", words),
               workshop().options({{"TESSERA_TRANSPORT", "mpi"}}));

@@ -2,6 +2,8 @@
 // Signals at any time of a run: it saves and ends with 75, or ends before it has anything to save.
 #include <random>
 
+#include <sys/stat.h>
+
 #include "tests/support/workshop.h"
 
 namespace tessera {
@@ -67,12 +69,13 @@ TEST(Signals, DuringTheStartAreKeptForTheFirstStep) {
 }
 
 TEST(Signals, EndOtherVerbsAsUsual) {
-  Program job({"bash", "-c",
-               "mkfifo text; exec " + std::string(TESSERA_BINARY) +
-                   " tokenizer encode corpus/tokenizer.json <text"},
-              workshop().options());
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  const int writer = ::open((workshop() / "text").c_str(), O_WRONLY);  // it has begun to read
+  const std::string text = workshop() / "text";
+  ASSERT_EQ(::mkfifo(text.c_str(), 0600), 0);
+  Program job(
+      {"sh", "-c",
+       "exec " + std::string(TESSERA_BINARY) + " tokenizer encode corpus/tokenizer.json <text"},
+      workshop().options());
+  const int writer = ::open(text.c_str(), O_WRONLY);  // returns when it is read
   ASSERT_GE(writer, 0);
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   job.signal(SIGTERM);

@@ -67,15 +67,15 @@ TEST(Watchdog, NamesTheCollectiveAlsoOutsideAnySection) {
 TEST(Watchdog, LeavesWhatMovesAndWhatHasALimitOfItsOwn) {
   EXPECT_EXIT(
       {
-        set_section_limits({.start = 1800, .hang = 1, .save = 1800});
+        set_section_limits({.start = 1800, .hang = 2, .save = 1800});
         const Section step(SectionKind::step, "1");
-        for (int i = 0; i < 25; ++i) {
+        for (int i = 0; i < 35; ++i) {
           moved();
           rest(100);
         }
         const Section save(SectionKind::save, "of step 1");
         const Watched watched(kGroup, "all-reduce", "checkpoint data", 8);
-        rest(2500);
+        rest(3500);
         _exit(0);
       },
       ExitedWithCode(0), "");
