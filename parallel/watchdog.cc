@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parallel/watchdog.h"
 
-#include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <limits>
@@ -11,57 +8,24 @@
 #include <mutex>
 #include <thread>
 #include <utility>
-#include <vector>
 
 #include <unistd.h>
 
 #include "kernels/base/check.h"
 #include "kernels/base/log.h"
-#include "parallel/section.h"
-#include "parallel/waiting_notes.h"
-#include "parallel/world.h"
+#include "parallel/watch_state.h"
 
 namespace tessera {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using watch::Clock;
+using watch::Sight;
+using watch::state;
 
 // A sleep of one second that took this long tells that the whole process was stopped.
 constexpr double kStopped = 3;
-// This part of the limit goes by before a rank writes where it is.
-constexpr double kSuspicious = 0.75;
 // Others may notice a little later that they wait; a file system or a log may not answer.
 constexpr std::chrono::seconds kForOthers{2}, kForFiles{2};
-
-struct Running {
-  SectionKind kind;
-  std::string more;
-  double own_limit;  // below 0: that of its kind
-  const char* name_of_limit;
-};
-
-struct State {
-  std::mutex mutex;
-  bool waiting = false;
-  std::string what;  // the collective
-  const Awaited* awaited = nullptr;
-  int64_t number = 0;  // of collectives so far
-  SectionLimits limits;
-  std::vector<Running> sections;  // the innermost last
-  std::vector<std::string> activities;
-  std::thread::id thread;  // of the sections
-  bool running = false;
-  std::vector<Overseen*> overseen;
-  WaitingNotes notes;
-  std::atomic<Clock::rep> moved{0};
-  // There is a limit now: who waits without one need not build words that nobody will read.
-  std::atomic<bool> watches{false};
-};
-
-State& state() {
-  static State& only = *new State;
-  return only;
-}
 
 double seconds_between(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
@@ -93,76 +57,6 @@ bool within(std::chrono::seconds time, std::function<void()> job) {
     log::flush();
   });
   _exit(exit_code(ErrorKind::peer));
-}
-
-const char* word(SectionKind kind) {
-  switch (kind) {
-    case SectionKind::init: return "init";
-    case SectionKind::load: return "load";
-    case SectionKind::step: return "step";
-    case SectionKind::eval: return "eval";
-    case SectionKind::save: return "save";
-    case SectionKind::finalize: return "end of the job";
-  }
-  return "";
-}
-
-struct Limit {
-  double seconds;
-  const char* name;
-};
-
-// REQUIRES state().mutex
-Limit limit_of_now() {
-  const SectionLimits& limits = state().limits;
-  const Limit hang{limits.hang, "on_failure.hang_timeout"};
-  if (state().sections.empty()) return hang;
-  const Running& section = state().sections.back();
-  if (section.own_limit >= 0) return {section.own_limit, section.name_of_limit};
-  switch (section.kind) {
-    case SectionKind::init: return {limits.start, "on_failure.start_timeout"};
-    case SectionKind::load:
-    case SectionKind::save: return {limits.save, "on_failure.save_timeout"};
-    default: return hang;
-  }
-}
-
-// What was seen at one look.
-struct Sight {
-  bool busy = false;       // it does not wait for others
-  bool somewhere = false;  // it is known at what
-  std::string where;
-  std::string missing;  // who has not come, where that is known
-  int64_t number = 0;
-  Clock::rep moved = 0;
-  double idle = 0;
-  Limit limit{0, ""};
-
-  bool same_as(const Sight& other) const { return number == other.number && moved == other.moved; }
-};
-
-// REQUIRES state().mutex
-Sight look(Clock::time_point woke) {
-  State& all = state();
-  Sight sight;
-  sight.limit = limit_of_now();
-  sight.number = all.number;
-  sight.moved = all.moved.load();
-  if (!all.waiting && all.sections.empty()) return sight;
-  const Clock::time_point since(Clock::duration(sight.moved));
-  sight.idle = seconds_between(std::max(since, woke), Clock::now());
-  if (sight.limit.seconds <= 0 || sight.idle < kSuspicious * sight.limit.seconds) return sight;
-  if (!all.sections.empty()) {
-    const Running& section = all.sections.back();
-    sight.where = word(section.kind) + (section.more.empty() ? "" : " " + section.more) + ": ";
-  }
-  sight.busy = !all.waiting;
-  sight.somewhere = all.waiting || !all.activities.empty();
-  sight.where += all.waiting       ? all.what
-                 : sight.somewhere ? all.activities.back()
-                                   : "nothing has moved";
-  if (all.awaited) sight.missing = all.awaited->missing();
-  return sight;
 }
 
 // The files of all ranks' notes, which may not answer.
@@ -207,7 +101,7 @@ class Notes {
 
 Sight look_again(Clock::time_point woke) {
   const std::lock_guard lock(state().mutex);
-  return look(woke);
+  return watch::look(woke);
 }
 
 // Gives the others time to write where they are. Returns when something has moved after all.
@@ -248,7 +142,7 @@ void watch_for_ever() {
     {
       const std::lock_guard lock(state().mutex);
       look_at_overseen(seconds_between(woke, Clock::now()));
-      sight = look(woke);
+      sight = watch::look(woke);
     }
     notes.remove_outdated(sight);
     if (sight.where.empty()) continue;
@@ -257,72 +151,10 @@ void watch_for_ever() {
   }
 }
 
-// After every change of the section or the limits. REQUIRES state().mutex
-void settle_limit() {
-  state().watches = limit_of_now().seconds > 0;
-  if (!state().watches || std::exchange(state().running, true)) return;
-  std::thread(watch_for_ever).detach();
-}
-
 }  // namespace
 
-void set_section_limits(const SectionLimits& limits) {
-  const std::lock_guard lock(state().mutex);
-  state().limits = limits;
-  moved();
-  settle_limit();
-}
-
-void set_hang_timeout(double seconds) {
-  const std::lock_guard lock(state().mutex);
-  state().limits.hang = seconds;
-  moved();
-  settle_limit();
-}
-
-void keep_waiting_notes(const std::string& directory, int rank, int size) {
-  const WaitingNotes notes(directory, rank, size);
-  notes.remove();
-  const std::lock_guard lock(state().mutex);
-  state().notes = notes;
-}
-
-void moved() {
-  state().moved.store(Clock::now().time_since_epoch().count(), std::memory_order_relaxed);
-}
-
-Section::Section(SectionKind kind, const std::string& more) : Section(kind, more, -1, "") {}
-
-Section::Section(SectionKind kind, const std::string& more, double limit,
-                 const char* name_of_limit) {
-  moved();
-  const std::lock_guard lock(state().mutex);
-  state().thread = std::this_thread::get_id();
-  state().sections.push_back({kind, more, limit, name_of_limit});
-  settle_limit();
-}
-
-Section::~Section() {
-  moved();
-  const std::lock_guard lock(state().mutex);
-  state().sections.pop_back();
-  settle_limit();
-}
-
-Activity::Activity(const char* doing, const std::string& what) : counts_(false) {
-  if (!state().watches) return;
-  const std::lock_guard lock(state().mutex);
-  if (state().thread != std::this_thread::get_id()) return;
-  counts_ = true;
-  moved();
-  state().activities.push_back(std::string(doing) + " " + what);
-}
-
-Activity::~Activity() {
-  if (!counts_) return;
-  moved();
-  const std::lock_guard lock(state().mutex);
-  state().activities.pop_back();
+void watch::start_thread() {
+  std::thread(watch_for_ever).detach();
 }
 
 Watched::Watched(const std::string& group, const char* operation, const char* tag, int64_t bytes,
