@@ -12,7 +12,7 @@
 
 namespace tessera {
 
-// A place in a list that only grows, since the handler may be walking along it. A place whose
+// The guards are a list that only grows, since the handler may be walking along it. A place whose
 // mapping is gone has an empty range and is used again. The message is complete beforehand: the
 // handler may not allocate.
 class MappingGuard {
@@ -30,7 +30,7 @@ std::atomic<MappingGuard*> guards{nullptr};
 struct sigaction before = {};
 bool installed = false;
 
-// Only calls that are async-signal-safe.
+// Only calls that are async-signal-safe are allowed here.
 void on_bus_error(int, siginfo_t* info, void*) {
   const auto at = reinterpret_cast<uintptr_t>(info->si_addr);
   for (const MappingGuard* each = guards.load(); each != nullptr; each = each->next) {

@@ -103,8 +103,8 @@ void reset_handlers() {
   _exit(kCannotStart);
 }
 
-// A file without a name, to which the job's rank 0 writes (launch/ready_file.h) and which goes with
-// this process, however that ends.
+// The file has no name and goes with this process, however that ends. The job's rank 0 writes to it
+// (launch/ready_file.h).
 class ReadyFile {
  public:
   ReadyFile() : file_(memfd_create("tessera-ready", MFD_CLOEXEC)) {}

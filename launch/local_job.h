@@ -41,7 +41,7 @@ struct LocalCommand {
 LocalCommand local_command(const Machine& machine, int ranks,
                            const std::vector<std::string>& program);
 
-// What SIGINT, SIGTERM, SIGHUP and SIGUSR1 become.
+// OnStop says what becomes of SIGINT, SIGTERM, SIGHUP and SIGUSR1.
 // `end`: they go on to the job.
 // `save`: the first one becomes SIGUSR1, which the ranks of `tessera train` answer with a
 // checkpoint and exit code 75. It is held back until they keep signals, which rank 0 tells through

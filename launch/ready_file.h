@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a job tells whoever started it what can be asked of it. TESSERA_READY_FILE names a file, to
+// A job tells whoever started it what can be asked of it. TESSERA_READY_FILE names a file, to
 // which rank 0 appends a line when all ranks keep signals for the training loop ("ready": before
 // that a forwarded signal could end a rank that has only just been started), and one when a
 // checkpoint of this job is durable for the first time ("saved": from then on a restart goes on

@@ -30,7 +30,7 @@ int64_t now() {
   return int64_t{1'000'000'000} * time.tv_sec + time.tv_nsec;
 }
 
-// Only calls that are async-signal-safe; two threads may be in here at once.
+// Two threads may be in here at once, and only calls that are async-signal-safe are allowed.
 void on_signal(int number) {
   const int64_t at = now();
   int64_t first = 0;
@@ -40,8 +40,8 @@ void on_signal(int number) {
     _exit(128 + number);
 }
 
-// Reading from them and writing to them fails, as with closed ones: what cannot be printed is told
-// by an exit code.
+// Reading from what is opened here and writing to it fails, as with a closed descriptor: an exit
+// code tells what could not be printed.
 void open_standard_descriptors() {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd)
     if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)

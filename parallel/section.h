@@ -18,7 +18,7 @@ namespace tessera {
 
 enum class SectionKind { init, load, step, eval, save, finalize };
 
-// Seconds. 0: never.
+// All limits are in seconds; 0 means never.
 struct SectionLimits {
   double start = 1800;  // init (on_failure.start_timeout)
   double hang = 0;      // step, eval, finalize, and collectives outside any section
@@ -32,15 +32,15 @@ class Section {
  public:
   // `more` completes the section's name in messages: "of step 10".
   explicit Section(SectionKind kind, const std::string& more = "");
-  // With a limit of its own, whose name messages tell.
+  // This section has a limit of its own, whose name messages tell.
   Section(SectionKind kind, const std::string& more, double limit, const char* name_of_limit);
   ~Section();
   Section(const Section&) = delete;
   Section& operator=(const Section&) = delete;
 };
 
-// What the process is at, as a clause that "has taken 5 s" can follow: "syncing FILE". On a thread
-// other than that of the sections it does nothing.
+// An activity tells what the process is at, as a clause that "has taken 5 s" can follow: "syncing
+// FILE". On a thread other than that of the sections it does nothing.
 class Activity {
  public:
   Activity(const char* doing, const std::string& what);
@@ -54,7 +54,7 @@ class Activity {
 
 void moved();  // a sign of life; costs a look at the clock
 
-// Where ranks can read each other's notes: before a rank's patience ends, it writes into
+// Ranks read each other's notes in `directory`: before a rank's patience ends, it writes into
 // DIRECTORY/rank-NNNN.waiting where it is, so that whoever gives up first can name those that wrote
 // nothing or are elsewhere, also over a transport that does not know who is missing. Removes what
 // an earlier run left of this rank's. The notes go when what was waited for happens.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the threads that work tell the watchdog's thread, and what it makes of it. For section.cc,
-// which keeps it, and watchdog.cc, which looks at it; nobody else includes this.
+// The threads that work tell the watchdog's thread here where they are. section.cc keeps the state,
+// watchdog.cc looks at it; nobody else includes this.
 #pragma once
 
 #include <atomic>
@@ -55,7 +55,7 @@ struct Limit {
   const char* name;
 };
 
-// What is to be seen at one look.
+// A Sight is all that one look shows.
 struct Sight {
   bool busy = false;       // it does not wait for others
   bool somewhere = false;  // it is known at what

@@ -50,7 +50,8 @@ bool within(std::chrono::seconds time, std::function<void()> job) {
   return done->signal.wait_for(lock, time, [&] { return done->yes; });
 }
 
-// Never through MPI or NCCL, which may be what hangs; and not for ever through the log, either.
+// This goes neither through MPI nor through NCCL, which may be what hangs, and does not wait for
+// the log for ever, either.
 [[noreturn]] void stop(const std::string& why) {
   within(kForFiles, [why] {
     log::error(why + "; stopping with exit code 7, a restart continues from the newest checkpoint");

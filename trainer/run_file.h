@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A file that tells of a run and is not worth the run: when its disk is full or gone, training goes
+// A RunFile tells of a run and is not worth the run: when its disk is full or gone, training goes
 // on. One warning (W062) says so, another one how much is missing once it can be written again.
 #pragma once
 

@@ -85,7 +85,7 @@ TensorBoardFile::TensorBoardFile(const std::string& directory)
   write();
 }
 
-// What belongs to one step is written at once. Records that could not be written are lost.
+// All records of one step are written at once. Records that could not be written are lost.
 void TensorBoardFile::write() {
   file_.append(std::exchange(records_, {}));
 }

@@ -17,8 +17,8 @@ namespace tessera {
 std::string tensorboard_scalar(double wall_time, int64_t step, const std::string& tag, float value);
 // The first record of every file: "brain.Event:2".
 std::string tensorboard_version(double wall_time);
-// A SessionLog with the status START. TensorBoard forgets what earlier files hold of `step` and of
-// later steps, which a run that goes on from a checkpoint trains again.
+// The record holds a SessionLog with the status START. TensorBoard forgets what earlier files hold
+// of `step` and of later steps, which a run that goes on from a checkpoint trains again.
 std::string tensorboard_start(double wall_time, int64_t step);
 
 // Records that cannot be written are left out (W062).

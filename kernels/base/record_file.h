@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A file that grows by whole records (lines, events). A record that cannot be written leaves
+// A RecordFile grows by whole records (lines, events). A record that cannot be written leaves
 // nothing of itself behind, so that the next one, when there is room again, follows the last whole
 // one. Not thread-safe.
 #pragma once

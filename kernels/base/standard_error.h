@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What people watch a program by must not stop it: a reader who has gone away, a full disk, or a
-// reader who stands still (a stopped pager, Ctrl-S on a terminal) costs lines, never progress.
+// Standard error must not stop the program that writes to it: a reader who has gone away, a full
+// disk, or a reader who stands still (a stopped pager, Ctrl-S on a terminal) costs lines, never
+// progress.
 #pragma once
 
 #include <string_view>

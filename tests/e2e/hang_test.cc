@@ -31,7 +31,7 @@ TEST(Hang, OverMpiTheStoppedRankIsNamedToo) {
       << "woken by mpirun, it must not accuse the others: " << stopped.err;
 }
 
-// A data file that is cut while it is mapped.
+// The data file is cut while it is mapped.
 TEST(Hang, OfADataFileCutInMidRunIsNone) {
   std::filesystem::copy(workshop() / "corpus", workshop() / "cut",
                         std::filesystem::copy_options::recursive);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What people watch a run by: files of whole records on a disk that is full for a while, and a
-// standard error that nobody reads.
+// People watch a run by files of whole records, here on a disk that is full for a while, and by a
+// standard error, here one that nobody reads.
 #include "kernels/base/record_file.h"
 
 #include <fstream>

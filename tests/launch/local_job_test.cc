@@ -30,7 +30,7 @@ Machine machine(int cores) {
   return machine;
 }
 
-// What every job of one machine is told: who else could reach it, how long its last ranks are
+// Every job of one machine is told from where it can be reached, and how long its last ranks are
 // waited for when one has died.
 const std::string kAlways =
     "--mca btl self,vader --mca oob_tcp_if_include lo --mca odls_base_sigkill_timeout 0 ";
@@ -152,7 +152,7 @@ TEST(LocalJob, PassesSignalsOn) {
 }
 
 constexpr const char* kReady = "echo ready >\"$TESSERA_READY_FILE\"; ";
-// In pieces, so that a signal is acted on.
+// The shell sleeps in pieces, so that it acts on a signal.
 constexpr const char* kLong = "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.5; done; exit 99";
 
 TEST(LocalJob, TurnsARequestToStopIntoOneToSave) {

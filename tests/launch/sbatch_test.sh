@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# What launch/slurm/train.sbatch does after each exit code and signal, with programs that stand in
-# for srun, scontrol and sleep. usage: sbatch_test.sh SOURCE_DIRECTORY
+# Tests what launch/slurm/train.sbatch does after each exit code and signal, with programs that stand
+# in for srun, scontrol and sleep. usage: sbatch_test.sh SOURCE_DIRECTORY
 set -uo pipefail
 script=$1/launch/slurm/train.sbatch
 work=$(mktemp -d /tmp/tessera-sbatch-XXXXXX)

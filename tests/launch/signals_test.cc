@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which signals are kept as requests, which end the process, and with which code.
+// Some signals are kept as requests, others end the process, each with its code.
 #include "launch/signals.h"
 
 #include <cerrno>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What stands still is named and ended, in a process of its own; what moves, waits for something
-// slow, or was stopped itself is left alone.
+// Whatever stands still is named and ended, in a process of its own; what moves, waits for
+// something slow, or was stopped itself is left alone.
 #include "parallel/section.h"
 
 #include <chrono>

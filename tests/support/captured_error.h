@@ -26,7 +26,7 @@ class CapturedError {
   CapturedError(const CapturedError&) = delete;
   CapturedError& operator=(const CapturedError&) = delete;
 
-  // What has been written since the last call.
+  // Returns what has been written since the last call.
   std::string read() const {
     std::string text;
     char bytes[4096];
