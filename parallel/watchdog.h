@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Names what has not moved for a while and ends the process: MPI itself never reports a rank that
-// stopped. Waiting loops hold a Watched; what a device does while nobody here waits is Overseen; how
-// long is too long, and what a rank is at when it does not wait, say the sections of
+// stopped. Waiting loops hold a Watched; what a device does while nobody here waits is Overseen;
+// how long is too long, and what a rank is at when it does not wait, say the sections of
 // parallel/section.h. The thread looks once a second.
 #pragma once
 
