@@ -6,7 +6,9 @@
 // Measured with Open MPI 4.1.4: ranks are bound to cores of the whole machine even when mpirun
 // itself may use only a few of them, so ranks are bound only where mpirun may use all; called by
 // its path it takes a part of that for a prefix, so it is looked up on the PATH; on SIGTERM or
-// SIGINT it kills the ranks and returns 1, SIGUSR1 it passes on at once.
+// SIGINT it kills the ranks and returns 1, SIGUSR1 it passes on at once; without TCP among the
+// transports ranks listen on no port, but mpirun itself does, on all interfaces, whatever it is
+// told.
 #pragma once
 
 #include <string>
