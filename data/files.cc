@@ -58,27 +58,26 @@ MappedFile MappedFile::open(const std::string& path) {
     cannot(ErrorKind::data, "map", path);
   }
   mapped.data_ = static_cast<const char*>(address);
-  mapped.guard_ = guard_mapping(address, mapped.size_, path);
+  guard_mapping(address, mapped.size_, path);
   return mapped;
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       data_(std::exchange(other.data_, nullptr)),
-      size_(std::exchange(other.size_, 0)),
-      guard_(std::exchange(other.guard_, nullptr)) {}
+      size_(std::exchange(other.size_, 0)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
-  std::swap(guard_, other.guard_);
   return *this;
 }
 
 MappedFile::~MappedFile() {
-  forget_mapping(guard_);
-  if (data_ != nullptr) ::munmap(const_cast<char*>(data_), size_);
+  if (data_ == nullptr) return;
+  forget_mapping(data_);
+  ::munmap(const_cast<char*>(data_), size_);
 }
 
 // NAME.tmp is a name that anybody can guess: what stands there (a link, the rest of a job that

@@ -14,8 +14,6 @@
 
 namespace tessera {
 
-class MappingGuard;
-
 // The bytes of a file, mapped. Movable; reading it is thread-safe.
 // A file that is truncated while it is mapped ends the process with the exit code of Error{data}
 // and the file's name (data/mapping_guard.h). What is no regular file is refused without waiting
@@ -37,7 +35,6 @@ class MappedFile {
   std::string path_;
   const char* data_ = nullptr;
   size_t size_ = 0;
-  MappingGuard* guard_ = nullptr;
 };
 
 // Appends bytes to NAME.tmp. finish() syncs and closes it; publish() renames it to NAME. Without

@@ -12,28 +12,27 @@
 
 namespace tessera {
 
+namespace {
+
 // The guards are a list that only grows, since the handler may be walking along it. A place whose
 // mapping is gone has an empty range and is used again. The message is complete beforehand: the
 // handler may not allocate.
-class MappingGuard {
- public:
+struct Guard {
   std::atomic<uintptr_t> begin{0}, end{0};
   bool used = true;  // guarded by the mutex
   std::string message;
-  MappingGuard* next = nullptr;
+  Guard* next = nullptr;
 };
 
-namespace {
-
 std::mutex mutex;
-std::atomic<MappingGuard*> guards{nullptr};
+std::atomic<Guard*> guards{nullptr};
 struct sigaction before = {};
 bool installed = false;
 
 // Only calls that are async-signal-safe are allowed here.
 void on_bus_error(int, siginfo_t* info, void*) {
   const auto at = reinterpret_cast<uintptr_t>(info->si_addr);
-  for (const MappingGuard* each = guards.load(); each != nullptr; each = each->next) {
+  for (const Guard* each = guards.load(); each != nullptr; each = each->next) {
     if (at < each->begin || at >= each->end) continue;
     (void)!write(STDERR_FILENO, each->message.data(), each->message.size());
     _exit(exit_code(ErrorKind::data));
@@ -52,10 +51,10 @@ void install() {
 }
 
 // REQUIRES mutex
-MappingGuard& free_place() {
-  for (MappingGuard* each = guards.load(); each != nullptr; each = each->next)
+Guard& free_place() {
+  for (Guard* each = guards.load(); each != nullptr; each = each->next)
     if (!each->used) return *each;
-  auto* made = new MappingGuard;
+  auto* made = new Guard;
   made->next = guards.load();
   guards = made;
   return *made;
@@ -63,25 +62,26 @@ MappingGuard& free_place() {
 
 }  // namespace
 
-MappingGuard* guard_mapping(const void* begin, size_t bytes, const std::string& path) {
+void guard_mapping(const void* begin, size_t bytes, const std::string& path) {
   const std::lock_guard lock(mutex);
   install();
-  MappingGuard& place = free_place();
+  Guard& place = free_place();
   place.used = true;
   place.message = "error: " + path +
                   ": became shorter, or could not be read from its disk, while it was in use; "
                   "restore it, then start again (a run goes on from its newest checkpoint)\n";
   place.begin = reinterpret_cast<uintptr_t>(begin);
   place.end = place.begin + bytes;
-  return &place;
 }
 
-void forget_mapping(MappingGuard* guard) {
-  if (guard == nullptr) return;
+void forget_mapping(const void* begin) {
   const std::lock_guard lock(mutex);
-  guard->end = 0;
-  guard->begin = 0;
-  guard->used = false;
+  for (Guard* each = guards.load(); each != nullptr; each = each->next) {
+    if (each->begin != reinterpret_cast<uintptr_t>(begin)) continue;
+    each->end = 0;
+    each->begin = 0;
+    each->used = false;
+  }
 }
 
 }  // namespace tessera

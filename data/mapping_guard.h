@@ -9,12 +9,9 @@
 
 namespace tessera {
 
-class MappingGuard;
-
 // Thread-safe. The first call installs the handler of SIGBUS; a SIGBUS elsewhere goes on to the
 // handler that was there before.
-MappingGuard* guard_mapping(const void* begin, size_t bytes, const std::string& path);
-// Before the mapping goes. Null is allowed.
-void forget_mapping(MappingGuard* guard);
+void guard_mapping(const void* begin, size_t bytes, const std::string& path);
+void forget_mapping(const void* begin);  // before it goes
 
 }  // namespace tessera
