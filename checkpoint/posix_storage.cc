@@ -13,6 +13,7 @@
 
 #include "checkpoint/storage.h"
 #include "kernels/base/check.h"
+#include "parallel/section.h"
 
 namespace tessera {
 namespace {
@@ -50,6 +51,7 @@ auto retried(Call&& call) {
 class Descriptor {
  public:
   Descriptor(const std::string& path, int flags, mode_t mode, const char* action) : path_(path) {
+    const Activity activity("opening", path);
     fd_ = retried([&] { return ::open(path.c_str(), flags | O_CLOEXEC, mode); });
     if (fd_ < 0) fail_errno(path, action);
   }
@@ -63,6 +65,7 @@ class Descriptor {
   void close() {
     const int fd = fd_;
     fd_ = -1;  // Linux frees the number even when close fails
+    const Activity activity("closing", path_);
     if (::close(fd) != 0 && errno != EINTR) fail_errno(path_, "closing");
   }
 
@@ -79,6 +82,7 @@ class PosixOutput : public OutputFile {
   // Not posix_fallocate: it emulates by writing every block where the file system cannot.
   void allocate(int64_t bytes) override {
     if (bytes == 0) return;
+    const Activity activity("reserving room for", file_.path());
     if (retried([&] { return ::fallocate(file_, 0, 0, bytes); }) == 0) return;
     if (errno != EOPNOTSUPP && errno != ENOSYS) fail_errno(file_.path(), "reserving room");
     struct statvfs room {};
@@ -91,6 +95,7 @@ class PosixOutput : public OutputFile {
   }
 
   void write(int64_t offset, const void* data, int64_t bytes) override {
+    const Activity activity("writing", file_.path());
     const char* next = static_cast<const char*>(data);
     const int64_t end = offset + bytes;
     for (int64_t at = offset; at < end;) {
@@ -105,6 +110,7 @@ class PosixOutput : public OutputFile {
   }
 
   void sync() override {
+    const Activity activity("syncing", file_.path());
     if (::fsync(file_) != 0) fail_errno(file_.path(), "syncing");
   }
   void close() override { file_.close(); }
@@ -134,6 +140,7 @@ class PosixInput : public InputFile {
   }
   int64_t size() const override { return size_; }
   void read(int64_t offset, void* data, int64_t bytes) override {
+    const Activity activity("reading", file_.path());
     char* next = static_cast<char*>(data);
     const int64_t end = offset + bytes;
     for (int64_t at = offset; at < end;) {
@@ -190,22 +197,27 @@ bool PosixStorage::exists(const std::string& path) {
 }
 
 std::vector<std::string> PosixStorage::list(const std::string& directory) {
+  const Activity activity("listing", directory);
   return names_in(::opendir(directory.c_str()), directory);
 }
 
 void PosixStorage::rename(const std::string& from, const std::string& to) {
+  const Activity activity("renaming", from);
   if (::rename(from.c_str(), to.c_str()) != 0) fail_errno(from, ("renaming to " + to).c_str());
 }
 
 void PosixStorage::remove(const std::string& path) {
+  const Activity activity("removing", path);
   if (::remove(path.c_str()) != 0) fail_errno(path, "removing");  // a link goes, its target stays
 }
 
 void PosixStorage::make_directory(const std::string& path) {
+  const Activity activity("making the directory", path);
   if (::mkdir(path.c_str(), kDirectoryMode) != 0) fail_errno(path, "making the directory");
 }
 
 void PosixStorage::sync_directory(const std::string& path) {
+  const Activity activity("syncing", path);
   const Descriptor directory(path, O_RDONLY | O_DIRECTORY, 0, "opening");
   // Some network file systems cannot sync a directory and say so; their renames are synchronous.
   if (retried([&] { return ::fsync(directory); }) != 0 && errno != EINVAL)
@@ -224,6 +236,7 @@ bool PosixStorage::is_directory(const std::string& path) {
 void PosixStorage::remove_directory(const std::string& path, bool (*ours)(std::string_view),
                                     const char* mark) {
   if (!is_directory(path)) return remove(path);
+  const Activity activity("removing", path);
   {
     const Descriptor directory(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, "opening");
     const int for_the_list = ::fcntl(directory, F_DUPFD_CLOEXEC, 0);

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data/mapping_guard.h"
 #include "kernels/base/check.h"
 
 namespace tessera {
@@ -40,11 +41,13 @@ void sync_directory_of(const std::string& path) {
 }  // namespace
 
 MappedFile MappedFile::open(const std::string& path) {
-  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  // A FIFO must not block us.
+  const Descriptor file{::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)};
   if (file.fd < 0) cannot(ErrorKind::data, "open", path);
   struct stat status;
   if (::fstat(file.fd, &status) != 0) cannot(ErrorKind::data, "examine", path);
-  check(S_ISREG(status.st_mode), ErrorKind::data, "not a regular file:", path);
+  check(S_ISREG(status.st_mode), ErrorKind::data,
+        path + ": is no regular file (a directory, a pipe or a device); name a file on a disk");
   MappedFile mapped;
   mapped.path_ = path;
   mapped.size_ = static_cast<size_t>(status.st_size);
@@ -55,6 +58,7 @@ MappedFile MappedFile::open(const std::string& path) {
     cannot(ErrorKind::data, "map", path);
   }
   mapped.data_ = static_cast<const char*>(address);
+  guard_mapping(address, mapped.size_, path);
   return mapped;
 }
 
@@ -71,7 +75,9 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<char*>(data_), size_);
+  if (data_ == nullptr) return;
+  forget_mapping(data_);
+  ::munmap(const_cast<char*>(data_), size_);
 }
 
 // NAME.tmp is a name that anybody can guess: what stands there (a link, the rest of a job that

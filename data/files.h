@@ -15,7 +15,9 @@
 namespace tessera {
 
 // The bytes of a file, mapped. Movable; reading it is thread-safe.
-// The file must not be truncated while it is mapped (that is a SIGBUS, as with every map).
+// A file that is truncated while it is mapped ends the process with the exit code of Error{data}
+// and the file's name (data/mapping_guard.h). What is no regular file is refused without waiting
+// for it.
 class MappedFile {
  public:
   MappedFile() = default;

@@ -13,6 +13,7 @@
 #include "launch/failure.h"
 #include "launch/made_with.h"
 #include "launch/scalar.h"
+#include "launch/signals.h"
 #include "launch/verbs.h"
 
 namespace tessera {
@@ -511,6 +512,7 @@ int parse_and_run(int argc, char** argv) {
     if (!explain_unknown_verb(app, argc, argv)) app.exit(error, std::cerr, std::cerr);
     return exit_code(ErrorKind::usage);
   }
+  if (!app.got_subcommand("train") && !app.got_subcommand("launch")) release_stop_signals();
   return action();
 }
 

@@ -2,13 +2,13 @@
 #include "launch/console.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <numbers>
 
 #include <unistd.h>
 
 #include "kernels/base/log.h"
+#include "kernels/base/standard_error.h"
 #include "launch/format.h"
 
 namespace tessera {
@@ -37,18 +37,17 @@ Console::Console(const ConsoleOptions& options)
     : options_(options), start_(std::chrono::steady_clock::now()) {}
 
 Console::~Console() {
-  if (drawn_) std::fputs("\n", stderr);
+  if (drawn_) to_standard_error("\n");
 }
 
 void Console::line(const std::string& text) {
-  if (drawn_) std::fputs("\r\033[K", stderr);
+  if (drawn_) to_standard_error("\r\033[K");
   drawn_ = false;
   log::write(log::Level::info, text);
 }
 
 void Console::redraw(const std::string& text) {
-  std::fputs(("\r\033[K" + text).c_str(), stderr);
-  std::fflush(stderr);
+  to_standard_error("\r\033[K" + text);
   drawn_ = true;
 }
 
@@ -141,7 +140,7 @@ void Console::on_start(int64_t step, const std::string& how) {
 }
 
 void Console::on_warning(const std::string& code, const std::string& text) {
-  if (drawn_) std::fputs("\r\033[K", stderr);
+  if (drawn_) to_standard_error("\r\033[K");
   drawn_ = false;
   log::warn(code + " " + text);
 }

@@ -10,6 +10,7 @@
 #include "kernels/base/log.h"
 #include "launch/console.h"
 #include "launch/failure.h"
+#include "launch/ready_file.h"
 #include "launch/recipe_changes.h"
 
 namespace tessera {
@@ -69,6 +70,8 @@ int run_in_world(int verbosity, const std::function<int(World&)>& body) {
                            : verbosity < 0 ? log::Level::warn
                                            : log::Level::info;
   log::set_console(world.rank() == 0 ? level : log::Level::error, stderr_wants_colour());
+  // Its last collective is behind all ranks, so each of them has been in main().
+  if (world.rank() == 0) tell_supervisor("ready");
   try {
     return body(world);
   } catch (...) {

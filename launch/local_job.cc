@@ -2,8 +2,11 @@
 #include "launch/local_job.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -12,11 +15,15 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "kernels/base/check.h"
+#include "launch/output_relay.h"
+#include "launch/signals.h"
 
 namespace tessera {
 namespace {
@@ -56,60 +63,131 @@ std::string quoted(const std::string& word) {
   return text + "'";
 }
 
+constexpr std::array kForwarded = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+
 sigset_t forwarded_signals() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD}) sigaddset(&set, number);
+  for (const int number : kForwarded) sigaddset(&set, number);
+  sigaddset(&set, SIGCHLD);
   return set;
+}
+
+// A signal that is already meant for the job must not be taken by a handler of ours before exec.
+void reset_handlers() {
+  for (const int number : kForwarded) {
+    struct sigaction action = {};
+    sigaction(number, nullptr, &action);
+    if (action.sa_handler != SIG_IGN) std::signal(number, SIG_DFL);
+  }
 }
 
 // In a process group of its own, or Ctrl-C would reach mpirun twice: from the terminal and from us.
 // Hence without our standard input, which a terminal grants to one group only.
-[[noreturn]] void become(const LocalCommand& command, const sigset_t& mask) {
+[[noreturn]] void become(const LocalCommand& command, const sigset_t& mask, pid_t supervisor,
+                         const std::string& ready_file, const OutputRelay& relay) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (getppid() != supervisor) _exit(kCannotStart);  // it has died before that call
+  if (!ready_file.empty()) setenv("TESSERA_READY_FILE", ready_file.c_str(), 1);
   const int nothing = open("/dev/null", O_RDONLY);
   if (nothing >= 0) dup2(nothing, STDIN_FILENO);
+  relay.become_output();
   for (const auto& [name, value] : command.environment) setenv(name.c_str(), value.c_str(), 1);
   std::vector<char*> words;
   for (const std::string& word : command.words) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
+  reset_handlers();
   sigprocmask(SIG_SETMASK, &mask, nullptr);
   execvp(words[0], words.data());
   _exit(kCannotStart);
 }
 
-// Passes signals on until the job is gone; returns its wait status.
-class Supervision {
+// The file has no name and goes with this process, however that ends. The job's rank 0 writes to it
+// (launch/ready_file.h).
+class ReadyFile {
  public:
-  Supervision(pid_t job, OnStop on_stop) : job_(job), on_stop_(on_stop) {}
+  ReadyFile() : file_(memfd_create("tessera-ready", MFD_CLOEXEC)) {}
+  ~ReadyFile() {
+    if (file_ >= 0) close(file_);
+  }
+  ReadyFile(const ReadyFile&) = delete;
+  ReadyFile& operator=(const ReadyFile&) = delete;
 
-  int operator()(const sigset_t& signals) {
-    int status = 0;
-    while (waitpid(job_, &status, WNOHANG) != job_) {
-      int number = 0;
-      if (sigwait(&signals, &number) == 0 && number != SIGCHLD) forward(number);
-    }
-    if (WIFSIGNALED(status)) return 128 + WTERMSIG(status);
-    // mpirun says 1 when it was ended by a signal.
-    return WEXITSTATUS(status) == 1 && ended_by_ > 0 ? 128 + ended_by_ : WEXITSTATUS(status);
+  // The name is that of this process's descriptor. It is empty where there is no such file.
+  std::string path() const {
+    if (file_ < 0) return "";
+    return "/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(file_);
+  }
+  bool written() const {
+    struct stat facts = {};
+    return file_ < 0 || (fstat(file_, &facts) == 0 && facts.st_size > 0);
   }
 
  private:
-  void forward(int number) {
-    const bool stop = number == SIGTERM || number == SIGHUP;
-    if (number == SIGUSR1 || (stop && on_stop_ == OnStop::save && !asked_)) {
-      asked_ = true;
-      kill(job_, SIGUSR1);
-      return;
+  int file_;
+};
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Passes signals on until the job is gone; returns its exit code.
+class Supervision {
+ public:
+  Supervision(pid_t job, OnStop on_stop, const ReadyFile& ready)
+      : job_(job), on_stop_(on_stop), ready_(ready) {}
+
+  // `early`: a signal that came before the job was started; 0: none.
+  int operator()(const sigset_t& signals, int early) {
+    if (early > 0) hear(early);
+    int status = 0;
+    while (waitpid(job_, &status, WNOHANG) != job_) {
+      const int number = next(signals);
+      if (number > 0 && number != SIGCHLD) hear(number);
+      if (held_back_ && ready_.written()) {
+        held_back_ = false;
+        kill(job_, SIGUSR1);
+      }
     }
-    ended_by_ = number;
-    kill(job_, number);
+    const int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    // mpirun says 1 when it was ended by a signal, or names the one that its ranks died of.
+    return ended_by_ > 0 && (code == 1 || code >= 128) ? 128 + ended_by_ : code;
   }
 
+ private:
+  int next(const sigset_t& signals) const {
+    const struct timespec shortly = {0, 20'000'000};
+    return sigtimedwait(&signals, nullptr, held_back_ ? &shortly : nullptr);
+  }
+
+  void hear(int number) {
+    if (on_stop_ == OnStop::end)
+      pass_on(number);
+    else if (!asked_ && (number != SIGINT || ready_.written()))
+      ask();
+    else if (number != SIGUSR1 && now() - asked_at_ > kOneRequest)
+      pass_on(number);
+  }
+  // A signal would end ranks, and mpirun itself, that have only just been started.
+  void ask() {
+    asked_ = held_back_ = true;
+    asked_at_ = now();
+  }
+  // mpirun knows no SIGHUP. A third signal is for an mpirun that does not end.
+  void pass_on(int number) {
+    const bool again = ended_by_ > 0 && number != SIGUSR1;
+    if (number != SIGUSR1) ended_by_ = number;
+    kill(job_, again ? SIGKILL : number == SIGHUP ? SIGTERM : number);
+  }
+
+  static constexpr double kOneRequest = 0.2;  // s; what is repeated within it is the same request
   pid_t job_;
   OnStop on_stop_;
-  bool asked_ = false;
+  const ReadyFile& ready_;
+  bool asked_ = false;      // to save and stop
+  bool held_back_ = false;  // but not told yet
+  double asked_at_ = -1e9;
   int ended_by_ = 0;
 };
 
@@ -129,6 +207,8 @@ Machine this_machine() {
   machine.root = geteuid() == 0;
   machine.has_mpirun = is_on_path("mpirun");
   machine.threads_chosen = std::getenv("OMP_NUM_THREADS") != nullptr;
+  machine.network_chosen = std::getenv("OMPI_MCA_btl") || std::getenv("OMPI_MCA_oob") ||
+                           std::getenv("OMPI_MCA_oob_tcp_if_include");
   return machine;
 }
 
@@ -161,6 +241,9 @@ LocalCommand local_command(const Machine& machine, int ranks,
   else
     add({"--map-by", "slot:PE=" + std::to_string(machine.cores / ranks), "--bind-to", "core"});
   if (crowded) add({"--mca", "mpi_yield_when_idle", "1"});
+  if (!machine.network_chosen)
+    add({"--mca", "btl", "self,vader", "--mca", "oob_tcp_if_include", "lo"});
+  add({"--mca", "odls_base_sigkill_timeout", "0"});
   add(program);
 
   const int threads = std::max(1, machine.threads / ranks);
@@ -184,14 +267,23 @@ int run_local(const LocalCommand& command, OnStop on_stop) {
   const sigset_t signals = forwarded_signals();
   sigset_t before;
   sigprocmask(SIG_BLOCK, &signals, &before);  // until sigwait() asks for them
+  const ReadyFile ready;
+  OutputRelay relay;
+  std::fflush(stdout);
+  const pid_t supervisor = getpid();
   const pid_t job = fork();
-  if (job == 0) become(command, before);
+  if (job == 0) become(command, before, supervisor, ready.path(), relay);
   const int fork_error = errno;
-  const int code = job < 0 ? kCannotStart : Supervision(job, on_stop)(signals);
+  if (job > 0) relay.start();
+  const int code =
+      job < 0 ? kCannotStart : Supervision(job, on_stop, ready)(signals, first_stop_signal());
   sigprocmask(SIG_SETMASK, &before, nullptr);
+  const bool told = relay.finish();
   check(job >= 0, ErrorKind::usage,
         "launch: no process can be started:", std::strerror(fork_error));
   check(code != kCannotStart, ErrorKind::usage, "launch: cannot start", command.words.front());
+  check(told || code != 0, ErrorKind::storage,
+        "standard output could not be written; what was told is incomplete");
   return code;
 }
 

@@ -6,7 +6,9 @@
 // Measured with Open MPI 4.1.4: ranks are bound to cores of the whole machine even when mpirun
 // itself may use only a few of them, so ranks are bound only where mpirun may use all; called by
 // its path it takes a part of that for a prefix, so it is looked up on the PATH; on SIGTERM or
-// SIGINT it kills the ranks after two seconds and returns 1, SIGUSR1 it passes on at once.
+// SIGINT it kills the ranks and returns 1, SIGUSR1 it passes on at once; without TCP among the
+// transports ranks listen on no port, but mpirun itself does, on all interfaces, whatever it is
+// told.
 #pragma once
 
 #include <string>
@@ -22,6 +24,7 @@ struct Machine {
   bool root = false;            // mpirun refuses root unless two variables are set
   bool has_mpirun = false;      // on the PATH
   bool threads_chosen = false;  // OMP_NUM_THREADS is set
+  bool network_chosen = false;  // OMPI_MCA_btl, _oob or _oob_tcp_if_include is set
 };
 Machine this_machine();
 
@@ -40,12 +43,17 @@ struct LocalCommand {
 LocalCommand local_command(const Machine& machine, int ranks,
                            const std::vector<std::string>& program);
 
-// What a request to stop (SIGTERM, SIGHUP) becomes. `save`: SIGUSR1, which the ranks of `tessera
-// train` answer with a checkpoint and exit code 75; a second request ends them at once.
+// OnStop says what becomes of SIGINT, SIGTERM, SIGHUP and SIGUSR1.
+// `end`: they go on to the job.
+// `save`: the first one becomes SIGUSR1, which the ranks of `tessera train` answer with a
+// checkpoint and exit code 75. It is held back until they keep signals, which rank 0 tells through
+// TESSERA_READY_FILE (launch/ready_file.h); only SIGINT ends a job that is not that far. A second
+// SIGINT, SIGTERM or SIGHUP ends the job at once, a third one kills mpirun.
 enum class OnStop { end, save };
 
-// Runs the job to its end; its output is ours. SIGINT, SIGUSR1 and requests to stop go on to it.
-// Returns the exit code of the first rank that failed, 128 + the signal when one of those ended it.
+// Runs the job to its end; its output is ours. A signal that hold_stop_signals() has kept since the
+// program began counts as the first one.
+// Returns the exit code of the first rank that failed, 128 + the signal when a signal ended it.
 // Throws Error{usage} when the program cannot be started, or when this is a rank of a job itself.
 // Not for use beside other threads.
 int run_local(const LocalCommand& command, OnStop on_stop);

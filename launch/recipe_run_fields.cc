@@ -93,7 +93,8 @@ std::vector<RecipeField> run_fields() {
       "checkpoint.max_failures", [](R & r) -> auto& { return r.checkpoint.max_failures; },
       "failed saves in a row before the run ends with exit code 8"));
   add(text_row("checkpoint.on_preempt", [](R & r) -> auto& { return r.checkpoint.on_preempt; },
-               "at SIGUSR1 or SIGTERM: save and exit 75, or stop and exit 75", {"save", "stop"}));
+               "at SIGINT, SIGTERM, SIGHUP or SIGUSR1: save and exit 75, or stop and exit 75",
+               {"save", "stop"}));
 
   add(text_row("on_failure.non_finite", [](R & r) -> auto& { return r.on_failure.non_finite; },
                "a gradient that is not finite (without loss scaling)", {"skip", "stop"}));
@@ -102,7 +103,16 @@ std::vector<RecipeField> run_fields() {
       "skipped steps in a row before the run ends with exit code 6"));
   add(duration_row(
       "on_failure.hang_timeout", [](R & r) -> auto& { return r.on_failure.hang_timeout_seconds; },
-      "a collective that waits longer ends the job with exit code 7; 0s: never"));
+      "a collective, a microbatch or an evaluation's part that takes longer ends the job with exit "
+      "code 7; 0s: never"));
+  add(duration_row(
+      "on_failure.start_timeout", [](R & r) -> auto& { return r.on_failure.start_timeout_seconds; },
+      "a start (reading data, xz, the first weights) that takes a rank longer ends the job with "
+      "exit code 7; 0s: never"));
+  add(duration_row(
+      "on_failure.save_timeout", [](R & r) -> auto& { return r.on_failure.save_timeout_seconds; },
+      "a checkpoint that takes a rank longer to save or load ends the job with exit code 7; 0s: "
+      "never"));
 
   add(boolean_row(
       "metrics.jsonl", [](R & r) -> auto& { return r.metrics.jsonl; }, "write metrics.jsonl"));

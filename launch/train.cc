@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "checkpoint/layout.h"
 #include "checkpoint/load.h"
@@ -23,6 +24,7 @@
 #include "launch/memory_fit.h"
 #include "launch/open_checkpoint.h"
 #include "launch/preflight.h"
+#include "launch/ready_file.h"
 #include "launch/room_check.h"
 #include "launch/run_directory.h"
 #include "launch/run_hold.h"
@@ -30,6 +32,7 @@
 #include "launch/signals.h"
 #include "launch/verbs.h"
 #include "parallel/gpu_groups.h"
+#include "parallel/section.h"
 #include "trainer/group_rule.h"
 #include "trainer/metrics.h"
 #include "trainer/model/counts.h"
@@ -65,8 +68,11 @@ class TrainRun {
   // All that can be refused comes before the run directory is touched: a run that does not begin
   // leaves what was there as it was, and --check leaves nothing.
   int operator()() {
+    const FailureOptions& limits = recipe_.on_failure;
+    set_section_limits({.start = limits.start_timeout_seconds,
+                        .hang = limits.hang_timeout_seconds,
+                        .save = limits.save_timeout_seconds});
     resolved_ = resolved_yaml(loaded_, header());
-    install_stop_signals();
     take_directory(true);
     Trainer trainer(recipe_, device_, comms_);
     const std::string how = restore(trainer);
@@ -124,9 +130,8 @@ class TrainRun {
   // What is resumed must not change under the job that reads it, so a directory that is there is
   // held before that (`early`). A new one, and one whose earlier run is to be renamed, are touched
   // only when nothing can be refused any more. Rank 0 may have to watch the heartbeat of a job on
-  // another machine for longer than a collective may take, so the others' patience begins after it.
+  // another machine for longer than a collective may take: the limit is that of the start.
   void take_directory(bool early) {
-    set_hang_timeout(0);
     in_agreement(world_, "run directory", [&] {
       if (world_.rank() != 0 || hold_.holds()) return;
       const std::string root = run_.checkpoints(recipe_);
@@ -144,7 +149,6 @@ class TrainRun {
       if (!hold_.moved_to().empty())
         log::info("run      the earlier run is now " + hold_.moved_to());
     });
-    set_hang_timeout(recipe_.on_failure.hang_timeout_seconds);
   }
 
   void open_files() {
@@ -152,6 +156,7 @@ class TrainRun {
       if (world_.rank() == 0) run_.write_resolved(resolved_);
     });
     log::open_file(run_.log(world_.rank()));
+    keep_waiting_notes(parent_directory(run_.log(world_.rank())), world_.rank(), world_.size());
   }
 
   // What is in the directory of checkpoints from here on is the line that this job goes on with.
@@ -181,6 +186,7 @@ class TrainRun {
 
   // Loads weights or the whole state, as asked. Returns the words for the "start" line.
   std::string restore(Trainer& trainer) {
+    const Section section(SectionKind::load);
     const std::string root = run_.checkpoints(recipe_);
     State state = trainer.state();
     std::optional<LoadReport> report;
@@ -314,7 +320,10 @@ class TrainRun {
               (fit_.capacity.bytes > 0
                    ? " of " + as_bytes(static_cast<double>(fit_.capacity.bytes)) + ": fits"
                    : ""));
-    summary_.xz_bits_per_byte = validation_xz(recipe_);
+    {
+      const Activity activity("compressing", recipe_.data.validation + " with xz");
+      summary_.xz_bits_per_byte = validation_xz(recipe_);
+    }
     std::string data =
         "data     train " + with_prefix(static_cast<double>(summary_.train_tokens)) + " tokens";
     if (summary_.bytes_per_token > 0)
@@ -337,7 +346,10 @@ class TrainRun {
     loop.generation = generation_;
     loop.base = base_;
     loop.still_held = [this] { hold_.check_held(); };
-    loop.on_saved = [this](int64_t step) { hold_.saved(step); };
+    loop.on_saved = [this](int64_t step) {
+      hold_.saved(step);
+      if (!std::exchange(saved_, true)) tell_supervisor("saved");
+    };
     loop.resolved_recipe = resolved_;
     loop.made_with = scalars_of(made_);
     loop.pinned_steps = pinned_;
@@ -445,14 +457,17 @@ class TrainRun {
   std::vector<int64_t> pinned_, damaged_;
   int64_t base_ = -1;  // the step in the directory of checkpoints that this job goes on from
   int64_t generation_ = 0;
+  bool saved_ = false;  // by this job
   double flops_per_token_ = 0;
 };
 
 }  // namespace
 
 int train_verb(const TrainCommand& command) {
-  const int code =
-      run_in_world(command.verbosity, [&](World& world) { return TrainRun(command, world)(); });
+  const int code = run_in_world(command.verbosity, [&](World& world) {
+    const Section section(SectionKind::init);
+    return TrainRun(command, world)();
+  });
   // srun --kill-on-bad-exit kills whoever is not gone yet, and then reports that instead of 75.
   if (code == kPreempted) std::this_thread::sleep_for(std::chrono::milliseconds(500));
   return code;

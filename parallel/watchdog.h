@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Names the collective that has not moved for a while and ends the process: MPI itself never
-// reports a rank that stopped. Waiting loops hold a Watched; what a device does while nobody here
-// waits is Overseen. The thread looks once a second.
+// Names what has not moved for a while and ends the process: MPI itself never reports a rank that
+// stopped. Waiting loops hold a Watched; what a device does while nobody here waits is Overseen;
+// how long is too long, and what a rank is at when it does not wait, say the sections of
+// parallel/section.h. The thread looks once a second.
 #pragma once
 
 #include <cstdint>

@@ -13,6 +13,7 @@
 #include "kernels/base/log.h"
 #include "kernels/cpu_path.h"
 #include "parallel/mpi_communicator.h"
+#include "parallel/section.h"
 #include "parallel/transports.h"
 
 namespace tessera {
@@ -62,6 +63,19 @@ Placement place_ranks(MPI_Comm world, MPI_Comm node) {
   return places;
 }
 
+// Until MPI has told it, the launcher knows.
+std::string early_prefix() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"})
+    if (const char* rank = std::getenv(name)) return std::string("rank ") + rank + ": ";
+  return "";
+}
+
+// Nobody has read a recipe yet. Seconds; a word that is no number counts as 0, which is never.
+double start_timeout() {
+  const char* wish = std::getenv("TESSERA_START_TIMEOUT");
+  return wish == nullptr || *wish == '\0' ? 600 : std::max(0.0, std::atof(wish));
+}
+
 }  // namespace
 
 struct World::Impl {
@@ -75,6 +89,9 @@ struct World::Impl {
 World::World() : impl_(std::make_unique<Impl>()) {
   setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
   setenv("OMPI_MCA_btl_base_warn_component_unused", "0", 0);
+  log::set_prefix(early_prefix());
+  const Section section(SectionKind::init, "", start_timeout(), "TESSERA_START_TIMEOUT");
+  const Activity activity("MPI_Init", "with the other ranks");
   int provided = 0;
   check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided) == MPI_SUCCESS,
         ErrorKind::peer, "MPI_Init_thread failed");
@@ -87,7 +104,7 @@ World::World() : impl_(std::make_unique<Impl>()) {
   set_cpu_threads(fair_threads(cores, impl_->local_size));
   Placement places = place_ranks(world, node);
   impl_->over_mpi = mpi_communicator(&world, "world");
-  if (size() > 1) log::set_prefix("rank " + std::to_string(rank()) + ": ");
+  log::set_prefix(size() > 1 ? "rank " + std::to_string(rank()) + ": " : "");
   const auto neighbours = mpi_communicator(&node, "node");
   impl_->transports = std::make_unique<Transports>(*impl_->over_mpi, *neighbours, std::move(places),
                                                    cores.node < impl_->local_size);
@@ -105,6 +122,8 @@ World::~World() {
     abandon_mpi();
     return;
   }
+  const Section section(SectionKind::finalize);
+  const Activity activity("MPI_Finalize", "with the other ranks");
   impl_->all.reset();
   impl_->transports.reset();
   impl_->over_mpi.reset();

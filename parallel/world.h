@@ -3,7 +3,8 @@
 // Created once by main, before any kernel runs. Before MPI_Init it asks Open MPI to yield while
 // waiting (oversubscribed ranks would otherwise spin each other to a halt); after it, it divides
 // the node's cores among the node's ranks (OMP_NUM_THREADS wins) and lets all ranks agree on the
-// lowest instruction-set path among them.
+// lowest instruction-set path among them. A rank that does not come within TESSERA_START_TIMEOUT
+// seconds (600; 0: never) ends the job with exit code 7.
 #pragma once
 
 #include <functional>
@@ -45,7 +46,8 @@ class World {
 };
 
 // After `seconds` without progress inside one collective, a thread of its own logs which
-// collective of which group waited and ends the process with exit code 7. 0 switches it off.
+// collective of which group waited and ends the process with exit code 7. 0 switches it off. The
+// same as `hang` of parallel/section.h.
 void set_hang_timeout(double seconds);
 
 }  // namespace tessera

@@ -2,10 +2,9 @@
 #include "trainer/metrics.h"
 
 #include <filesystem>
+#include <fstream>
 
 #include <nlohmann/json.hpp>
-
-#include "kernels/base/no_link.h"
 
 namespace tessera {
 namespace {
@@ -13,12 +12,12 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // JSON has no infinities: such a number is written as null, and "applied": false tells why.
-void write_line(std::ofstream& out, const Json& line) {
-  out << line.dump() << std::endl;
+std::string as_line(const Json& line) {
+  return line.dump() + "\n";
 }
 
-// Whether a line tells of something that happened at most at `step`. A line that cannot be read was
-// being written when the run died.
+// True for a line that tells of something that happened at most at `step`. A line that cannot be
+// read was being written when the run died.
 bool happened_by(int64_t step, const std::string& line) {
   const Json json = Json::parse(line, nullptr, false);
   return json.is_object() && (!json.contains("step") || json["step"] <= step);
@@ -27,9 +26,15 @@ bool happened_by(int64_t step, const std::string& line) {
 }  // namespace
 
 MetricsFile::MetricsFile(const std::string& path, const RunFacts& facts)
-    : path_(path), facts_(facts) {
-  out_.open(NoLink(path).name(), std::ios::app);
-  check(out_.good(), ErrorKind::storage, "cannot write " + path);
+    : file_(path), facts_(facts) {}
+
+void MetricsFile::write_line(const nlohmann::ordered_json& line) {
+  const int64_t missing = file_.append(as_line(line));
+  if (missing > 0)
+    file_.append(as_line({{"kind", "warning"},
+                          {"code", "W062"},
+                          {"text", std::to_string(missing) + " lines are missing before the one "
+                                                             "above: they could not be written"}}));
 }
 
 void MetricsFile::on_step(const StepReport& report) {
@@ -62,7 +67,7 @@ void MetricsFile::on_step(const StepReport& report) {
                                       {"max", load.max},
                                       {"dead", load.dead}});
   }
-  write_line(out_, line);
+  write_line(line);
 }
 
 void MetricsFile::on_eval(const EvalReport& report) {
@@ -70,7 +75,7 @@ void MetricsFile::on_eval(const EvalReport& report) {
                {"loss", report.loss},     {"perplexity", report.perplexity()},
                {"tokens", report.tokens}, {"seconds", report.seconds}};
   if (report.bits_per_byte > 0) line["bits_per_byte"] = report.bits_per_byte;
-  write_line(out_, line);
+  write_line(line);
 }
 
 void MetricsFile::on_checkpoint(const CheckpointEvent& event) {
@@ -80,34 +85,35 @@ void MetricsFile::on_checkpoint(const CheckpointEvent& event) {
                {"seconds", event.seconds},
                {"stall_seconds", event.stall_seconds}};
   if (!event.error.empty()) line["error"] = event.error;
-  write_line(out_, line);
+  write_line(line);
 }
 
 // The steps after `step` will be trained again. One call of the file system makes the file shorter:
 // whenever the run dies, what is left is a beginning of the file.
 void MetricsFile::cut_back(int64_t step) {
-  std::ifstream in(path_, std::ios::binary);
+  const std::string& path = file_.path();
+  std::ifstream in(path, std::ios::binary);
   std::uintmax_t good = 0;
   for (std::string line; std::getline(in, line) && !in.eof() && happened_by(step, line);)
     good += line.size() + 1;
   in.close();
   std::error_code error;
-  if (good < std::filesystem::file_size(path_, error))
-    std::filesystem::resize_file(path_, good, error);
-  check(!error, ErrorKind::storage, "cannot shorten " + path_ + ":", error.message());
+  if (good < std::filesystem::file_size(path, error))
+    std::filesystem::resize_file(path, good, error);
+  check(!error, ErrorKind::storage, "cannot shorten " + path + ":", error.message());
 }
 
 void MetricsFile::on_start(int64_t step, const std::string& how) {
   cut_back(step);
-  write_line(out_, {{"kind", "start"},
-                    {"step", step},
-                    {"how", how},
-                    {"compute", name(facts_.compute)},
-                    {"tf32", facts_.tf32}});
+  write_line({{"kind", "start"},
+              {"step", step},
+              {"how", how},
+              {"compute", name(facts_.compute)},
+              {"tf32", facts_.tf32}});
 }
 
 void MetricsFile::on_warning(const std::string& code, const std::string& text) {
-  write_line(out_, {{"kind", "warning"}, {"code", code}, {"text", text}});
+  write_line({{"kind", "warning"}, {"code", code}, {"text", text}});
 }
 
 }  // namespace tessera

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // metrics.jsonl: one JSON object a line, appended as things happen; the source of truth for every
 // plot. Lines and keys are a contract (docs/recipes.md, "Files of a run"). A run that goes on from
-// a checkpoint first cuts the file back to that step, so that no step stands in it twice.
+// a checkpoint first cuts the file back to that step, so that no step stands in it twice. A line
+// that cannot be written is left out, and the file goes on with whole lines when it can (W062).
 #pragma once
 
-#include <fstream>
+#include <nlohmann/json_fwd.hpp>
 
 #include "trainer/observer.h"
+#include "trainer/run_file.h"
 
 namespace tessera {
 
@@ -30,9 +32,9 @@ class MetricsFile : public Observer {
 
  private:
   void cut_back(int64_t step);
+  void write_line(const nlohmann::ordered_json& line);
 
-  std::string path_;
-  std::ofstream out_;
+  RunFile file_;
   RunFacts facts_;
 };
 

@@ -171,6 +171,8 @@ std::vector<RecipeProblem> validate(const Recipe& recipe, int num_ranks) {
   not_negative(recipe.checkpoint.keep.every >= 0, "checkpoint.keep.every");
   not_negative(recipe.on_failure.max_skips >= 0, "on_failure.max_skips");
   not_negative(recipe.on_failure.hang_timeout_seconds >= 0, "on_failure.hang_timeout");
+  not_negative(recipe.on_failure.start_timeout_seconds >= 0, "on_failure.start_timeout");
+  not_negative(recipe.on_failure.save_timeout_seconds >= 0, "on_failure.save_timeout");
   problems.one_of(recipe.run.device, "run.device", {"auto", "cpu", "reference", "cuda"});
   problems.one_of(recipe.run.determinism, "run.determinism", {"same_layout", "layout_free"});
   problems.require(

@@ -239,6 +239,8 @@ struct FailureOptions {
   std::string non_finite = "skip";  // skip | stop
   int64_t max_skips = 5;            // in a row; f16 loss scaling allows 20
   double hang_timeout_seconds = 600;
+  double start_timeout_seconds = 1800;
+  double save_timeout_seconds = 1800;
 };
 
 struct MetricsOptions {

@@ -4,11 +4,11 @@
 #include <array>
 #include <chrono>
 #include <cstring>
+#include <utility>
 
 #include <unistd.h>
 
 #include "checkpoint/checksum.h"
-#include "kernels/base/no_link.h"
 
 namespace tessera {
 namespace {
@@ -62,20 +62,41 @@ std::string tensorboard_scalar(double wall_time, int64_t step, const std::string
                 varint(static_cast<uint64_t>(step)) + text_field(5, text_field(1, entry)));
 }
 
-TensorBoardFile::TensorBoardFile(const std::string& directory) {
+std::string tensorboard_start(double wall_time, int64_t step) {
+  const std::string start = key(1, 0) + varint(1);
+  return record(key(1, 1) + little_endian(wall_time) + key(2, 0) +
+                varint(static_cast<uint64_t>(step)) + text_field(7, start));
+}
+
+namespace {
+
+std::string new_file_name() {
   std::array<char, 256> host{};
   gethostname(host.data(), host.size() - 1);
   const double time = now();
-  const std::string path = directory + "/events.out.tfevents." +
-                           std::to_string(static_cast<int64_t>(time)) + "." + host.data() + "." +
-                           std::to_string(getpid());
-  out_.open(NoLink(path).name(), std::ios::binary | std::ios::app);
-  check(out_.good(), ErrorKind::storage, "cannot write " + path);
-  out_ << tensorboard_version(time) << std::flush;
+  return "events.out.tfevents." + std::to_string(static_cast<int64_t>(time)) + "." + host.data() +
+         "." + std::to_string(getpid());
+}
+
+}  // namespace
+
+TensorBoardFile::TensorBoardFile(const std::string& directory)
+    : file_(directory + "/" + new_file_name()), records_(tensorboard_version(now())) {
+  write();
+}
+
+// All records of one step are written at once. Records that could not be written are lost.
+void TensorBoardFile::write() {
+  file_.append(std::exchange(records_, {}));
+}
+
+void TensorBoardFile::on_start(int64_t step, const std::string&) {
+  records_ += tensorboard_start(now(), step + 1);
+  write();
 }
 
 void TensorBoardFile::scalar(int64_t step, const std::string& tag, double value) {
-  out_ << tensorboard_scalar(now(), step, tag, static_cast<float>(value));
+  records_ += tensorboard_scalar(now(), step, tag, static_cast<float>(value));
 }
 
 void TensorBoardFile::on_step(const StepReport& report) {
@@ -95,13 +116,13 @@ void TensorBoardFile::on_step(const StepReport& report) {
     scalar(report.step, layer + "/p95", load.p95);
     scalar(report.step, layer + "/dead", static_cast<double>(load.dead));
   }
-  out_.flush();
+  write();
 }
 
 void TensorBoardFile::on_eval(const EvalReport& report) {
   scalar(report.step, "eval/loss", report.loss);
   if (report.bits_per_byte > 0) scalar(report.step, "eval/bits_per_byte", report.bits_per_byte);
-  out_.flush();
+  write();
 }
 
 }  // namespace tessera

@@ -10,6 +10,7 @@
 #include "kernels/base/trace.h"
 #include "kernels/reduce.h"
 #include "kernels/transfer.h"
+#include "parallel/section.h"
 #include "trainer/model/model_state.h"
 #include "trainer/training_plan.h"
 
@@ -179,6 +180,7 @@ PipelineStage& Trainer::passes() {
 
 Batch Trainer::next_batch() {
   const trace::Range range("step", [] { return "data"; });
+  const Activity activity("reading", "the data of the next batch");
   return loader_->next();
 }
 

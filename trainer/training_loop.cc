@@ -10,6 +10,7 @@
 #include "checkpoint/retention.h"
 #include "checkpoint/writer.h"
 #include "kernels/base/trace.h"
+#include "parallel/section.h"
 #include "trainer/replicas.h"
 #include "trainer/trace_file.h"
 
@@ -35,6 +36,7 @@ class Loop {
 
   Outcome run() {
     while (trainer_.steps_done() < end_) {
+      const Section section(SectionKind::step, std::to_string(trainer_.steps_done() + 1));
       if (trainer_.steps_done() + 1 == recipe_.profile.first_step)
         start_trace(trainer_.stream(), comms_.world());
       hear(trainer_.advance(wishes()));
@@ -100,6 +102,7 @@ class Loop {
   // False when a signal ended it.
   bool evaluate() {
     if (recipe_.data.validation.empty()) return true;
+    const Section section(SectionKind::eval, "of step " + std::to_string(trainer_.steps_done()));
     const EvalReport report = trainer_.evaluate(
         [&](double part) {
           tell([&](Observer& o) { o.on_eval_progress(trainer_.steps_done(), part); });
@@ -127,6 +130,7 @@ class Loop {
   void save(bool must_succeed) {
     save_is_due_ = false;
     if (last_saved_step_ == trainer_.steps_done()) return;
+    const Section section(SectionKind::save, "of step " + std::to_string(trainer_.steps_done()));
     const auto start = Clock::now();
     CheckpointEvent event;
     event.step = trainer_.steps_done();

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "kernels/base/trace.h"
+#include "parallel/section.h"
 
 namespace tessera {
 namespace {
@@ -54,6 +55,7 @@ class Run {
  private:
   void act(const Action& action, bool whole) {
     const auto [op, chunk, micro] = action;
+    moved();
     const trace::Range range(stream_, is_compute(op) ? "compute" : "comm",
                              [&] { return to_string(action) + (whole ? " W" : ""); });
     switch (op) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/metrics.h"
 
+#include <fstream>
 #include <limits>
 #include <sstream>
 
@@ -8,7 +9,9 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "tests/support/captured_error.h"
 #include "tests/support/errors.h"
+#include "tests/support/full_disk.h"
 #include "tests/support/temporary.h"
 
 namespace tessera::test {
@@ -171,6 +174,29 @@ TEST_F(Metrics, LoseALineThatWasBeingWrittenWhenTheRunDied) {
     resumed.on_start(2, "resume");
     EXPECT_THAT(story(), ElementsAre("t1", "s2")) << torn;
   }
+}
+
+// The line that did not fit leaves no rest, and the next whole one follows when there is room.
+TEST_F(Metrics, GoOnAfterTheDiskWasFull) {
+  const CapturedError error;
+  MetricsFile file(path, kFacts);
+  train(file, 1, 1);
+  {
+    const FullDisk full(text().size() + 20);
+    train(file, 2, 4);
+  }
+  train(file, 5, 6);
+  const std::string console = error.read();
+  EXPECT_THAT(story(), ElementsAre("t1", "t5", "w", "t6"));
+  EXPECT_EQ(lines().at(2)["code"], "W062");
+  EXPECT_EQ(lines().at(2)["text"],
+            "3 lines are missing before the one above: they could not be written");
+  EXPECT_THAT(console, testing::ContainsRegex("W062 .*metrics.jsonl cannot be written"));
+  EXPECT_THAT(console, HasSubstr("3 records are missing"));
+  size_t warnings = 0;
+  for (size_t at = 0; (at = console.find("cannot be written", at)) != std::string::npos; ++at)
+    ++warnings;
+  EXPECT_EQ(warnings, 1u);
 }
 
 TEST_F(Metrics, ThatCannotBeWrittenAreAnErrorThatNamesTheFile) {

@@ -3,6 +3,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <sstream>
 
 #include <gmock/gmock.h>
@@ -35,10 +36,18 @@ TEST(TensorBoard, WritesTheRecordsThatOthersWrite) {
             "4087");
 }
 
+// An event of step 101 (0x65) with a SessionLog (field 7) whose status (field 1) is START (1).
+TEST(TensorBoard, TellsWhereARunGoesOn) {
+  const std::string bytes = hex(tensorboard_start(1.7e9, 101));
+  EXPECT_THAT(bytes, StartsWith("0f00000000000000"));
+  EXPECT_THAT(bytes, HasSubstr("0900000040fc54d94110653a020801"));
+}
+
 TEST(TensorBoard, WritesAFileOfWholeRecordsThatBeginsWithTheVersion) {
   const TemporaryDirectory directory;
   {
     TensorBoardFile file(directory.path());
+    file.on_start(6, "resume");
     StepReport report;
     report.step = 7;
     report.seconds = 1;
@@ -64,10 +73,13 @@ TEST(TensorBoard, WritesAFileOfWholeRecordsThatBeginsWithTheVersion) {
     place += 16 + length;
   }
   EXPECT_EQ(place, bytes.size()) << "nothing after the last record";
-  ASSERT_EQ(payloads.size(), 7u);  // version, five scalars of a step, one of an evaluation
+  // The version, the start, five scalars of a step, one of an evaluation.
+  ASSERT_EQ(payloads.size(), 8u);
   EXPECT_THAT(payloads[0], HasSubstr("brain.Event:2"));
-  EXPECT_THAT(payloads[1], HasSubstr("train/loss"));
-  EXPECT_THAT(payloads[6], HasSubstr("eval/loss"));
+  EXPECT_THAT(payloads[1], HasSubstr(std::string("\x10\x07\x3a\x02\x08\x01", 6)))
+      << "step 7 and what follows is trained again";
+  EXPECT_THAT(payloads[2], HasSubstr("train/loss"));
+  EXPECT_THAT(payloads[7], HasSubstr("eval/loss"));
 }
 
 }  // namespace
