@@ -110,6 +110,7 @@ void Life::live(int64_t rounds) {
     else
       ordinary_round(goes_back && sound_steps().size() > 1);
     std::printf("round %ld  %s\n", static_cast<long>(round_), story_.c_str());
+    std::fflush(stdout);
     EXPECT_EQ(bystanders_.harm(), "") << story_;
   }
   if (testing::Test::HasFailure()) return;
