@@ -92,6 +92,10 @@ int eval_data(const EvalCommand& command, OpenModel& open) {
   check(!prefix.empty(), ErrorKind::usage, "eval: give --data PREFIX or --tokens FILE.json");
   const TokenFile file = TokenFile::open(prefix);
   check_data_tokenizer(file, open, command.allow_changed);
+  // Bytes are counted by the tokenizer that made the data, or not at all.
+  const std::string& made_by = file.info().tokenizer_hash;
+  if (open.tokenizer && !made_by.empty() && open.tokenizer->hash() != made_by)
+    open.tokenizer.reset();
   const int64_t length = recipe.data.sequence_length, tokens = file.num_tokens();
   double sum = 0;
   int64_t targets = 0, bytes = 0;
