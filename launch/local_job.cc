@@ -271,8 +271,9 @@ int run_local(const LocalCommand& command, OnStop on_stop) {
   OutputRelay relay;
   std::fflush(stdout);
   const pid_t supervisor = getpid();
+  const std::string ready_path = ready.path();  // of a descriptor of this process, not of the job's
   const pid_t job = fork();
-  if (job == 0) become(command, before, supervisor, ready.path(), relay);
+  if (job == 0) become(command, before, supervisor, ready_path, relay);
   const int fork_error = errno;
   if (job > 0) relay.start();
   const int code =

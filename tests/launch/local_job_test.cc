@@ -209,7 +209,7 @@ TEST(LocalJob, InterruptedBeforeItsRanksAreReadyItEnds) {
 }
 
 TEST(LocalJob, AThirdRequestKillsAnMpirunThatDoesNotEnd) {
-  EXPECT_EQ(run_shell(std::string("trap '' TERM; ") + kReady +
+  EXPECT_EQ(run_shell(std::string("trap '' TERM USR1; ") + kReady +
                           "for i in 1 2 3; do kill -TERM $PPID; sleep 0.5; done; " + kLong,
                       OnStop::save),
             143);
