@@ -150,7 +150,11 @@ TEST(BadInput, ACheckpointOfAnotherModelExitsWith2) {
   ASSERT_EQ(workshop().train(2, "shape", {"run.steps=2"}).exit_code, 0);
   const ProgramResult run = workshop().train(2, "shape", {"model.intermediate_size=64"});
   EXPECT_EQ(run.exit_code, 2) << run.err;
-  EXPECT_EQ(times("but the model wants", run.err), 1) << run.err;
+  EXPECT_EQ(times("model.intermediate_size was 80 and is 64", run.err), 1) << run.err;
+  const ProgramResult allowed =
+      workshop().train(2, "shape", {"model.intermediate_size=64", "--allow-changed", "model"});
+  EXPECT_EQ(allowed.exit_code, 2) << allowed.err;
+  EXPECT_EQ(times("but the model wants", allowed.err), 1) << allowed.err;
 }
 
 TEST(BadInput, ARunDirectoryThatCannotBeMadeExitsWith8) {
