@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading JSON that a stranger may have written. parse_json() bounds the nesting and never
 // recurses; the Field functions return a member of an object with its type and range checked. Every
-// failure is Error{checkpoint} that starts with `where` (a path, and perhaps a line in it) and stays
-// short whatever the text holds. Writing needs only quoted().
+// failure is Error{checkpoint} that starts with `where` (a path, and perhaps a line in it) and
+// stays short whatever the text holds. Writing needs only quoted().
 #pragma once
 
 #include <cstdint>

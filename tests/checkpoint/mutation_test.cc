@@ -51,7 +51,7 @@ constexpr bool kSanitized = sizeof(TESSERA_SANITIZERS) > 1;
 
 // A mutant takes a millisecond; this only ends a hang.
 constexpr unsigned kHangSeconds = 120;
-char doing[96];  // what a signal handler prints
+char doing[96];  // a signal handler prints it
 
 extern "C" void tell_and_die(int number) {
   const char* what = number == SIGALRM ? "hang: " : "crash: ";
@@ -133,7 +133,7 @@ State state_of(StateEntry (*make)(const std::string&, const std::string&, DType,
   return state;
 }
 
-// What a reader found: all that a checkpoint says of a run.
+// This is all that a checkpoint says of a run.
 struct Content {
   std::map<std::string, std::string> tensors;  // bytes by name, role, type and shape
   std::map<std::string, std::string> scalars;
@@ -185,7 +185,7 @@ class Mutation : public testing::Test {
     return salted_entry(name, role, dtype, shard, "older");
   }
 
-  // The sentence with which opening and reading everything is refused; nullopt when it is not.
+  // Opens and reads everything; nullopt when that is not refused.
   std::optional<Error> refusal(Content& found) {
     try {
       CheckpointReader reader = CheckpointReader::open(storage_, directory_);

@@ -43,7 +43,7 @@ class Bystanders {
     step_.clear();
   }
 
-  // A sentence for each of them that is not what it was; empty when all is well.
+  // Says of each of them that is not what it was; the text is empty when all is well.
   std::string harm() const {
     std::string text;
     const auto now = look();
@@ -69,7 +69,7 @@ class Bystanders {
     watched_.push_back(path);
   }
 
-  // Content by path; of a link its target.
+  // Returns contents by path; a link is told by its target.
   std::map<std::string, std::string> look() const {
     namespace fs = std::filesystem;
     std::map<std::string, std::string> found;

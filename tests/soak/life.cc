@@ -31,7 +31,7 @@ void pause_shortly() {
 
 }  // namespace
 
-// One start of the program, with all its processes.
+// A job is one start of the program, with all its processes.
 class Life::Job {
  public:
   Job(const Life& life, const Start& start, const std::string& token)
@@ -44,7 +44,7 @@ class Life::Job {
   bool running() { return program_.running(); }
   std::string err() const { return program_.err(); }
   void signal(int number) { program_.signal(number); }
-  // Empty when it has not started them yet.
+  // The list is empty when it has not started them yet.
   std::vector<pid_t> ranks() const {
     std::vector<pid_t> pids = {program_.pid()};
     const int generations = static_cast<int>(start_.starter);  // between it and its ranks
@@ -55,7 +55,7 @@ class Life::Job {
     const std::vector<pid_t> children = children_of(program_.pid());
     return children.empty() ? -1 : children.front();
   }
-  // The end of the program and of all its processes.
+  // Waits for the end of the program and of all its processes.
   ProgramResult wait() {
     ProgramResult result = program_.wait(kHangSeconds);
     EXPECT_FALSE(result.timed_out) << "hangs\n" << result.err;
@@ -118,7 +118,7 @@ void Life::live(int64_t rounds) {
   finish();
 }
 
-// Steps that a start may go on from.
+// A start may go on from these steps.
 std::vector<int64_t> Life::sound_steps() const {
   std::vector<int64_t> steps;
   for (const int64_t step : files_.committed())
@@ -157,7 +157,7 @@ Life::Start Life::draw_start() {
   return start;
 }
 
-// Never the only sound one.
+// The only sound one is never damaged.
 void Life::damage_newest() {
   std::vector<int64_t> sound = sound_steps();
   for (int64_t times = 1 + below(random_, std::ssize(sound) - 1); times > 0; --times) {
@@ -293,7 +293,8 @@ void Life::ordinary_round(bool go_back) {
   EXPECT_TRUE(result.exit_code != 75 || newest_ == files_.last_job().reached) << story_;
 }
 
-// Two jobs at once, or one after the other: one ends with 9 and names the other, which goes on.
+// Two jobs start at once, or one after the other: one ends with 9 and names the other, which goes
+// on.
 void Life::contest() {
   const bool together = below(random_, 2) == 0;
   const Start starts[] = {draw_start(), draw_start()};

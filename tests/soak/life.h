@@ -26,7 +26,7 @@ enum class Layouts {
 class Life {
  public:
   Life(uint64_t seed, Layouts layouts);
-  // Stops at the first failure.
+  // It stops at the first failure.
   void live(int64_t rounds);
 
  private:

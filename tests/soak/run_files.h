@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a run has left on disk, read without the run's own code where that is possible: its
-// metrics.jsonl and its step directories. And what bad luck does to the latter.
+// metrics.jsonl and its step directories; damage() does to the latter what bad luck does.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +23,7 @@ namespace tessera::soak {
 
 using Random = std::mt19937_64;
 
-// A number from 0 to end - 1. The standard's distributions differ between libraries.
+// Returns a number from 0 to end - 1. The standard's distributions differ between libraries.
 inline int64_t below(Random& random, int64_t end) {
   return static_cast<int64_t>(random() % static_cast<uint64_t>(end));
 }
@@ -54,7 +54,7 @@ class RunFiles {
     if (train != std::string::npos && train > start) job.reached = number_at(text, train);
     return job;
   }
-  // The lines of the last job, its first line left out.
+  // Returns the lines that the last job wrote after its first one.
   std::vector<nlohmann::json> lines_of(const LastJob& job) const {
     std::istringstream in(complete_lines().substr(job.at));
     std::vector<nlohmann::json> lines;
@@ -70,7 +70,7 @@ class RunFiles {
       names.insert(entry.path().filename().string());
     return names;
   }
-  // Steps with COMMIT, in order; links and names that are no step's do not count.
+  // Returns the steps with COMMIT in order; links and names that are no step's do not count.
   std::vector<int64_t> committed() const {
     std::vector<int64_t> steps;
     for (const std::string& name : names()) {
@@ -96,8 +96,8 @@ class RunFiles {
   std::string directory_;
 };
 
-// A place in a file that must not change. HDF5's own bytes are not read by whoever resumes, so a
-// shard file is hit in a tensor.
+// Draws a byte that whoever resumes must find unchanged. HDF5's own bytes are not read then, so in
+// a shard file it is one of a tensor.
 inline int64_t vital_byte(const std::string& step_directory, const std::string& file, int64_t bytes,
                           Random& random) {
   if (!file.ends_with(".h5")) return below(random, bytes);
@@ -111,7 +111,7 @@ inline int64_t vital_byte(const std::string& step_directory, const std::string& 
   return 0;
 }
 
-// Damages one file of a sound step directory. What was done, in words.
+// Damages one file of a sound step directory and says in words what was done.
 inline std::string damage(const std::string& step_directory, Random& random) {
   namespace fs = std::filesystem;
   std::vector<std::string> files;

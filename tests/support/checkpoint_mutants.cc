@@ -159,7 +159,7 @@ struct Span {
   size_t at, length;
 };
 
-// Calls visit(span, is a string) for each number and each string, a string with its quotes.
+// Calls visit(span, is a string) for each number and each string; a string has its quotes.
 template <typename Visit>
 void each_token(const std::string& text, Visit&& visit) {
   for (size_t at = 0; at < text.size(); ++at) {
@@ -184,7 +184,7 @@ std::vector<Span> numbers_in(const std::string& text) {
   return numbers;
 }
 
-// Members `"key":number`, from the key's quote to the number's end.
+// Finds members `"key":number`, from the key's quote to the number's end.
 std::vector<Span> members_in(const std::string& text) {
   std::vector<Span> members;
   std::optional<Span> key;
@@ -296,7 +296,7 @@ std::string with_deep_nesting(std::string text, Random& random) {
   std::reverse(close.begin(), close.end());
   const std::string number = text.substr(span.at, span.length);
   const std::string nested = open + number + (below(random, 3) == 0 ? "" : close);
-  // As the value itself, or as that of a key that nobody knows, which readers are to ignore.
+  // It is the value itself, or that of a key that nobody knows, which readers are to ignore.
   if (below(random, 2) == 0) return text.replace(span.at, span.length, nested);
   return text.insert(text.find('{') + 1, "\"unknown\":" + nested + ",");
 }
@@ -311,7 +311,7 @@ std::string with_invalid_utf8(std::string text, Random& random) {
   });
   const Span span = one_of(random, strings);
   const std::string bad = one_of(random, kInvalid);
-  // Inside a string, or where no string is.
+  // It stands inside a string, or where no string is.
   const size_t at = below(random, 4) == 0 ? span.at : span.at + 1 + below(random, span.length - 1);
   return text.insert(at, bad);
 }
@@ -323,7 +323,7 @@ constexpr std::pair<Edit, const char*> kEdits[] = {{with_edited_number, "number 
                                                    {with_deep_nesting, "nested deeply"},
                                                    {with_invalid_utf8, "text invalid"}};
 
-// COMMIT for a manifest that may be none.
+// Returns the COMMIT that belongs to a manifest's text, which need not be one.
 std::string commit_for(const std::string& manifest_text, const Files& sound) {
   Manifest facts = parse_manifest(sound.at(kManifestName), kManifestName);
   try {

@@ -13,7 +13,7 @@ namespace tessera::test {
 
 using Files = std::map<std::string, std::string>;  // content by name, of one step directory
 
-// What stands in the place of a file.
+// An Instead says what stands in the place of a file.
 enum class Instead {
   bytes,            // a file with Change::bytes
   nothing,          // the file was deleted
