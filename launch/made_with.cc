@@ -146,7 +146,7 @@ MadeWith agree_on(World& world, const Recipe& recipe, const MadeWith& mine) {
   const MadeWith& first = of_ranks.front();
   for (size_t rank = 1; world.rank() == 0 && rank < of_ranks.size(); ++rank) {
     if (of_ranks[rank].program == first.program) continue;
-    log::warn("W060 rank " + std::to_string(rank) + " runs " + of_ranks[rank].program +
+    log::warn("W063 rank " + std::to_string(rank) + " runs " + of_ranks[rank].program +
               ", rank 0 " + first.program + ": results may differ between them");
     break;
   }

@@ -36,7 +36,7 @@ std::optional<MadeWith> made_with(const std::map<std::string, std::string>& scal
 // token files, naming the first rank that does not, and the file. recipe: whose files these are.
 void require_equal_files(const Recipe& recipe, const std::vector<MadeWith>& of_ranks);
 // Collective, and the first after each rank has looked at its files: require_equal_files() on all,
-// then rank 0's. A rank that runs another build is only a warning (W060).
+// then rank 0's. A rank that runs another build is only a warning (W063).
 MadeWith agree_on(World& world, const Recipe& recipe, const MadeWith& mine);
 
 // Shortens a hash for a message.

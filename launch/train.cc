@@ -117,7 +117,7 @@ class TrainRun {
     });
     made_ = agree_on(world_, recipe_, made_with(recipe_, summary_));
     if (world_.rank() == 0)
-      for (const std::string& doubt : summary_.doubts) warnings_.push_back("W061 " + doubt);
+      for (const std::string& doubt : summary_.doubts) warnings_.push_back("W064 " + doubt);
     resume_from_ = world_.all().broadcast(resume_from_, 0, "resume from");
     init_from_ = world_.all().broadcast(init_from_, 0, "init from");
     const Device settled = settle_device(world_, recipe_.run.device, device);
