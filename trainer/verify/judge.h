@@ -32,6 +32,11 @@ double unit_roundoff(const std::string& compute);
 // The bound: e(layout) <= 2 e(one rank) + kSlack * unit_roundoff * sqrt(depth), with depth the
 // number of tokens that a gradient is summed over.
 inline constexpr double kSlack = 0.25;
+// After the first step layouts stand at weights that differ by rounding, which AdamW makes larger
+// where a gradient is nearly zero: its update there has the size of the learning rate and the sign
+// of a rounding. The gradients of later steps, and the moments made of them, move by so many times
+// the relative distance of the weights (10 to 13 measured on small models; decision 17).
+inline constexpr double kCurvature = 16;
 // Experts are chosen as in the base run; where a layout would have chosen otherwise at step 1, the
 // scores it chose between lie within so many unit roundoffs of the compute type of each other.
 inline constexpr double kFlipRoundoffs = 16;

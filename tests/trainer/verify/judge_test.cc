@@ -45,6 +45,24 @@ TEST(Judge, AllowsTwiceTheErrorOfOneRankAndNamesWhatIsBeyond) {
   EXPECT_THAT(small.reason, HasSubstr("gradient of model.layers.3.norm"));
 }
 
+// The second gradient is taken at weights that rounding has moved already.
+TEST(Judge, AllowsMomentsToFollowTheWeightsAfterTheFirstStep) {
+  Bound bound = bound_of(1e-9);
+  bound.one_rank.weights = 1e-4;
+  for (const int steps : {1, 2}) {
+    Captured reference = run(0), layout = run(0);
+    reference.losses.resize(steps, 5);
+    reference.grad_norms.resize(steps, 2);
+    layout.losses = reference.losses;
+    layout.grad_norms = reference.grad_norms;
+    layout.exp_avg["model.layers.3.w"][7] += 10 * 3e-3;  // 16 * 2e-4 are allowed
+    const Verdict verdict = judge(reference, layout, bound, nullptr);
+    EXPECT_EQ(verdict.kind, steps == 1 ? Verdict::Kind::differs : Verdict::Kind::within_bound);
+    layout.exp_avg["model.layers.3.w"][7] += 10 * 1e-3;
+    EXPECT_THAT(judge(reference, layout, bound, nullptr).reason, HasSubstr("optimizer state"));
+  }
+}
+
 TEST(Judge, TakesWhatIsNotANumberForADifference) {
   for (const double broken : {std::nan(""), HUGE_VAL}) {
     EXPECT_EQ(judge(run(0), run(broken), bound_of(1e-3), nullptr).kind, Verdict::Kind::differs);
