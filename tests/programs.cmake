@@ -30,14 +30,19 @@ add_custom_target(gpu_tests)
 # file that sees it 0.9 s, precompiled or not used, so only the tests of the program see that.
 add_library(test_headers OBJECT support/precompiled.cc)
 add_library(test_json_headers OBJECT support/precompiled.cc)
-set(precompiled_options "")
+set(test_options "")
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
-  set(precompiled_options -fpch-preprocess)
+  set(test_options -fpch-preprocess)
+endif()
+# UBSan doubles the time that a test file takes to compile (27 s instead of 14 with ASan alone), and
+# what it is to watch is the library, which keeps it.
+if(TESSERA_SANITIZE MATCHES "undefined")
+  list(APPEND test_options -fno-sanitize=undefined)
 endif()
 function(tessera_test_flags TARGET)
   target_link_libraries(${TARGET} PUBLIC tessera GTest::gtest GTest::gmock
     nlohmann_json::nlohmann_json)
-  target_compile_options(${TARGET} PRIVATE ${TESSERA_WARNINGS} ${precompiled_options}
+  target_compile_options(${TARGET} PRIVATE ${TESSERA_WARNINGS} ${test_options}
     $<$<CONFIG:Release>:-O1>)
   target_compile_definitions(${TARGET} PRIVATE
     TESSERA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" TESSERA_SANITIZERS="${TESSERA_SANITIZE}"
