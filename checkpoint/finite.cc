@@ -42,9 +42,8 @@ constexpr int64_t kCachedBytes = 16 << 10;  // two of them fit in a first-level 
 using Words = uint64_t __attribute__((vector_size(32)));
 
 // The carries of all numbers of `data`, whose size is a multiple of 64, together in one word.
-__attribute__((target_clones("avx2", "default"))) uint64_t carries_of(const std::byte* data,
-                                                                      int64_t bytes,
-                                                                      const Exponent& exponent) {
+[[gnu::always_inline]] inline uint64_t carries(const std::byte* data, int64_t bytes,
+                                               const Exponent& exponent) {
   const Words mask = exponent.mask + Words{}, lowest = exponent.lowest + Words{};
   Words even = {}, odd = {};
   for (const std::byte* end = data + bytes; data < end; data += 2 * sizeof(Words)) {
@@ -58,6 +57,18 @@ __attribute__((target_clones("avx2", "default"))) uint64_t carries_of(const std:
   }
   even |= odd;
   return even[0] | even[1] | even[2] | even[3];
+}
+
+// The choice is made here and not by the loader (target_clones): a function that the loader calls
+// runs before ThreadSanitizer has begun, and ends every program that it watches.
+__attribute__((target("avx2"))) uint64_t carries_avx2(const std::byte* data, int64_t bytes,
+                                                      const Exponent& exponent) {
+  return carries(data, bytes, exponent);
+}
+
+uint64_t carries_of(const std::byte* data, int64_t bytes, const Exponent& exponent) {
+  static const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
+  return has_avx2 ? carries_avx2(data, bytes, exponent) : carries(data, bytes, exponent);
 }
 
 bool is_finite(const std::byte* data, int64_t bytes, const Exponent& exponent) {
