@@ -127,7 +127,7 @@ class TrainRun {
   }
 
   // Rank 0 takes and makes the directories; its failure is everybody's. A check leaves no trace.
-  // What is resumed must not change under the job that reads it, so a directory that is there is
+  // A checkpoint must not change under the job that resumes it, so a directory that is there is
   // held before that (`early`). A new one, and one whose earlier run is to be renamed, are touched
   // only when nothing can be refused any more. Rank 0 may have to watch the heartbeat of a job on
   // another machine for longer than a collective may take: the limit is that of the start.
@@ -159,7 +159,7 @@ class TrainRun {
     keep_waiting_notes(parent_directory(run_.log(world_.rank())), world_.rank(), world_.size());
   }
 
-  // What is in the directory of checkpoints from here on is the line that this job goes on with.
+  // From here on the directory of checkpoints holds the line that this job goes on with.
   void settle_line(const Trainer& trainer) {
     int64_t bytes = 0;
     for (const StateEntry& entry : trainer.state().entries)
