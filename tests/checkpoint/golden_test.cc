@@ -56,8 +56,8 @@ TEST(Golden, Format1LoadsOnAnyNumberOfRanks) {
     });
 }
 
-// Of a new format, once, into a new directory: golden_test --gtest_also_run_disabled_tests
-// --gtest_filter=*MakesTheFiles with GOLDEN_DIRECTORY set.
+// This makes the files of a new format, once, into the new directory $GOLDEN_DIRECTORY:
+// checkpoint_tests --gtest_also_run_disabled_tests --gtest_filter=*MakesTheFiles
 TEST(Golden, DISABLED_MakesTheFiles) {
   const char* directory = std::getenv("GOLDEN_DIRECTORY");
   ASSERT_NE(directory, nullptr);

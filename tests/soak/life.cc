@@ -98,8 +98,8 @@ void Life::live(int64_t rounds) {
                  std::to_string(round_));
     before_ = files_.last_job();
     if (newest_ > 0) bystanders_.add_step_of_others();
-    // Where a job stands when it is hit depends on the machine, so each round has a generator of
-    // its own: what it draws does not depend on the rounds before.
+    // Each round has a generator of its own, because the place where a disturbance meets a job
+    // depends on the machine, and the draws of later rounds must not depend on that.
     random_.seed(seed_ * 1'000'003 + static_cast<uint64_t>(round_) * 2 +
                  static_cast<uint64_t>(layouts_));
     const bool damages = below(random_, 3) == 0, goes_back = below(random_, 4) == 0,
@@ -171,8 +171,8 @@ void Life::damage_newest() {
 
 bool Life::wait_for(Job& job, Moment moment, int64_t steps) {
   const std::set<std::string> names = files_.names();
-  // How full a save is when it is interrupted; 5 is more than some of them ever hold, so that they
-  // are interrupted after their rename, before or after COMMIT.
+  // A save is interrupted when it holds so many files. Some never hold 5, so that they are
+  // interrupted after their rename, before or after COMMIT.
   const int64_t files_of_save = below(random_, 6);
   const auto new_name = [&](const char* prefix) -> std::string {
     for (const std::string& name : files_.names())
@@ -338,7 +338,7 @@ void Life::look_at_disk(bool went_back) {
   if (started) {
     EXPECT_EQ(now.from, newest_) << story_ << ": did not go on from the newest sound checkpoint";
     expect_metrics_of(now);
-    // What was passed over has moved away; a step of that name is a new one.
+    // Damaged steps that were passed over have moved away, so a step of that name is a new one.
     damaged_.clear();
   }
   EXPECT_TRUE(started || !went_back) << story_;

@@ -17,7 +17,7 @@
 
 namespace tessera::soak {
 
-// Which layouts a life changes between. Those of one kind compute the same bits.
+// A life changes between the layouts of one kind, which compute the same bits.
 enum class Layouts {
   pipeline,  // one rank, or two that are the stages of a pipeline
   data       // two data-parallel ranks, with ZeRO 0 or 1

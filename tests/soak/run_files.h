@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a run has left on disk, read without the run's own code where that is possible: its
-// metrics.jsonl and its step directories; damage() does to the latter what bad luck does.
+// These functions read what a run has left on disk (metrics.jsonl, step directories), without the
+// run's own code where that is possible; damage() does to a step directory what bad luck does.
 #pragma once
 
 #include <algorithm>
@@ -28,7 +28,7 @@ inline int64_t below(Random& random, int64_t end) {
   return static_cast<int64_t>(random() % static_cast<uint64_t>(end));
 }
 
-// What metrics.jsonl says of the job that started last.
+// LastJob tells what metrics.jsonl says of the job that started last.
 struct LastJob {
   size_t at = 0;         // where its first line stands: a new job changes `at` or `from`
   int64_t from = -1;     // the step that it went on from; -1: no job has started
