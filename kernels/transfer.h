@@ -5,8 +5,8 @@
 //
 // upload() returns when the host's values may change; the device has them in the stream's order.
 // download() returns when the host has the values, so it waits for all that the stream was given:
-// keep it out of a steady step. Nothing happens on the dry device, which has no values: upload()
-// does nothing, download() throws Error{internal}.
+// keep it out of a steady step. The dry device has no values: there
+// upload() and start_download() do nothing, download() and on_host() throw Error{internal}.
 #pragma once
 
 #include <vector>

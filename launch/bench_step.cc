@@ -10,23 +10,17 @@
 
 #include <nlohmann/json.hpp>
 
-#include "kernels/base/exact_sum.h"
 #include "kernels/base/random.h"
-#include "kernels/copy.h"
 #include "kernels/cpu_path.h"
-#include "kernels/reduce.h"
 #include "kernels/transfer.h"
 #include "launch/bench.h"
 #include "launch/device_choice.h"
 #include "launch/format.h"
 #include "launch/recipe_reader.h"
-#include "trainer/model/build.h"
 #include "trainer/model/counts.h"
-#include "trainer/model/micro_graphs.h"
 #include "trainer/model/mtp.h"
-#include "trainer/model/routing.h"
-#include "trainer/optim/optimizer.h"
 #include "trainer/planner.h"
+#include "trainer/step.h"
 #include "trainer/training_plan.h"
 
 namespace tessera {
@@ -45,9 +39,30 @@ Recipe dense_124m(int64_t sequence) {
   return recipe;
 }
 
-Recipe recipe_of(const BenchCommand& command) {
-  if (command.recipe.empty()) return dense_124m(command.sequence);
-  return load_recipe(command.recipe, command.overrides, 0).recipe;
+// What a step of the command trains: the model, the optimizer and the recompute of its recipe, on
+// one rank and on random tokens.
+Recipe recipe_of(const BenchCommand& command, Device device) {
+  Recipe recipe = command.recipe.empty() ? dense_124m(command.sequence)
+                                         : load_recipe(command.recipe, command.overrides, 0).recipe;
+  recipe.name = "bench";
+  recipe.data.train = "random";
+  recipe.data.sequence_length = command.sequence;
+  recipe.data.attend_across_documents = true;
+  recipe.batch = {.global = command.batch * command.microbatches, .micro = command.batch};
+  const std::string recompute = recipe.parallel.recompute;
+  recipe.parallel = {};
+  recipe.parallel.recompute = recompute;
+  const bool graphs = recipe.run.cuda_graphs;
+  recipe.run = {};
+  recipe.run.steps = 1;
+  recipe.run.cuda_graphs = graphs;
+  if (device.kind == Device::Kind::cuda) recipe.run.device = "cuda";
+  recipe.lr_schedule = {};
+  recipe.model.max_position_embeddings =
+      std::max(recipe.model.max_position_embeddings, command.sequence);
+  recipe.precision.compute = command.dtype == "tf32" ? "f32" : command.dtype;
+  recipe.precision.tf32 = false;
+  return recipe;
 }
 
 Micro random_micro(Stream& stream, int64_t batch, int64_t sequence, int64_t vocab_size) {
@@ -69,32 +84,13 @@ Micro random_micro(Stream& stream, int64_t batch, int64_t sequence, int64_t voca
   micro.tokens = uploaded(stream, tokens);
   micro.targets = uploaded(stream, targets);
   micro.positions = uploaded(stream, positions);
-  micro.dloss = std::exp2(-std::round(std::log2(static_cast<double>(rows))));
-  micro.dsequence = micro.dloss * static_cast<double>(sequence);
-  micro.first_row = 0;
   return micro;
 }
 
 // Refuses a step that cannot be, and on the host one that has no room, which is found by playing it
 // on a device without memory: Linux would end the process, or others, in the middle. A GPU says by
 // itself what its memory is used for.
-void check_step(const BenchCommand& command, Device device) {
-  Recipe recipe = recipe_of(command);
-  recipe.name = "bench";
-  recipe.data.train = "random";
-  recipe.data.sequence_length = command.sequence;
-  recipe.batch = {.global = command.batch, .micro = command.batch};
-  const std::string recompute = recipe.parallel.recompute;
-  recipe.parallel = {};
-  recipe.parallel.recompute = recompute;
-  recipe.run = {};
-  recipe.run.steps = 1;
-  if (device.kind == Device::Kind::cuda) recipe.run.device = "cuda";
-  recipe.lr_schedule = {};
-  recipe.model.max_position_embeddings =
-      std::max(recipe.model.max_position_embeddings, command.sequence);
-  recipe.precision.compute = command.dtype == "tf32" ? "f32" : command.dtype;
-  recipe.precision.tf32 = false;
+void check_step(const BenchCommand& command, const Recipe& recipe, Device device) {
   for (const RecipeProblem& problem : validate(recipe, 1))
     fail(problem.kind, "bench step: " + problem.key + ": " + problem.message);
   if (!device.is_host()) return;
@@ -103,148 +99,162 @@ void check_step(const BenchCommand& command, Device device) {
              static_cast<double>(DryJob(recipe, 1).play(0).memory.system_bytes), device);
 }
 
-class StepBench {
+// Times the parts of a step by the device's clock, since the host may be ahead of it. Of several
+// microbatches, those before the last are one part: a graph has both of their passes.
+class PartTimer : public StepProbe, public PipelineStage {
  public:
-  StepBench(const BenchCommand& command, DType dtype, Device device)
-      : recipe_(recipe_of(command)), stream_(device) {
-    LayerContext context{stream_, store_, comms_, dtype};
-    micros_ = static_cast<int>(command.microbatches);
-    if (model().has_experts())
-      routing_ = std::make_unique<Routing>(stream_, model(),
-                                           command.microbatches * command.batch * command.sequence);
-    context.routing = routing_.get();
-    stage_ = build_stage(context, recipe_, command.sequence);
-    store_.allocate(device, dtype);
-    store_.initialize(1);
-    if (recipe_.run.cuda_graphs && MicroGraphs::possible(context, {{2, compute_plan({}, 2)}}))
-      graphs_ = std::make_unique<MicroGraphs>(context, *stage_);
-    gradients_ = std::make_unique<Gradients>(stream_, store_, comms_);
-    for (const Piece& piece : store_.pieces()) grads_.push_back(store_.grad(piece));
-    optimizer_ = std::make_unique<Optimizer>(recipe_.optimizer, store_);
-    micro_ = random_micro(stream_, command.batch, command.sequence, model().vocab_size);
-    micro_.mtp_loss_weight = mtp_loss_weight(recipe_.mtp, {});
-  }
-
-  Stream& stream() { return stream_; }
-  // Returns when the device has done all of it.
-  void step() {
-    ++updates_;
-    next_ = 0;
-    time("zero gradients", [&] { gradients_->begin_step(false); });
-    if (routing_) routing_->begin_step(updates_);
-    stage_->begin_step(micros(), *gradients_);
-    // A graph has both passes, so microbatches before the last are one part.
-    if (micros_ > 1)
-      time("microbatches before the last", [&] {
-        for (int micro = 0; micro + 1 < micros_; ++micro) {
-          passes().forward(0, micro, {});
-          passes().backward(0, micro, {});
-        }
-      });
-    time("forward, loss head", [&] { passes().forward(0, micros_ - 1, {}); });
-    time("backward", [&] { passes().backward(0, micros_ - 1, {}); });
-    stage_->end_step();
-    gradients_->finish();
-    const double scale = 1 / (micro_.dloss * static_cast<double>(micros_ * micro_.rows()));
-    time("gradient norm", [&] {
-      const Tensor words(stream_.device(), DType::i64, {ExactSum::kWords});
-      const Tensor bad(stream_.device(), DType::i64, {std::ssize(grads_)});
-      fill(stream_, 0, words);
-      fill(stream_, 0, bad);
-      sum_of_squares(stream_, grads_, words, bad);
-    });
-    time("optimizer", [&] {
-      const auto [rate, correction1, correction2] = optimizer_->choice(1e-4, updates_);
-      std::vector<double> controls(kNumControls);
-      controls[kApply] = 1;
-      controls[kGradScale] = scale;
-      controls[kLearningRate] = rate;
-      controls[kCorrection1] = correction1;
-      controls[kCorrection2] = correction2;
-      optimizer_->step(stream_, uploaded(stream_, controls));
-    });
-    stream_.synchronize();
-    for (Part& part : parts_)
-      part.seconds.push_back(part.end.milliseconds_since(part.start) * kSecond);
-  }
-  void forget() { parts_.clear(); }
-
-  // Of both passes of a microbatch that is launched as a graph, by the device's clock; nothing
-  // where graphs are not possible. Weights stay as they are.
-  std::vector<double> seconds_of_graphs(int rounds) {
-    if (micros_ > 1) return {};  // they are in the step
-    constexpr int kWarmUp = 2;   // one step that queues kernel by kernel, one that records
-    std::vector<double> seconds;
-    if (!graphs_) return seconds;
-    Event start(stream_.device(), Timing::on), end(stream_.device(), Timing::on);
-    for (int round = -kWarmUp; round < rounds; ++round) {
-      gradients_->begin_step(false);
-      if (routing_) routing_->begin_step(0);
-      stage_->begin_step({micro_, micro_}, *gradients_);
-      for (const int micro : {0, 1}) {
-        if (micro == 0) start.record(stream_);
-        graphs_->forward(0, micro, {});
-        graphs_->backward(0, micro, {});
-        if (micro == 0) end.record(stream_);
-      }
-      stage_->end_step();
-      gradients_->finish();
-      stream_.synchronize();
-      if (round >= 0) seconds.push_back(end.milliseconds_since(start) * kSecond);
-    }
-    return seconds;
-  }
-
-  const ModelOptions& model() const { return recipe_.model; }
-  int64_t num_parameters() const { return tessera::num_parameters(model()); }
-  // Timed by the device: the host may be ahead of it.
   struct Part {
     std::string name;
     Event start, end;
     std::vector<double> seconds = {};
   };
+
+  static constexpr const char* kBeforeTheLast = "microbatches before the last";
+
+  PartTimer(Stream& stream, int num_micro) : stream_(stream), num_micro_(num_micro) {}
   const std::vector<Part>& parts() const { return parts_; }
+  void forget() { parts_.clear(); }
+  void begin_step() { next_ = 0; }
+  void end_step() {
+    for (Part& part : parts_)
+      part.seconds.push_back(part.end.milliseconds_since(part.start) * kSecond);
+  }
+
+  void around(StepEvent event, const std::function<void()>& work) override {
+    const char* const part = part_of(event);
+    if (part == nullptr) return work();
+    start(part);
+    work();
+    end();
+  }
+  PipelineStage& passes(PipelineStage& own) override {
+    own_ = &own;
+    return *this;
+  }
+
+  Tensor forward(int chunk, int micro, const Tensor& x) override {
+    if (micro + 1 == num_micro_) {
+      if (micro > 0) end();
+      start("forward, loss head");
+    } else if (micro == 0) {
+      start(kBeforeTheLast);
+    }
+    Tensor y = own_->forward(chunk, micro, x);
+    if (micro + 1 == num_micro_) end();
+    return y;
+  }
+  Tensor backward(int chunk, int micro, const Tensor& dy) override {
+    const bool last = micro + 1 == num_micro_;
+    if (last) start("backward");
+    Tensor dx = own_->backward(chunk, micro, dy);
+    if (last) end();
+    return dx;
+  }
+  Tensor backward_input(int chunk, int micro, const Tensor& dy) override {
+    return own_->backward_input(chunk, micro, dy);
+  }
+  void backward_weight(int chunk, int micro) override { own_->backward_weight(chunk, micro); }
+  Tensor boundary(int micro) override { return own_->boundary(micro); }
+  void gather_weights(int chunk) override { own_->gather_weights(chunk); }
+  void release_weights(int chunk) override { own_->release_weights(chunk); }
 
  private:
   static constexpr double kSecond = 1e-3;  // of a millisecond
 
-  std::vector<Micro> micros() const {
-    std::vector<Micro> all(static_cast<size_t>(micros_), micro_);
-    for (size_t i = 0; i < all.size(); ++i)
-      all[i].first_row = static_cast<int64_t>(i) * micro_.rows();
-    return all;
+  // Null: an event that does next to nothing on one rank, or has parts of its own.
+  static const char* part_of(StepEvent event) {
+    switch (event) {
+      case StepEvent::zero_gradients: return "zero gradients";
+      case StepEvent::measure: return "gradient norm";
+      case StepEvent::update_weights: return "optimizer";
+      default: return nullptr;
+    }
   }
-  PipelineStage& passes() {
-    if (graphs_) return *graphs_;
-    return *stage_;
-  }
-
-  template <typename Work>
-  void time(const char* name, Work work) {
+  void start(const char* name) {
     const Device device = stream_.device();
     if (next_ == parts_.size())
       parts_.push_back({name, Event(device, Timing::on), Event(device, Timing::on)});
-    Part& part = parts_[next_++];
-    part.start.record(stream_);
-    work();
-    part.end.record(stream_);
+    parts_[next_].start.record(stream_);
   }
+  void end() { parts_[next_++].end.record(stream_); }
 
-  Recipe recipe_;
-  Stream stream_;
-  Communicators comms_;
-  ParameterStore store_;
-  std::unique_ptr<Routing> routing_;  // null: the model has no experts
-  std::unique_ptr<Stage> stage_;
-  std::unique_ptr<MicroGraphs> graphs_;  // null: not possible
-  std::unique_ptr<Gradients> gradients_;
-  std::vector<Tensor> grads_;
-  std::unique_ptr<Optimizer> optimizer_;
-  Micro micro_;
-  int micros_ = 1;
-  int64_t updates_ = 0;
+  Stream& stream_;
+  int num_micro_;
+  PipelineStage* own_ = nullptr;
   std::vector<Part> parts_;
   size_t next_ = 0;
+};
+
+// Steps on the same tokens again and again.
+class StepBench {
+ public:
+  StepBench(const BenchCommand& command, const Recipe& recipe, Device device)
+      : num_micro_(static_cast<int>(command.microbatches)),
+        step_(recipe, device, comms_, plans(recipe, num_micro_)),
+        timer_(step_.stream(), num_micro_),
+        micro_(random_micro(step_.stream(), command.batch, command.sequence,
+                            recipe.model.vocab_size)) {
+    step_.initialize({});
+  }
+
+  Stream& stream() { return step_.stream(); }
+  // Returns when the device has done all of it.
+  void step() { timed_step(num_micro_, timer_); }
+  void forget() { timer_.forget(); }
+  const std::vector<PartTimer::Part>& parts() const { return timer_.parts(); }
+
+  // Both passes of a microbatch that is launched as a graph, by the device's clock; nothing where
+  // graphs are not possible or are in step() itself.
+  std::vector<double> seconds_of_graphs(int rounds) {
+    std::vector<double> seconds;
+    if (num_micro_ > 1 || !step_.records_passes()) return seconds;
+    constexpr int kWarmUp = 2;  // one step that queues kernel by kernel, one that records
+    PartTimer timer(stream(), kWithGraph);
+    for (int round = -kWarmUp; round < rounds; ++round) {
+      timed_step(kWithGraph, timer);
+      if (round < 0) timer.forget();
+    }
+    for (const PartTimer::Part& part : timer.parts())
+      if (part.name == PartTimer::kBeforeTheLast) seconds = part.seconds;
+    return seconds;
+  }
+
+ private:
+  static constexpr int kWithGraph = 2;  // the least number of microbatches of which one is a graph
+
+  static std::map<int, Plan> plans(const Recipe& recipe, int num_micro) {
+    std::map<int, Plan> plans;
+    for (const int count : {num_micro, kWithGraph})
+      plans.emplace(count, training_plan(recipe, count));
+    return plans;
+  }
+  void timed_step(int num_micro, PartTimer& timer) {
+    timer.begin_step();
+    const int place = step_.step(inputs(num_micro), timer);
+    stream().synchronize();
+    timer.end_step();
+    updates_ += step_.numbers().read(place).applied() ? 1 : 0;
+  }
+  StepInputs inputs(int num_micro) const {
+    constexpr double kLearningRate = 1e-4;
+    const Recipe& recipe = step_.recipe();
+    const auto choice = step_.optimizer().choice(kLearningRate, updates_ + 1);
+    const int64_t sequences = num_micro * recipe.batch.micro;
+    return {.micros = std::vector<Micro>(static_cast<size_t>(num_micro), micro_),
+            .number = updates_ + 1,
+            .sequences = sequences,
+            .targets = sequences * recipe.data.sequence_length,
+            .mtp_loss_weight = mtp_loss_weight(recipe.mtp, {}),
+            .updates_known = updates_,
+            .choices = {choice.begin(), choice.end()}};
+  }
+
+  Communicators comms_;
+  int num_micro_;
+  Step step_;
+  PartTimer timer_;
+  Micro micro_;
+  int64_t updates_ = 0;
 };
 
 std::string span(const Spread& spread, double factor, int decimals) {
@@ -258,8 +268,9 @@ int bench_step(const BenchCommand& command, DType dtype, Device device) {
   // The first step queues kernel by kernel; with several microbatches the second one records them.
   const int warm_up = command.microbatches > 1 ? 2 : 1;
   constexpr double kMilli = 1e3, kGiga = 1e-9;
-  check_step(command, device);
-  StepBench bench(command, dtype, device);
+  const Recipe recipe = recipe_of(command, device);
+  check_step(command, recipe, device);
+  StepBench bench(command, recipe, device);
   Limit peak = flops_limit(device, dtype);
   for (int i = 0; i < warm_up; ++i) bench.step();
   bench.forget();
@@ -274,14 +285,14 @@ int bench_step(const BenchCommand& command, DType dtype, Device device) {
 
   const Spread time = spread_of(seconds);
   const auto tokens = static_cast<double>(command.batch * command.sequence * command.microbatches);
-  const double flops = tokens * training_flops_per_token(bench.model(), command.sequence);
+  const double flops = tokens * training_flops_per_token(recipe.model, command.sequence);
   const double share = limit > 0 ? 100 * flops / time.median / limit : 0;
   nlohmann::ordered_json json = {{"benchmark", "step"},
                                  {"dtype", command.dtype},
                                  {"device", describe(device)},
                                  {"path", name(cpu_path())},
                                  {"threads", cpu_threads()},
-                                 {"parameters", bench.num_parameters()},
+                                 {"parameters", num_parameters(recipe.model)},
                                  {"batch", command.batch},
                                  {"sequence", command.sequence},
                                  {"microbatches", command.microbatches},
@@ -298,7 +309,7 @@ int bench_step(const BenchCommand& command, DType dtype, Device device) {
     json["percent_of_peak"] = share;
   }
   std::vector<std::vector<std::string>> rows = {{"part", "ms", "share %"}};
-  for (const StepBench::Part& part : bench.parts()) {
+  for (const PartTimer::Part& part : bench.parts()) {
     const Spread spread = spread_of(part.seconds);
     rows.push_back(
         {part.name, span(spread, kMilli, 1), fixed(100 * spread.median / time.median, 1)});
@@ -316,7 +327,7 @@ int bench_step(const BenchCommand& command, DType dtype, Device device) {
   const std::string times =
       command.microbatches > 1 ? std::to_string(command.microbatches) + " x " : std::string();
   std::printf("%s parameters, %sB=%lld T=%lld, %s, %s, median of %d steps\n",
-              with_prefix(static_cast<double>(bench.num_parameters())).c_str(), times.c_str(),
+              with_prefix(static_cast<double>(num_parameters(recipe.model))).c_str(), times.c_str(),
               static_cast<long long>(command.batch), static_cast<long long>(command.sequence),
               command.dtype.c_str(), describe(device).c_str(), command.rounds);
   std::fputs(table(rows).c_str(), stdout);

@@ -39,7 +39,7 @@ std::vector<Micro> Trainer::evaluation_part(const EvalWindows& windows, int64_t 
     for (const int32_t target : batch.targets)
       if (target >= 0 && static_cast<size_t>(target) < token_bytes_.size())
         counts.bytes += token_bytes_[static_cast<size_t>(target)];
-    micros.push_back(to_micro(stream_, batch, recipe_.data.sequence_length));
+    micros.push_back(to_micro(stream(), batch, recipe_.data.sequence_length));
   }
   return micros;
 }
@@ -61,28 +61,28 @@ EvalReport Trainer::evaluate(const std::function<void(double part)>& progress,
   for (int64_t begin = 0; begin < count; begin += part) {
     const int64_t wish = stop && stop() ? 1 : 0;
     if (stop && comms_.world().all_reduce(wish, Reduce::max, "end of evaluation") > 0)
-      return {.step = step_, .stopped = true};
+      return {.step = steps_, .stopped = true};
     const int64_t end = std::min(count, begin + part);
     const auto of_all = [&, begin, end](double share) {
       progress((static_cast<double>(begin) + share * static_cast<double>(end - begin)) /
                static_cast<double>(count));
     };
-    stage_->begin_evaluation(evaluation_part(windows, begin, end, counts), of_all);
-    run(evaluation_plan(recipe_.parallel, plans_.begin()->second, stage_->num_micro()),
-        pipeline.rank(), passes(), stream_, pipeline);
-    if (speaks) mine.add(read_sum(stream_, stage_->loss_words()));
+    stage().begin_evaluation(evaluation_part(windows, begin, end, counts), of_all);
+    run(evaluation_plan(recipe_.parallel, step_.plans().begin()->second, stage().num_micro()),
+        pipeline.rank(), step_.passes(), stream(), pipeline);
+    if (speaks) mine.add(read_sum(stream(), stage().loss_words()));
   }
   if (!speaks || pipeline.rank() > 0) counts = {};
 
-  const Tensor& words = stage_->loss_words();
-  write_sum(stream_, mine, words);  // normalized, so that all ranks' fit
-  comms_.world().all_reduce(stream_, words, words, Reduce::sum, "validation loss");
+  const Tensor& words = stage().loss_words();
+  write_sum(stream(), mine, words);  // normalized, so that all ranks' fit
+  comms_.world().all_reduce(stream(), words, words, Reduce::sum, "validation loss");
 
   EvalReport report;
-  report.step = step_;
+  report.step = steps_;
   report.tokens = comms_.world().all_reduce(counts.targets, Reduce::sum, "validation tokens");
   const int64_t bytes = comms_.world().all_reduce(counts.bytes, Reduce::sum, "validation bytes");
-  const double sum = read_sum(stream_, words).round();
+  const double sum = read_sum(stream(), words).round();
   report.loss = sum / static_cast<double>(std::max<int64_t>(1, report.tokens));
   if (bytes > 0) report.bits_per_byte = sum / std::numbers::ln2 / static_cast<double>(bytes);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

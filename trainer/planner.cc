@@ -5,12 +5,10 @@
 #include <functional>
 #include <numeric>
 
-#include "trainer/model/build.h"
 #include "trainer/model/counts.h"
-#include "trainer/model/micro_graphs.h"
-#include "trainer/model/routing.h"
+#include "trainer/optim/loss_scaler.h"
+#include "trainer/step.h"
 #include "trainer/timeline.h"
-#include "trainer/trainer.h"
 #include "trainer/training_plan.h"
 
 namespace tessera {
@@ -40,8 +38,25 @@ DryJob::DryJob(const Recipe& recipe, int num_ranks, int64_t sequences)
       grid_(ProcessGrid::filling(num_ranks, grid_sizes(recipe.parallel))),
       sequences_(sequences > 0 ? sequences : recipe.batch.global) {
   const int64_t round = recipe.batch.micro * grid_.size(Axis::data);
-  plan_ = training_plan(recipe, static_cast<int>(sequences_ / round));
-  layers_per_stage_ = deal_layers(recipe, plan_.num_stages());
+  num_micro_ = static_cast<int>(sequences_ / round);
+  // Whether passes can be recorded depends on the plans of all steps of the run.
+  if (recipe.run.cuda_graphs)
+    plans_ = training_plans(recipe, grid_.size(Axis::data));
+  else
+    plans_.emplace(num_micro_, training_plan(recipe, num_micro_));
+  layers_per_stage_ = deal_layers(recipe, plan().num_stages());
+}
+
+StepInputs DryJob::inputs_of_a_step(const Step& step) const {
+  const LossScaler scaler(recipe_.precision, recipe_.on_failure);
+  const auto choices = step.optimizer().choice(recipe_.optimizer.lr, 1);
+  return {.micros = microbatches(recipe_, num_micro_),
+          .sequences = sequences_,
+          .targets = sequences_ * recipe_.data.sequence_length,
+          .mtp_loss_weight = mtp_loss_weight(recipe_.mtp, {}),
+          .choices = {choices.begin(), choices.end()},
+          .loss_scale = scaler.rules(),
+          .moves_router_biases = recipe_.router.balance == "aux_free"};
 }
 
 std::vector<int> DryJob::typical_ranks() const {
@@ -56,62 +71,26 @@ PlayedRank DryJob::play(int rank) const {
       grid_, rank, calls, recipe_.model.kv_replicas(recipe_.parallel.tensor));
   Communicator& pipeline = comms.along(Axis::pipeline);
   PlayedRank played{.rank = rank, .coordinate = pipeline.rank()};
-  const StagePlacement placement{
-      .stage_of_chunk = plan_.stage_of_chunk[static_cast<size_t>(pipeline.rank())],
-      .num_stages = plan_.num_stages(),
-      .layers_per_stage = layers_per_stage_};
-  for (const int stage : placement.stage_of_chunk)
+  for (const int stage : plan().stage_of_chunk[static_cast<size_t>(pipeline.rank())])
     played.layers += layers_per_stage_[static_cast<size_t>(stage)];
 
-  Stream stream(device);
-  ParameterStore store;
-  std::optional<Routing> routing;
-  if (recipe_.model.has_experts()) routing.emplace(stream, recipe_.model, 0);
-  const LayerContext context{.stream = stream,
-                             .store = store,
-                             .comms = comms,
-                             .dtype = recipe_.compute_type(),
-                             .routing = routing ? &*routing : nullptr};
-  const auto stage = build_stage(context, recipe_, placement, recipe_.data.sequence_length);
-  store.allocate(device, recipe_.compute_type(), zero_sharding(recipe_, comms));
-  for (const Parameter& parameter : store.all()) played.parameters += parameter.shard.box.size();
-
-  // The events of Trainer::step that talk or allocate.
-  Gradients gradients(stream, store, comms);
-  std::optional<MicroGraphs> graphs;
-  if (recipe_.run.cuda_graphs &&
-      MicroGraphs::possible(context, training_plans(recipe_, grid_.size(Axis::data))))
-    graphs.emplace(context, *stage);
-  const auto step = [&] {
-    gradients.begin_step(false);
-    stage->begin_step(microbatches(recipe_, plan_.num_micro), gradients);
-    PipelineStage& passes = graphs ? static_cast<PipelineStage&>(*graphs) : *stage;
-    run(plan_, pipeline.rank(), passes, stream, pipeline);
-    stage->end_step();
-    gradients.finish();
-  };
-  step();
-  if (graphs) {  // what was seen in the first step is recorded in the second
+  Step step(recipe_, device, comms, plans_);
+  for (const Parameter& parameter : step.store().all())
+    played.parameters += parameter.shard.box.size();
+  const StepInputs inputs = inputs_of_a_step(step);
+  step.step(inputs);
+  if (step.records_passes()) {  // what was seen in the first step is recorded in the second
     const DryCalls of_a_step = *calls;
-    step();
+    step.step(inputs);
     *calls = of_a_step;
   }
-  const Tensor statistics(device, DType::i64, {kStepStatistics});
-  comms.world().all_reduce(stream, statistics, statistics, Reduce::sum, "step statistics");
-  if (routing) {
-    comms.world().all_reduce(stream, routing->counts(), routing->counts(), Reduce::sum,
-                             "expert loads");
-    comms.world().all_reduce(stream, routing->loss_words(), routing->loss_words(), Reduce::sum,
-                             "balance losses");
-  }
-  store.share_values(stream, comms);
   played.memory = memory_use(device);
   played.calls = std::move(*calls);
   return played;
 }
 
 Simulation DryJob::simulate() const {
-  return tessera::simulate(plan_, stage_times(recipe_, plan_));
+  return tessera::simulate(plan(), stage_times(recipe_, plan()));
 }
 
 namespace {

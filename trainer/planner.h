@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a recipe needs on a number of ranks, found out by doing it: any rank of the job runs one
-// step with the layers, the plan and the stores of training, on the dry device and with dry-run
+// training step (step.h) as it stands, on the dry device and with dry-run
 // communicators, in this process and in a fraction of a second. Shapes, cuts and messages are
 // checked on the way as on the real thing; nothing is allocated, computed or sent.
 //
@@ -13,6 +13,7 @@
 // process.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "parallel/communicators.h"
 #include "parallel/pipeline/simulate.h"
 #include "trainer/recipe.h"
+#include "trainer/step.h"
 
 namespace tessera {
 
@@ -40,7 +42,7 @@ class DryJob {
 
   const Recipe& recipe() const { return recipe_; }
   const ProcessGrid& grid() const { return grid_; }
-  const Plan& plan() const { return plan_; }
+  const Plan& plan() const { return plans_.at(num_micro_); }
   int64_t sequences() const { return sequences_; }
 
   PlayedRank play(int rank) const;
@@ -52,10 +54,13 @@ class DryJob {
   Simulation simulate() const;
 
  private:
+  StepInputs inputs_of_a_step(const Step& step) const;
+
   Recipe recipe_;
   ProcessGrid grid_;
   int64_t sequences_;
-  Plan plan_;
+  int num_micro_ = 1;
+  std::map<int, Plan> plans_;  // by number of microbatches; at least that of num_micro_
   std::vector<int64_t> layers_per_stage_;
 };
 

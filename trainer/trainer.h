@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The order of events of a training step, and everything a run must remember. Owns the model, its
-// optimizer and the data of this rank; does no arithmetic itself. One thread drives it; all ranks
-// call the same member functions in the same order.
+// A run of training steps, and everything that it must remember: what each step is given, what came
+// of it, where the run is. Owns the step's wiring (step.h) and the data of this rank; does no
+// arithmetic itself. One thread drives it; all ranks call the same member functions in the same
+// order.
 #pragma once
 
 #include <chrono>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,24 +16,13 @@
 #include "data/eval_windows.h"
 #include "data/loader.h"
 #include "parallel/communicators.h"
-#include "trainer/model/build.h"
 #include "trainer/model/counts.h"
-#include "trainer/model/micro_graphs.h"
-#include "trainer/model/routing.h"
 #include "trainer/optim/loss_scaler.h"
 #include "trainer/optim/lr_schedule.h"
-#include "trainer/optim/optimizer.h"
 #include "trainer/recipe.h"
-#include "trainer/step_numbers.h"
+#include "trainer/step.h"
 
 namespace tessera {
-
-// Wishes of one rank; what any rank wishes, all do, at the same step. Decisions by clock or signal
-// travel this way (docs/numerics.md).
-struct StepWishes {
-  bool save = false;  // write a checkpoint after this step
-  bool stop = false;  // end the run after this step (preemption)
-};
 
 struct StepReport {
   int64_t step = 0;      // batches consumed, from 1
@@ -102,18 +91,18 @@ class Trainer {
   State weights() const;
   void publish_weights();
 
-  int64_t steps_done() const { return step_; }
+  int64_t steps_done() const { return steps_; }
   int64_t tokens_seen() const { return tokens_; }
   // Of the whole run, as it will have been: steps, and sequences consumed.
   int64_t total_steps() const;
   int64_t total_samples() const;
   const Timeline& timeline() const { return timeline_; }
   int64_t num_parameters() const { return tessera::num_parameters(recipe_.model); }
-  const ParameterStore& parameters() const { return store_; }
+  const ParameterStore& parameters() const { return step_.store(); }
   const Recipe& recipe() const { return recipe_; }
-  Stage& stage() { return *stage_; }
-  Stream& stream() { return stream_; }
-  Routing* routing() { return routing_.get(); }
+  Stage& stage() { return step_.stage(); }
+  Stream& stream() { return step_.stream(); }
+  Routing* routing() { return step_.routing(); }
 
  private:
   struct Started {  // a step whose numbers the host has not read
@@ -132,10 +121,7 @@ class Trainer {
   StepReport finish_step(Started started);
   Reached reached() const;
   Batch next_batch();
-  PipelineStage& passes();  // what plans drive
-  std::vector<Micro> microbatches(const Batch& batch, double dloss, double mtp_weight);
-  bool has_balance_losses() const;
-  void balance_experts();
+  StepInputs inputs_of(const Batch& batch, const Reached& now, const StepWishes& wishes);
   void report_experts(const Tensor& counts, const Tensor& loss_words, StepReport& report);
   bool moves_experts_after(int64_t step) const;
   std::string name_overflow(const StepNumbers::Values& numbers);
@@ -144,19 +130,11 @@ class Trainer {
   Timeline timeline_;
   LearningRate learning_rate_;
   const Communicators& comms_;
-  Stream stream_;
-  ParameterStore store_;
-  std::unique_ptr<Routing> routing_;  // null: the model has no experts
-  std::unique_ptr<Stage> stage_;
-  std::unique_ptr<MicroGraphs> graphs_;  // null: every kernel is queued by itself
-  std::map<int, Plan> plans_;            // by the number of microbatches
-  std::unique_ptr<Gradients> gradients_;
-  std::unique_ptr<Optimizer> optimizer_;
-  std::unique_ptr<StepNumbers> numbers_;
+  Step step_;
   LossScaler scaler_;
   std::unique_ptr<Loader> loader_;
   std::vector<int64_t> token_bytes_;  // bytes each token stands for; empty: unknown
-  int64_t step_ = 0;
+  int64_t steps_ = 0;
   int64_t updates_ = 0;
   int64_t tokens_ = 0;
   std::optional<Started> unsettled_;

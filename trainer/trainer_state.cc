@@ -24,20 +24,20 @@ int64_t integer(const State& state, const std::string& key) {
 }  // namespace
 
 State Trainer::weights() const {
-  State state = weights_of(store_, comms_);
-  if (routing_) add_biases(*routing_, recipe_.model, comms_.rank() == 0, state);
+  State state = weights_of(parameters(), comms_);
+  if (step_.routing()) add_biases(*step_.routing(), recipe_.model, comms_.rank() == 0, state);
   return state;
 }
 
 State Trainer::gradients() const {
-  return gradients_of(store_, comms_);
+  return gradients_of(parameters(), comms_);
 }
 
 State Trainer::state() const {
   check(!unsettled_, "Trainer::state: nobody has the report of the last step");
-  State state = tensors_of(store_, comms_);
-  if (routing_) add_biases(*routing_, recipe_.model, comms_.rank() == 0, state);
-  state.scalars["step"] = std::to_string(step_);
+  State state = tensors_of(parameters(), comms_);
+  if (step_.routing()) add_biases(*step_.routing(), recipe_.model, comms_.rank() == 0, state);
+  state.scalars["step"] = std::to_string(steps_);
   state.scalars["updates"] = std::to_string(updates_);
   state.scalars["tokens"] = std::to_string(tokens_);
   state.scalars["cursor"] = std::to_string(loader_->cursor().samples);
@@ -48,17 +48,17 @@ State Trainer::state() const {
 
 void Trainer::restore(const State& state) {
   publish_weights();
-  step_ = integer(state, "step");
+  steps_ = integer(state, "step");
   updates_ = integer(state, "updates");
   tokens_ = integer(state, "tokens");
   loader_->seek({integer(state, "cursor")});
   const auto scaler = state.scalars.find("loss_scaler");
   if (scaler != state.scalars.end()) scaler_.restore(scaler->second);
-  numbers_->set(updates_, scaler_.now());
+  step_.numbers().set(updates_, scaler_.now());
 }
 
 void Trainer::publish_weights() {
-  store_.publish(stream_, comms_);
+  step_.store().publish(stream(), comms_);
 }
 
 }  // namespace tessera
