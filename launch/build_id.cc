@@ -10,7 +10,7 @@
 #include <elf.h>
 #include <link.h>
 
-#include "launch/verbs.h"
+#include "launch/verb/verbs.h"
 
 namespace tessera {
 namespace {

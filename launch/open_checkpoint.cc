@@ -9,8 +9,8 @@
 #include "checkpoint/patience.h"
 #include "checkpoint/retention.h"
 #include "kernels/base/log.h"
-#include "launch/device_choice.h"
-#include "launch/made_with.h"
+#include "launch/job/device_choice.h"
+#include "launch/run/made_with.h"
 #include "trainer/group_rule.h"
 
 namespace tessera {
