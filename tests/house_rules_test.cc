@@ -41,7 +41,7 @@ const std::multimap<std::string, std::string> kHomes = {
     {"openssl/", "data/hash.cc"},
     {"lzma.h", "launch/report/xz_size.cc"},
     {"spdlog/", "kernels/base/log.cc"},
-    {"CLI/", "launch/verb/cli.cc"},
+    {"CLI/", "launch/verb/parser.cc"},
     {"yaml-cpp/", "launch/recipe/yaml.cc"},
     {"immintrin.h", "kernels/cpu/"},
     {"x86intrin.h", "kernels/cpu/"},

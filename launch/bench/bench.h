@@ -4,6 +4,7 @@
 // measured in the same run, before and after, and the larger one counts.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
@@ -11,9 +12,30 @@
 
 #include "kernels/base/dtype.h"
 #include "kernels/base/stream.h"
-#include "launch/verb/verbs.h"
 
 namespace tessera {
+
+struct BenchCommand {
+  std::string what;            // gemm | attention | adamw | allreduce | io | step
+  std::string dtype = "bf16";  // f32 | bf16 | f16 | tf32: f32 with precision.tf32 (gemm, step)
+  std::string device = "cpu";  // cpu | cuda
+  // For `gemm`, `attention` and `step`; shaped: one of them was asked for.
+  int64_t batch = 4;
+  int64_t sequence = 1024;
+  bool shaped = false;
+  int rounds = 5;
+  // For `bench step`: the microbatches of each step, every one of `batch` sequences.
+  int64_t microbatches = 1;
+  // For `step`: an empty recipe means a dense decoder of 124M parameters.
+  std::string recipe;
+  std::vector<std::string> overrides;
+  // For `bench io`: the directory to write to (default: the current one) and the MiB written by
+  // each rank (default: 256).
+  std::string directory;
+  int64_t mebibytes = 0;
+  std::string compare;  // a file that --json wrote before; empty: none
+  bool json = false;
+};
 
 struct Spread {
   double median = 0, least = 0, most = 0;

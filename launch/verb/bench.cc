@@ -2,11 +2,15 @@
 // `tessera bench`: kernels, collectives and files of this machine, beside what it could do at best.
 #include "launch/bench/bench.h"
 
+#include <memory>
+
 #include "kernels/base/check.h"
 #include "kernels/cuda_plugin.h"
 #include "launch/job/device_choice.h"
 #include "launch/report/format.h"
 #include "launch/run/preflight.h"
+#include "launch/verb/common_flags.h"
+#include "launch/verb/verbs.h"
 
 namespace tessera {
 
@@ -19,7 +23,9 @@ void check_room(const std::string& sizes, double bytes, Device device) {
             as_binary_bytes(static_cast<double>(free)) + " are free: choose smaller ones");
 }
 
-int bench_verb(const BenchCommand& command) {
+namespace {
+
+int run_bench(const BenchCommand& command) {
   const std::string& what = command.what;
   const bool tf32 = command.dtype == "tf32";
   const DType dtype = tf32 || command.dtype == "f32" ? DType::f32
@@ -52,6 +58,42 @@ int bench_verb(const BenchCommand& command) {
   if (what == "attention") return bench_attention(command, dtype, device);
   if (what == "adamw") return bench_adamw(command, dtype, device);
   return bench_step(command, dtype, device);
+}
+
+}  // namespace
+
+Verb bench_verb() {
+  const auto c = std::make_shared<BenchCommand>();
+  const FlagTraits shown{.shows_default = true};
+  const FlagTraits shape{.shows_default = true, .given = &c->shaped};
+  const Whole positive{1, INT32_MAX};
+  constexpr int64_t kMostMicrobatches = 1 << 16;
+  return {
+      .name = "bench",
+      .help = "speed of this machine beside what it could do at best",
+      .flags = {{"what",
+                 &c->what,
+                 "gemm | attention | adamw | allreduce | io | step",
+                 OneOf{{"gemm", "attention", "adamw", "allreduce", "io", "step"}},
+                 {.required = true}},
+                {"--dtype", &c->dtype, "f32 | bf16 | f16; gemm and step on a GPU also tf32",
+                 OneOf{{"f32", "bf16", "f16", "tf32"}}, shown},
+                {"-B,--batch", &c->batch, "gemm, attention, step: sequences", positive, shape},
+                {"-T,--sequence", &c->sequence, "the same: tokens of a sequence", positive, shape},
+                {"--microbatches", &c->microbatches,
+                 "step: microbatches of a step, each of --batch sequences",
+                 Between{1, kMostMicrobatches}, shown},
+                {"--rounds", &c->rounds, "the median of so many is shown", positive, shown},
+                {"recipe", &c->recipe,
+                 "step: whose model, router, optimizer and parallel.recompute; default 124M"},
+                overrides_row(c->overrides, "step: key=value ... of the recipe"),
+                {"--device", &c->device, "cpu | cuda", OneOf{{"cpu", "cuda"}}, shown},
+                {"--dir", &c->directory, "io: where to write (default: here)", ExistingDirectory{}},
+                {"--mib", &c->mebibytes, "io: MiB of each rank (default: 256)", positive},
+                {"--compare", &c->compare, "what --json wrote before: the ratio to it",
+                 ExistingFile{}},
+                json_row(c->json)},
+      .run = [c] { return run_bench(*c); }};
 }
 
 }  // namespace tessera

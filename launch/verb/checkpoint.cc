@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `tessera checkpoint list|inspect|verify|diff|prune-old`.
 #include <cstdio>
+#include <memory>
 #include <sstream>
 
 #include <nlohmann/json.hpp>
@@ -16,10 +17,20 @@
 #include "launch/recipe/scalar.h"
 #include "launch/report/format.h"
 #include "launch/report/progress.h"
+#include "launch/verb/common_flags.h"
 #include "launch/verb/verbs.h"
 
 namespace tessera {
 namespace {
+
+struct CheckpointCommand {
+  std::string path;
+  std::string other;
+  bool json = false;
+  std::string keep;
+  bool quarantine = false;  // prune-old: what was set aside, too
+  bool take_over = false;   // prune-old: although another job seems to hold the directory
+};
 
 using Json = nlohmann::ordered_json;
 
@@ -35,9 +46,7 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return "(" + text + ")";
 }
 
-}  // namespace
-
-int checkpoint_list_verb(const CheckpointCommand& command) {
+int run_list(const CheckpointCommand& command) {
   PosixStorage storage;
   const std::string root = steps_root(storage, command.path);
   std::vector<std::vector<std::string>> rows = {
@@ -74,7 +83,7 @@ int checkpoint_list_verb(const CheckpointCommand& command) {
   return 0;
 }
 
-int checkpoint_inspect_verb(const CheckpointCommand& command) {
+int run_inspect(const CheckpointCommand& command) {
   PosixStorage storage;
   const CheckpointReader reader =
       CheckpointReader::open(storage, resolve_checkpoint(storage, command.path));
@@ -113,7 +122,7 @@ int checkpoint_inspect_verb(const CheckpointCommand& command) {
   return 0;
 }
 
-int checkpoint_verify_verb(const CheckpointCommand& command) {
+int run_verify(const CheckpointCommand& command) {
   PosixStorage storage;
   const std::string directory = resolve_checkpoint(storage, command.path);
   CheckpointReader reader = CheckpointReader::open(storage, directory);
@@ -146,7 +155,7 @@ int checkpoint_verify_verb(const CheckpointCommand& command) {
   return 0;
 }
 
-int checkpoint_diff_verb(const CheckpointCommand& command) {
+int run_diff(const CheckpointCommand& command) {
   PosixStorage storage;
   CheckpointReader a = CheckpointReader::open(storage, resolve_checkpoint(storage, command.path));
   CheckpointReader b = CheckpointReader::open(storage, resolve_checkpoint(storage, command.other));
@@ -186,8 +195,6 @@ int checkpoint_diff_verb(const CheckpointCommand& command) {
   return diff.equal() ? 0 : exit_code(ErrorKind::numeric);
 }
 
-namespace {
-
 Keep parse_keep(const std::string& text) {
   Keep keep;
   std::istringstream parts(text);
@@ -208,9 +215,7 @@ Keep parse_keep(const std::string& text) {
   return keep;
 }
 
-}  // namespace
-
-int checkpoint_prune_verb(const CheckpointCommand& command) {
+int run_prune(const CheckpointCommand& command) {
   check(!command.keep.empty() || command.quarantine, ErrorKind::usage,
         "prune-old wants --keep last:N,every:M or --quarantine");
   Keep keep = parse_keep(command.keep);
@@ -230,6 +235,36 @@ int checkpoint_prune_verb(const CheckpointCommand& command) {
     std::printf("deleted %s of the quarantine\n",
                 as_bytes(static_cast<double>(empty_quarantine(storage, root, ""))).c_str());
   return 0;
+}
+
+}  // namespace
+
+Verb checkpoint_verb() {
+  const auto c = std::make_shared<CheckpointCommand>();
+  const auto verb = [&](const char* name, const char* help, int (*run)(const CheckpointCommand&),
+                        std::vector<Flag> more = {}) {
+    Verb made{.name = name,
+              .help = help,
+              .flags = {checkpoint_row(c->path), json_row(c->json)},
+              .run = [c, run] { return run(*c); }};
+    for (Flag& flag : more) made.flags.push_back(std::move(flag));
+    return made;
+  };
+  const Flag other{"other", &c->other, "the second one", {}, {.required = true}};
+  const std::vector<Flag> prune = {
+      {"--keep", &c->keep, "last:N,every:M"},
+      {"--quarantine", &c->quarantine,
+       "delete what was set aside: abandoned, damaged, of a newer format"},
+      take_over_row(c->take_over)};
+  return {.name = "checkpoint",
+          .help = "look at, verify and compare checkpoints",
+          .alias = "ckpt",
+          .verbs = {verb("list", "steps, status, size, layout", run_list),
+                    verb("inspect", "tensors, boxes and scalars", run_inspect),
+                    verb("verify", "read and check every byte", run_verify),
+                    verb("diff", "compare two checkpoints tensor by tensor", run_diff, {other}),
+                    reshard_verb(), export_verb(), import_verb(),
+                    verb("prune-old", "delete what --keep does not name", run_prune, prune)}};
 }
 
 }  // namespace tessera

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launch/verb/completion.h"
 
+#include <cstdio>
+#include <memory>
+
+#include "launch/verb/verbs.h"
+
 namespace tessera {
 namespace {
 
@@ -10,21 +15,31 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
-std::string verbs_of(const VerbNode& node) {
+// "--json" of each flag that has a long name, and --help, which every verb has.
+std::vector<std::string> long_flags(const Verb& verb) {
+  std::vector<std::string> names = {"--help"};
+  for (const Flag& flag : verb.flags) {
+    const size_t at = flag.names.find("--");
+    if (at != std::string::npos) names.push_back(flag.names.substr(at));
+  }
+  return names;
+}
+
+std::string verbs_of(const Verb& node) {
   std::vector<std::string> names;
-  for (const VerbNode& verb : node.verbs) names.push_back(verb.name);
+  for (const Verb& verb : node.verbs) names.push_back(verb.name);
   return joined(names);
 }
 
 // "case" arms: path of verbs -> words to offer there.
-void bash_arms(const VerbNode& node, const std::string& path, std::string& out) {
+void bash_arms(const Verb& node, const std::string& path, std::string& out) {
   out += "    '" + path + "') words='" + verbs_of(node) + (node.verbs.empty() ? "" : " ") +
-         joined(node.flags) + "' ;;\n";
-  for (const VerbNode& verb : node.verbs)
+         joined(long_flags(node)) + "' ;;\n";
+  for (const Verb& verb : node.verbs)
     bash_arms(verb, path.empty() ? verb.name : path + " " + verb.name, out);
 }
 
-std::string bash_script(const VerbNode& program) {
+std::string bash_script(const Verb& program) {
   std::string arms;
   bash_arms(program, "", arms);
   return "# bash completion of " + program.name + ": source this file\n_" + program.name +
@@ -35,7 +50,7 @@ std::string bash_script(const VerbNode& program) {
          "    case \" " +
          [&] {
            std::string all;
-           for (const VerbNode& verb : program.verbs)
+           for (const Verb& verb : program.verbs)
              all += verb.name + " " + verbs_of(verb) + (verb.verbs.empty() ? "" : " ");
            return all;
          }() +
@@ -53,14 +68,14 @@ std::string bash_script(const VerbNode& program) {
          program.name + " " + program.name + "\n";
 }
 
-void fish_lines(const VerbNode& program, std::string& out) {
-  for (const VerbNode& verb : program.verbs) {
+void fish_lines(const Verb& program, std::string& out) {
+  for (const Verb& verb : program.verbs) {
     out += "complete -c " + program.name + " -n __fish_use_subcommand -a " + verb.name + " -d '" +
            verb.help + "'\n";
-    for (const VerbNode& sub : verb.verbs)
+    for (const Verb& sub : verb.verbs)
       out += "complete -c " + program.name + " -n '__fish_seen_subcommand_from " + verb.name +
              "' -a " + sub.name + "\n";
-    for (const std::string& flag : verb.flags)
+    for (const std::string& flag : long_flags(verb))
       out += "complete -c " + program.name + " -n '__fish_seen_subcommand_from " + verb.name +
              "' -l " + flag.substr(2) + "\n";
   }
@@ -68,7 +83,7 @@ void fish_lines(const VerbNode& program, std::string& out) {
 
 }  // namespace
 
-std::string completion_script(const VerbNode& program, const std::string& shell) {
+std::string completion_script(const Verb& program, const std::string& shell) {
   if (shell == "bash") return bash_script(program);
   if (shell == "zsh")
     return "#compdef " + program.name + "\nautoload -U +X bashcompinit && bashcompinit\n" +
@@ -76,6 +91,21 @@ std::string completion_script(const VerbNode& program, const std::string& shell)
   std::string out = "# fish completion of " + program.name + "\n";
   fish_lines(program, out);
   return out;
+}
+
+Verb completion_verb() {
+  const auto shell = std::make_shared<std::string>();
+  return {.name = "completion",
+          .help = "print a completion script for a shell",
+          .flags = {{"shell",
+                     shell.get(),
+                     "bash | zsh | fish",
+                     OneOf{{"bash", "zsh", "fish"}},
+                     {.required = true}}},
+          .run = [shell] {
+            std::fputs(completion_script(program(), *shell).c_str(), stdout);
+            return 0;
+          }};
 }
 
 }  // namespace tessera

@@ -1,20 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shell completion scripts, made from the tree of verbs and flags itself.
+// Shell completion scripts, made from the table of verbs itself.
 #pragma once
 
 #include <string>
-#include <vector>
+
+#include "launch/verb/verb.h"
 
 namespace tessera {
 
-struct VerbNode {
-  std::string name;
-  std::string help;
-  std::vector<std::string> flags;  // "--json"
-  std::vector<VerbNode> verbs;
-};
-
 // shell: bash, zsh or fish. After a verb the script offers its flags, and files.
-std::string completion_script(const VerbNode& program, const std::string& shell);
+std::string completion_script(const Verb& program, const std::string& shell);
 
 }  // namespace tessera

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 #include <nlohmann/json.hpp>
 
@@ -12,10 +13,35 @@
 #include "kernels/base/log.h"
 #include "launch/report/format.h"
 #include "launch/report/progress.h"
+#include "launch/verb/common_flags.h"
 #include "launch/verb/verbs.h"
 
 namespace tessera {
 namespace {
+
+struct DataPrepareCommand {
+  std::vector<std::string> inputs;
+  std::string output;
+  std::string tokenizer = "train:8192";
+  std::string format = "auto";
+  std::string text_key = "text";
+  std::string separator;
+  std::vector<double> split = {0.98, 0.02};
+  int workers = 0;
+  std::string dedup;
+};
+
+struct DataInspectCommand {
+  std::string prefix;
+  std::string tokenizer;
+  int64_t samples = 0;
+  int64_t document = -1;
+  bool json = false;
+};
+
+struct DataConvertCommand {
+  std::string from, from_format, to, to_format = "megatron", tokenizer;
+};
 
 using Json = nlohmann::ordered_json;
 
@@ -36,9 +62,7 @@ void show_document(const TokenFile& file, const Tokenizer& tokenizer, int64_t do
               view.origin.source.c_str(), view.text.c_str(), view.shortened ? " ..." : "");
 }
 
-}  // namespace
-
-int data_prepare_verb(const DataPrepareCommand& command) {
+int run_prepare(const DataPrepareCommand& command) {
   PrepareOptions options;
   options.inputs = command.inputs;
   options.output = command.output;
@@ -81,7 +105,7 @@ int data_prepare_verb(const DataPrepareCommand& command) {
   return 0;
 }
 
-int data_inspect_verb(const DataInspectCommand& command) {
+int run_inspect(const DataInspectCommand& command) {
   const TokenFile file = TokenFile::open(command.prefix);
   const TokenFileInfo& info = file.info();
   const auto tokenizer = tokenizer_for(command);
@@ -132,7 +156,7 @@ int data_inspect_verb(const DataInspectCommand& command) {
   return 0;
 }
 
-int data_verify_verb(const DataInspectCommand& command) {
+int run_verify(const DataInspectCommand& command) {
   const auto tokenizer = tokenizer_for(command);
   const VerifyReport report = verify_token_file(
       command.prefix, {.tokenizer = tokenizer ? &*tokenizer : nullptr, .sources = true});
@@ -145,7 +169,7 @@ int data_verify_verb(const DataInspectCommand& command) {
   return 0;
 }
 
-int data_convert_verb(const DataConvertCommand& command) {
+int run_convert(const DataConvertCommand& command) {
   std::optional<Tokenizer> tokenizer;
   if (!command.tokenizer.empty()) tokenizer = Tokenizer::load(command.tokenizer);
   const ConvertReport report =
@@ -157,6 +181,75 @@ int data_convert_verb(const DataConvertCommand& command) {
   log::info(command.to + "  " + std::to_string(report.tokens) + " tokens in " +
             std::to_string(report.documents) + " document(s)");
   return 0;
+}
+
+Verb prepare_verb() {
+  const auto c = std::make_shared<DataPrepareCommand>();
+  const FlagTraits required{.required = true}, shown{.shows_default = true};
+  return {
+      .name = "prepare",
+      .help = "text -> tokenizer and token files",
+      .flags =
+          {{"--input", &c->inputs, "text or JSONL files (.gz, .zst), globs allowed", {}, required},
+           {"-o,--output", &c->output, "directory for train, validation, tokenizer", {}, required},
+           {"--tokenizer", &c->tokenizer, "FILE | train:VOCAB | bytes | chars", {}, shown},
+           {"--format", &c->format, "auto: by name | text | jsonl, for all inputs",
+            OneOf{{"auto", "text", "jsonl"}}, shown},
+           {"--text-key", &c->text_key, "field of a JSONL line", {}, shown},
+           {"--document-separator", &c->separator,
+            "cut plain text into documents at this line (default: a file is one)"},
+           {"--split",
+            &c->split,
+            "shares of train and validation",
+            {},
+            {.shows_default = true, .separator = ','}},
+           {"--workers", &c->workers, "threads; 0: all cores", Whole{0, INT16_MAX}, shown},
+           {"--dedup", &c->dedup, "exact: drop documents seen before", OneOf{{"exact"}}}},
+      .run = [c] { return run_prepare(*c); }};
+}
+
+Verb look_verb(const char* name, const char* help, int (*run)(const DataInspectCommand&),
+               bool shows_documents) {
+  const auto c = std::make_shared<DataInspectCommand>();
+  Verb verb{
+      .name = name,
+      .help = help,
+      .flags =
+          {{"prefix", &c->prefix, "PREFIX of PREFIX.bin and PREFIX.idx", {}, {.required = true}},
+           {"--tokenizer", &c->tokenizer, "tokenizer.json (default: beside)"},
+           json_row(c->json)},
+      .run = [c, run] { return run(*c); }};
+  if (!shows_documents) return verb;
+  verb.flags.push_back({"--sample", &c->samples, "documents to show, decoded", Whole{0}});
+  verb.flags.push_back({"--doc", &c->document, "one document, decoded", Whole{0}});
+  return verb;
+}
+
+Verb convert_verb() {
+  const auto c = std::make_shared<DataConvertCommand>();
+  const FlagTraits required{.required = true};
+  return {
+      .name = "convert",
+      .help = "token files of nanoGPT and llm.c, in and out",
+      .flags =
+          {{"from", &c->from, "file, or PREFIX for megatron", {}, required},
+           {"to", &c->to, "file, or PREFIX for megatron", {}, required},
+           {"--from-format", &c->from_format, "megatron | nanogpt | llmc", {}, required},
+           {"--to-format", &c->to_format, "megatron | nanogpt | llmc", {}, {.shows_default = true}},
+           {"--tokenizer", &c->tokenizer, "needed to write megatron"}},
+      .run = [c] { return run_convert(*c); }};
+}
+
+}  // namespace
+
+Verb data_verb() {
+  return {.name = "data",
+          .help = "prepare and look at token files",
+          .verbs = {prepare_verb(),
+                    look_verb("inspect", "counts, sources and decoded samples", run_inspect, true),
+                    look_verb("verify", "read every token; compare with what was recorded",
+                              run_verify, false),
+                    convert_verb()}};
 }
 
 }  // namespace tessera

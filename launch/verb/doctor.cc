@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <vector>
 
 #include <fcntl.h>
@@ -18,10 +19,16 @@
 #include "launch/job/device_choice.h"
 #include "launch/report/format.h"
 #include "launch/run/preflight.h"
+#include "launch/verb/common_flags.h"
 #include "launch/verb/verbs.h"
 
 namespace tessera {
 namespace {
+
+struct DoctorCommand {
+  bool json = false;
+  bool gpu = false;
+};
 
 struct Finding {
   const char* verdict;  // OK | WARN | FAIL
@@ -140,12 +147,10 @@ Finding open_files() {
           enough ? "" : "ulimit -n 1024"};
 }
 
-}  // namespace
-
-int doctor_verb(bool json, bool look_at_gpus) {
+int examine(const DoctorCommand& command) {
   std::vector<Finding> findings = {cpu(), cores(), memory(),       launcher(),  root(),
                                    gpu(), disk(),  sync_latency(), open_files()};
-  if (look_at_gpus)
+  if (command.gpu)
     for (Finding& finding : gpus()) findings.push_back(std::move(finding));
   bool failed = false;
   std::vector<std::vector<std::string>> rows = {{"", "check", "found", "fix"}};
@@ -158,11 +163,22 @@ int doctor_verb(bool json, bool look_at_gpus) {
                     {"found", finding.found},
                     {"fix", finding.fix}});
   }
-  if (json)
+  if (command.json)
     std::printf("%s\n", list.dump().c_str());
   else
     std::fputs(table(rows).c_str(), stdout);
   return failed ? 1 : 0;
+}
+
+}  // namespace
+
+Verb doctor_verb() {
+  const auto c = std::make_shared<DoctorCommand>();
+  return {
+      .name = "doctor",
+      .help = "what this machine has and lacks",
+      .flags = {json_row(c->json), {"--gpu", &c->gpu, "open the CUDA plugin and look at each GPU"}},
+      .run = [c] { return examine(*c); }};
 }
 
 }  // namespace tessera

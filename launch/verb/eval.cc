@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
+#include <memory>
 #include <numbers>
 
 #include <nlohmann/json.hpp>
@@ -15,11 +16,22 @@
 #include "launch/report/xz_size.h"
 #include "launch/run/made_with.h"
 #include "launch/run/preflight.h"
+#include "launch/verb/common_flags.h"
 #include "launch/verb/verbs.h"
 #include "trainer/safetensors.h"
 
 namespace tessera {
 namespace {
+
+struct EvalCommand {
+  std::string checkpoint;
+  std::string data;
+  std::string tokens;  // JSON file of token id lists
+  std::string logits;  // safetensors file to write
+  std::vector<std::string> overrides;
+  std::string allow_changed;  // a list of what may differ (run/made_with.h)
+  bool json = false;
+};
 
 using Json = nlohmann::ordered_json;
 
@@ -136,15 +148,33 @@ int eval_data(const EvalCommand& command, OpenModel& open) {
   return 0;
 }
 
-}  // namespace
-
-int eval_verb(const EvalCommand& command) {
+int run_eval(const EvalCommand& command) {
   PosixStorage storage;
   OpenModel open = open_model(storage, command.checkpoint,
                               {.overrides = command.overrides,
                                .allow_changed = command.allow_changed,
                                .reads_text = command.tokens.empty()});
   return command.tokens.empty() ? eval_data(command, open) : eval_tokens(command, open);
+}
+
+}  // namespace
+
+Verb eval_verb() {
+  const auto c = std::make_shared<EvalCommand>();
+  return {.name = "eval",
+          .help = "loss of a checkpoint on data or on token ids",
+          .flags = {model_row(c->checkpoint),
+                    overrides_row(c->overrides),
+                    {"--data", &c->data, "PREFIX (default: the recipe's validation)"},
+                    {"--tokens", &c->tokens, "JSON file with lists of token ids"},
+                    {"--logits",
+                     &c->logits,
+                     "with --tokens: safetensors file to write",
+                     {},
+                     {.needs = "--tokens"}},
+                    json_row(c->json),
+                    allow_changed_row(c->allow_changed)},
+          .run = [c] { return run_eval(*c); }};
 }
 
 }  // namespace tessera

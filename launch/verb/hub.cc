@@ -2,6 +2,8 @@
 // `tessera checkpoint export` and `import`: to Hugging Face and back.
 #include <cstdio>
 #include <filesystem>
+#include <memory>
+#include <optional>
 
 #include <nlohmann/json.hpp>
 
@@ -11,11 +13,30 @@
 #include "launch/report/format.h"
 #include "launch/report/progress.h"
 #include "launch/run/made_with.h"
+#include "launch/verb/common_flags.h"
 #include "launch/verb/verbs.h"
+#include "launch/version.h"
 #include "trainer/hugging_face.h"
 
 namespace tessera {
 namespace {
+
+struct ExportCommand {
+  std::string checkpoint;
+  std::string output;     // directory to make
+  std::string to = "hf";  // the only form
+  std::string dtype = "bf16";
+  std::string max_shard = "5GB";
+  std::string allow_changed;  // a list of what may differ (run/made_with.h)
+  bool json = false;
+};
+
+struct ImportCommand {
+  std::string directory;  // with config.json
+  std::string output;     // directory of steps to write into
+  bool json = false;
+  bool take_over = false;
+};
 
 using Json = nlohmann::ordered_json;
 
@@ -44,9 +65,7 @@ std::string hash_of_tokenizer(const std::string& path) {
   }
 }
 
-}  // namespace
-
-int checkpoint_export_verb(const ExportCommand& command) {
+int run_export(const ExportCommand& command) {
   PosixStorage storage;
   CheckpointReader from =
       CheckpointReader::open(storage, resolve_checkpoint(storage, command.checkpoint));
@@ -88,7 +107,7 @@ int checkpoint_export_verb(const ExportCommand& command) {
   return 0;
 }
 
-int checkpoint_import_verb(const ImportCommand& command) {
+int run_import(const ImportCommand& command) {
   PosixStorage storage;
   check(is_hub_model(storage, command.directory), ErrorKind::checkpoint,
         command.directory + " holds no config.json");
@@ -115,6 +134,35 @@ int checkpoint_import_verb(const ImportCommand& command) {
     std::printf("%s  weights of %s, %s\n", report.directory.c_str(), command.directory.c_str(),
                 as_bytes(static_cast<double>(report.bytes)).c_str());
   return 0;
+}
+
+}  // namespace
+
+Verb export_verb() {
+  const auto c = std::make_shared<ExportCommand>();
+  const FlagTraits shown{.shows_default = true};
+  return {.name = "export",
+          .help = "write the weights as Hugging Face keeps them",
+          .flags = {checkpoint_row(c->checkpoint),
+                    {"-o,--output", &c->output, "directory to make", {}, {.required = true}},
+                    {"--to", &c->to, "form", OneOf{{"hf"}}, shown},
+                    {"--dtype", &c->dtype, "of the weights", OneOf{{"f32", "bf16", "f16"}}, shown},
+                    {"--max-shard", &c->max_shard, "bytes of a file, e.g. 500MB", {}, shown},
+                    json_row(c->json),
+                    allow_changed_row(c->allow_changed)},
+          .run = [c] { return run_export(*c); }};
+}
+
+Verb import_verb() {
+  const auto c = std::make_shared<ImportCommand>();
+  const FlagTraits required{.required = true};
+  return {.name = "import",
+          .help = "a checkpoint of a Hugging Face model's weights",
+          .flags = {{"directory", &c->directory, "with config.json and safetensors", {}, required},
+                    {"-o,--output", &c->output, "directory of steps to write into", {}, required},
+                    json_row(c->json),
+                    take_over_row(c->take_over)},
+          .run = [c] { return run_import(*c); }};
 }
 
 }  // namespace tessera

@@ -1,15 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // `tessera launch`: starts `tessera train` with several ranks on this machine.
 #include <cstdio>
+#include <memory>
+#include <optional>
 
 #include "kernels/base/log.h"
 #include "launch/job/local_job.h"
 #include "launch/recipe/reader.h"
+#include "launch/verb/common_flags.h"
+#include "launch/verb/train_flags.h"
 #include "launch/verb/verbs.h"
 #include "trainer/training_plan.h"
 
 namespace tessera {
 namespace {
+
+struct LaunchCommand {
+  TrainCommand train;        // what each rank is to do
+  std::optional<int> ranks;  // absent: as many as the recipe's layout names
+  bool dry_run = false;      // print the command line only
+};
 
 std::string layout_of(const ParallelOptions& parallel) {
   return "data " + (parallel.data > 0 ? std::to_string(parallel.data) : "auto") + " x tensor " +
@@ -33,9 +43,7 @@ std::vector<std::string> train_words(const TrainCommand& train) {
   return words;
 }
 
-}  // namespace
-
-int launch_verb(const LaunchCommand& command) {
+int run_launch(const LaunchCommand& command) {
   const TrainCommand& train = command.train;
   int ranks = command.ranks.value_or(0);
   if (!command.ranks) {
@@ -53,6 +61,21 @@ int launch_verb(const LaunchCommand& command) {
   if (train.verbosity >= 0)
     log::info("launch   local: " + local.to_string() + "   (" + local.note + ")");
   return run_local(local, OnStop::save);
+}
+
+}  // namespace
+
+Verb launch_verb() {
+  const auto c = std::make_shared<LaunchCommand>();
+  Verb verb{.name = "launch",
+            .help = "train a recipe on several ranks of this machine",
+            .flags = train_flags(c->train),
+            .run = [c] { return run_launch(*c); },
+            .holds_stop_signals = true};
+  verb.flags.push_back(
+      {"-n,--ranks", &c->ranks, "default: what the recipe's layout needs", Whole{1, kMostRanks}});
+  verb.flags.push_back({"--dry-run", &c->dry_run, "print the command line, start nothing"});
+  return verb;
 }
 
 }  // namespace tessera

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <memory>
 #include <optional>
 
 #include <nlohmann/json.hpp>
@@ -12,6 +13,7 @@
 #include "launch/report/format.h"
 #include "launch/report/schedule_lines.h"
 #include "launch/run/memory_fit.h"
+#include "launch/verb/common_flags.h"
 #include "launch/verb/verbs.h"
 #include "parallel/pipeline/picture.h"
 #include "trainer/model/build.h"
@@ -22,6 +24,15 @@
 
 namespace tessera {
 namespace {
+
+struct PlanCommand {
+  std::string recipe;
+  std::vector<std::string> overrides;
+  int ranks = 0;  // 0: as few as the layout needs
+  std::string device = "cpu";
+  std::string picture;  // SVG file to write
+  bool json = false;
+};
 
 using Json = nlohmann::ordered_json;
 
@@ -271,10 +282,8 @@ void draw(const Report& report, const std::string& path) {
   check(out.good(), ErrorKind::usage, "plan: cannot write", path);
 }
 
-}  // namespace
-
-int plan_verb(const PlanCommand& command) {
-  constexpr int kMostRanks = 1 << 24;
+int run_plan(const PlanCommand& command) {
+  constexpr int kMostPlanned = 1 << 24;
   int ranks = command.ranks;
   if (ranks == 0) {
     const Recipe recipe = load_recipe(command.recipe, command.overrides, 0).recipe;
@@ -282,7 +291,7 @@ int plan_verb(const PlanCommand& command) {
     const double least = static_cast<double>(parallel.tensor) *
                          static_cast<double>(parallel.pipeline) *
                          static_cast<double>(std::max<int64_t>(1, parallel.data));
-    check(least <= kMostRanks, ErrorKind::capacity, "plan: a layout of more than", kMostRanks,
+    check(least <= kMostPlanned, ErrorKind::capacity, "plan: a layout of more than", kMostPlanned,
           "ranks");
     ranks = static_cast<int>(least);
   }
@@ -299,6 +308,26 @@ int plan_verb(const PlanCommand& command) {
   std::fflush(stdout);
   if (!report.fits()) refuse(report.need(), report.capacity, report.change, report.num_ranks());
   return 0;
+}
+
+}  // namespace
+
+Verb plan_verb() {
+  const auto c = std::make_shared<PlanCommand>();
+  return {.name = "plan",
+          .help = "what a recipe needs on a number of ranks; runs nothing",
+          .flags = {recipe_row(c->recipe),
+                    overrides_row(c->overrides),
+                    {"-n,--ranks", &c->ranks, "default: as few as the layout needs",
+                     Whole{1, kMostRanks}},
+                    {"--device",
+                     &c->device,
+                     "whose memory: cpu | h200-141g | h100-80g | a100-80g",
+                     {},
+                     {.shows_default = true}},
+                    {"--picture", &c->picture, "SVG file to draw the pipeline into"},
+                    json_row(c->json)},
+          .run = [c] { return run_plan(*c); }};
 }
 
 }  // namespace tessera

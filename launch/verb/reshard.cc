@@ -3,6 +3,8 @@
 #include "trainer/reshard.h"
 
 #include <cstdio>
+#include <memory>
+#include <optional>
 #include <sstream>
 
 #include <nlohmann/json.hpp>
@@ -12,11 +14,22 @@
 #include "launch/open_checkpoint.h"
 #include "launch/report/format.h"
 #include "launch/report/progress.h"
+#include "launch/verb/common_flags.h"
 #include "launch/verb/verbs.h"
+#include "launch/version.h"
 #include "trainer/training_plan.h"
 
 namespace tessera {
 namespace {
+
+struct ReshardCommand {
+  std::string checkpoint;
+  std::string output;  // directory of steps to write into
+  std::vector<std::string> overrides;
+  std::optional<int> ranks;  // absent: as many as the layout names
+  bool json = false;
+  bool take_over = false;
+};
 
 // What decides how tensors are cut, or which layouts are legal; all else would change the run.
 void check_overrides(const std::vector<std::string>& overrides) {
@@ -36,9 +49,7 @@ std::vector<std::string> header_of(const std::string& recipe, int ranks) {
   return lines;
 }
 
-}  // namespace
-
-int checkpoint_reshard_verb(const ReshardCommand& command) {
+int run_reshard(const ReshardCommand& command) {
   check_overrides(command.overrides);
   PosixStorage storage;
   CheckpointReader from =
@@ -82,6 +93,26 @@ int checkpoint_reshard_verb(const ReshardCommand& command) {
               as_bytes(static_cast<double>(report.bytes)).c_str(),
               as_bytes(static_cast<double>(report.largest_shard)).c_str());
   return 0;
+}
+
+}  // namespace
+
+Verb reshard_verb() {
+  const auto c = std::make_shared<ReshardCommand>();
+  return {
+      .name = "reshard",
+      .help = "rewrite a checkpoint for other ranks",
+      .flags = {checkpoint_row(c->checkpoint),
+                overrides_row(c->overrides, "parallel.key=value ... of the new layout"),
+                {"-o,--output",
+                 &c->output,
+                 "directory of steps; no run may be saving there",
+                 {},
+                 {.required = true}},
+                {"-n,--ranks", &c->ranks, "default: what the layout names", Whole{1, kMostRanks}},
+                take_over_row(c->take_over),
+                json_row(c->json)},
+      .run = [c] { return run_reshard(*c); }};
 }
 
 }  // namespace tessera

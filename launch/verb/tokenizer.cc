@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <iostream>
 #include <iterator>
+#include <memory>
 #include <sstream>
 
 #include "data/bpe_trainer.h"
@@ -15,6 +16,14 @@
 
 namespace tessera {
 namespace {
+
+struct TokenizerCommand {
+  std::string tokenizer;
+  std::vector<std::string> inputs;
+  int64_t vocab_size = 0;
+  std::string output;
+  std::string text;  // to encode; "" = standard input
+};
 
 std::string read_all(std::istream& in) {
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
@@ -28,9 +37,7 @@ std::string read_text(const std::string& path) {
   return text;
 }
 
-}  // namespace
-
-int tokenizer_train_verb(const TokenizerCommand& command) {
+int train(const TokenizerCommand& command) {
   std::string text;
   for (const std::string& input : command.inputs) text += read_text(input);
   constexpr int64_t kParts = 1000;
@@ -46,7 +53,7 @@ int tokenizer_train_verb(const TokenizerCommand& command) {
   return 0;
 }
 
-int tokenizer_encode_verb(const TokenizerCommand& command) {
+int encode(const TokenizerCommand& command) {
   const Tokenizer tokenizer = Tokenizer::load(command.tokenizer);
   const std::string text = command.text.empty() ? read_all(std::cin) : command.text;
   std::string line;
@@ -56,7 +63,7 @@ int tokenizer_encode_verb(const TokenizerCommand& command) {
   return 0;
 }
 
-int tokenizer_decode_verb(const TokenizerCommand& command) {
+int decode(const TokenizerCommand& command) {
   const Tokenizer tokenizer = Tokenizer::load(command.tokenizer);
   std::istringstream words(command.text.empty() ? read_all(std::cin) : command.text);
   std::vector<int32_t> tokens;
@@ -70,6 +77,33 @@ int tokenizer_decode_verb(const TokenizerCommand& command) {
   const std::string text = tokenizer.decode(tokens);
   std::fwrite(text.data(), 1, text.size(), stdout);
   return 0;
+}
+
+}  // namespace
+
+Verb tokenizer_verb() {
+  const auto c = std::make_shared<TokenizerCommand>();
+  const FlagTraits required{.required = true};
+  const Verb train_it{
+      .name = "train",
+      .help = "byte-level BPE from text",
+      .flags = {{"--input", &c->inputs, "text or JSONL files (.gz, .zst)", ExistingFile{},
+                 required},
+                {"--vocab", &c->vocab_size, "tokens", Whole{1, INT32_MAX}, required},
+                {"-o,--output", &c->output, "tokenizer.json (Hugging Face)", {}, required}},
+      .run = [c] { return train(*c); }};
+  const Flag file{"tokenizer", &c->tokenizer, "tokenizer.json", {}, required};
+  const Verb encode_text{.name = "encode",
+                         .help = "text -> ids",
+                         .flags = {file, {"text", &c->text, "default: standard input"}},
+                         .run = [c] { return encode(*c); }};
+  const Verb decode_ids{.name = "decode",
+                        .help = "ids -> text",
+                        .flags = {file, {"ids", &c->text, "default: standard input"}},
+                        .run = [c] { return decode(*c); }};
+  return {.name = "tokenizer",
+          .help = "train and use tokenizers",
+          .verbs = {train_it, encode_text, decode_ids}};
 }
 
 }  // namespace tessera

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -30,7 +31,9 @@
 #include "launch/run/memory_fit.h"
 #include "launch/run/preflight.h"
 #include "launch/run/room_check.h"
+#include "launch/verb/train_flags.h"
 #include "launch/verb/verbs.h"
+#include "launch/version.h"
 #include "parallel/gpu_groups.h"
 #include "parallel/section.h"
 #include "trainer/group_rule.h"
@@ -461,9 +464,7 @@ class TrainRun {
   double flops_per_token_ = 0;
 };
 
-}  // namespace
-
-int train_verb(const TrainCommand& command) {
+int run_train(const TrainCommand& command) {
   const int code = run_in_world(command.verbosity, [&](World& world) {
     const Section section(SectionKind::init);
     return TrainRun(command, world)();
@@ -471,6 +472,17 @@ int train_verb(const TrainCommand& command) {
   // srun --kill-on-bad-exit kills whoever is not gone yet, and then reports that instead of 75.
   if (code == kPreempted) std::this_thread::sleep_for(std::chrono::milliseconds(500));
   return code;
+}
+
+}  // namespace
+
+Verb train_verb() {
+  const auto c = std::make_shared<TrainCommand>();
+  return {.name = "train",
+          .help = "train a recipe; joins the mpirun or srun job it is in",
+          .flags = train_flags(*c),
+          .run = [c] { return run_train(*c); },
+          .holds_stop_signals = true};
 }
 
 }  // namespace tessera

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <map>
+#include <memory>
 #include <optional>
 
 #include <nlohmann/json.hpp>
@@ -18,6 +19,7 @@
 #include "launch/report/format.h"
 #include "launch/run/made_with.h"
 #include "launch/run/preflight.h"
+#include "launch/verb/common_flags.h"
 #include "launch/verb/verbs.h"
 #include "parallel/gpu_groups.h"
 #include "trainer/timeline.h"
@@ -26,6 +28,16 @@
 
 namespace tessera {
 namespace {
+
+struct VerifyCommand {
+  std::string recipe;
+  std::vector<std::string> overrides;
+  std::string layouts;          // 'tensor=2; pipeline=2,schedule=zb_h1'; "": a covering array
+  std::string devices = "cpu";  // or cpu,cuda: each layout on each of them
+  int64_t steps = 3;
+  bool json = false;
+  std::optional<int> ranks;  // start so many on this machine; absent: the job this process is in
+};
 
 constexpr int kDiffers = 6;  // the exit code
 
@@ -271,11 +283,40 @@ int verify_under_mpirun(const VerifyCommand& command) {
   return run_local(local, OnStop::end);
 }
 
-}  // namespace
-
-int verify_verb(const VerifyCommand& command) {
+int run_verify(const VerifyCommand& command) {
   if (command.ranks) return verify_under_mpirun(command);
   return run_in_world(0, [&](World& world) { return Verification(command, world)(); });
+}
+
+}  // namespace
+
+Verb verify_verb() {
+  const auto c = std::make_shared<VerifyCommand>();
+  const auto names_layouts = [](const std::string& text) -> std::string {
+    return text.empty() ? "names no layout; leave it out for the default" : "";
+  };
+  return {.name = "verify",
+          .help = "train a few steps in many layouts and prove that they compute the same",
+          .flags = {recipe_row(c->recipe, "recipe YAML"),
+                    overrides_row(c->overrides),
+                    {"--layouts", &c->layouts,
+                     "'tensor=2; pipeline=2,schedule=zb_h1; data=2,zero=3' (default: layouts for "
+                     "the ranks at hand that hold every legal pair of choices)",
+                     Accepts{names_layouts}},
+                    {"--devices",
+                     &c->devices,
+                     "each layout on each of them",
+                     OneOf{{"cpu", "cuda", "cpu,cuda"}},
+                     {.shows_default = true}},
+                    {"--steps",
+                     &c->steps,
+                     "training steps in each layout",
+                     Whole{1, INT32_MAX},
+                     {.shows_default = true}},
+                    json_row(c->json),
+                    {"-n,--ranks", &c->ranks, "start so many ranks on this machine",
+                     Whole{1, kMostRanks}}},
+          .run = [c] { return run_verify(*c); }};
 }
 
 }  // namespace tessera

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The command line: verbs and flags -> the functions of verbs.h. The only home of CLI11.
+// The command line from its words to the exit code of the verb that they chose.
 #pragma once
 
 namespace tessera {
