@@ -6,6 +6,7 @@
 
 #include "kernels/base/check.h"
 #include "kernels/base/log.h"
+#include "kernels/base/warning.h"
 #include "kernels/cpu_path.h"
 #include "kernels/cuda_plugin.h"
 #include "launch/report/format.h"
@@ -31,16 +32,18 @@ Device settle_device(World& world, const std::string& name, Device mine) {
   if (name == "auto" && !world.all().agree(gpu, "device")) return {};
   if (gpu && world.rank() == 0)
     for (const LackingLibrary& each : lacking_libraries())
-      log::warn("W016 the CUDA plugin was built without " + each.name + ": " + each.follows + "; " +
-                each.remedy);
+      log::warn(coded(Warning::plugin_lacks_library, "the CUDA plugin was built without " +
+                                                         each.name + ": " + each.follows + "; " +
+                                                         each.remedy));
   // A GPU is known by its identity: each rank may see its own as the first.
   const std::vector<std::string> all = world.all().all_gather(
       gpu ? cuda_accelerator().facts(mine.index).identity : std::string(), "device");
   const auto gpus = static_cast<int64_t>(std::set<std::string>(all.begin(), all.end()).size());
   if (gpu && gpus < world.size() && world.rank() == 0)
-    log::warn("W014 " + std::to_string(world.size()) + " ranks share " + std::to_string(gpus) +
-              " GPU" + (gpus > 1 ? "s" : "") +
-              ": they take turns, and talk over the host's memory; use one rank a GPU");
+    log::warn(coded(Warning::gpus_shared,
+                    std::to_string(world.size()) + " ranks share " + std::to_string(gpus) + " GPU" +
+                        (gpus > 1 ? "s" : "") +
+                        ": they take turns, and talk over the host's memory; use one rank a GPU"));
   return mine;
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "kernels/base/log.h"
+#include "kernels/base/warning.h"
 
 namespace tessera {
 
@@ -25,8 +26,9 @@ void tell_supervisor(const char* word) {
   const int error = errno;
   if (file >= 0) close(file);
   if (!told)
-    log::warn(std::string("W060 TESSERA_READY_FILE ") + path + " cannot be written: " +
-              std::strerror(error) + "; whoever waits for it does not pass signals on");
+    log::warn(coded(Warning::ready_file_unwritable,
+                    std::string("TESSERA_READY_FILE ") + path + " cannot be written: " +
+                        std::strerror(error) + "; whoever waits for it does not pass signals on"));
 }
 
 }  // namespace tessera

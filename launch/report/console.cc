@@ -88,9 +88,9 @@ void Console::on_step(const StepReport& report) {
                std::to_string(dead);
   }
   if (!report.applied)
-    on_warning("W020", "step " + std::to_string(report.step) +
-                           " skipped: gradient not finite, first in " + report.overflow +
-                           " (loss scale " + with_prefix(report.loss_scale) + ")");
+    on_warning(Warning::step_skipped,
+               "step " + std::to_string(report.step) + " skipped: gradient not finite, first in " +
+                   report.overflow + " (loss scale " + with_prefix(report.loss_scale) + ")");
   const bool due = report.step % options_.log_every == 0 || report.step == options_.total_steps;
   if (!due && !options_.terminal) return;
   const std::string text = step_line(report);
@@ -129,9 +129,9 @@ void Console::on_checkpoint(const CheckpointEvent& event) {
          " in " + fixed(event.seconds, 2) + "s (stalled training " + fixed(event.stall_seconds, 2) +
          "s)");
   else
-    on_warning("W030", "save of step " + std::to_string(event.step) +
-                           (event.ends_run ? " failed: " : " failed, training goes on: ") +
-                           event.error);
+    on_warning(Warning::save_failed,
+               "save of step " + std::to_string(event.step) +
+                   (event.ends_run ? " failed: " : " failed, training goes on: ") + event.error);
 }
 
 void Console::on_start(int64_t step, const std::string& how) {
@@ -139,10 +139,10 @@ void Console::on_start(int64_t step, const std::string& how) {
   if (step > 0) line(how);
 }
 
-void Console::on_warning(const std::string& code, const std::string& text) {
+void Console::on_warning(Warning warning, const std::string& text) {
   if (drawn_) to_standard_error("\r\033[K");
   drawn_ = false;
-  log::warn(code + " " + text);
+  log::warn(coded(warning, text));
 }
 
 void Console::finish(const std::string& verdict, const std::string& next) {

@@ -30,7 +30,7 @@ class Console : public Observer {
   void on_eval(const EvalReport& report) override;
   void on_checkpoint(const CheckpointEvent& event) override;
   void on_start(int64_t step, const std::string& how) override;
-  void on_warning(const std::string& code, const std::string& text) override;
+  void on_warning(Warning warning, const std::string& text) override;
   // The last line: best evaluation, time, tokens.
   void finish(const std::string& verdict, const std::string& next);
 

@@ -8,6 +8,7 @@
 #include "data/identity.h"
 #include "kernels/base/check.h"
 #include "kernels/base/log.h"
+#include "kernels/base/warning.h"
 #include "launch/build_id.h"
 #include "launch/job/in_world.h"
 #include "launch/recipe/changes.h"
@@ -146,8 +147,9 @@ MadeWith agree_on(World& world, const Recipe& recipe, const MadeWith& mine) {
   const MadeWith& first = of_ranks.front();
   for (size_t rank = 1; world.rank() == 0 && rank < of_ranks.size(); ++rank) {
     if (of_ranks[rank].program == first.program) continue;
-    log::warn("W063 rank " + std::to_string(rank) + " runs " + of_ranks[rank].program +
-              ", rank 0 " + first.program + ": results may differ between them");
+    log::warn(coded(Warning::other_program,
+                    "rank " + std::to_string(rank) + " runs " + of_ranks[rank].program +
+                        ", rank 0 " + first.program + ": results may differ between them"));
     break;
   }
   return first;

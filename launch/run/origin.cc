@@ -10,6 +10,7 @@
 #include "checkpoint/load.h"
 #include "checkpoint/reader.h"
 #include "kernels/base/log.h"
+#include "kernels/base/warning.h"
 #include "kernels/cpu_path.h"
 #include "launch/job/in_world.h"
 #include "launch/open_checkpoint.h"
@@ -59,8 +60,9 @@ class Restoring {
     if (job_.leads()) {
       warn_of_passed_over(report);
       if (!job_.command.init_from.empty())
-        warn("W052 --init-from " + job_.command.init_from +
-             " is not used: the run goes on from step " + step + "; --resume none starts afresh");
+        warn(Warning::init_from_unused, "--init-from " + job_.command.init_from +
+                                            " is not used: the run goes on from step " + step +
+                                            "; --resume none starts afresh");
       warn_of_other_path(report.directory);
       warn_of_groups(report.directory);
     }
@@ -113,14 +115,15 @@ class Restoring {
 
   void warn_of_passed_over(const LoadReport& report) {
     for (const PassedOver& passed : report.passed_over) {
-      warn("W011 " + passed.reason + " Resuming from " + report.directory + ".");
+      warn(Warning::damaged_passed_over,
+           passed.reason + " Resuming from " + report.directory + ".");
       if (passed.word == "damaged") origin_.damaged.push_back(passed.step);
     }
   }
 
   void warn_of_groups(const std::string& directory) {
     const std::string warning = group_rule_warning(job_.recipe.model, open(directory).manifest());
-    if (!warning.empty()) warn(warning);
+    if (!warning.empty()) job_.warnings.push_back(warning);
   }
 
   // The instruction-set path and the GPU stand in the recipe that the checkpoint carries
@@ -131,16 +134,20 @@ class Restoring {
     origin_.run_id = reader.manifest().run_id;
     const std::string path = std::string("x86-64-") + name(cpu_path());
     if (text.find(path + ",") == std::string::npos)
-      warn("W012 saved under another instruction-set path than " + path +
-           ": bits may differ from the run that was interrupted");
+      warn(Warning::other_instruction_set,
+           "saved under another instruction-set path than " + path +
+               ": bits may differ from the run that was interrupted");
     const bool was_gpu = text.find(", cuda:") != std::string::npos;
     if (was_gpu != (job_.device.kind == Device::Kind::cuda))
-      warn(std::string("W015 saved on a ") +
-           (was_gpu ? "GPU, resumed on the CPU" : "CPU, resumed on a GPU") +
-           ": the rest agrees with the run that was interrupted within rounding only");
+      warn(Warning::other_device,
+           std::string("saved on a ") +
+               (was_gpu ? "GPU, resumed on the CPU" : "CPU, resumed on a GPU") +
+               ": the rest agrees with the run that was interrupted within rounding only");
   }
 
-  void warn(const std::string& text) { job_.warnings.push_back(text); }
+  void warn(Warning warning, const std::string& text) {
+    job_.warnings.push_back(coded(warning, text));
+  }
   std::string root() const { return job_.directory.checkpoints(job_.recipe); }
   CheckpointReader open(const std::string& directory) {
     return CheckpointReader::open(job_.storage, directory);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "kernels/base/log.h"
+#include "kernels/base/warning.h"
 #include "launch/job/in_world.h"
 #include "launch/job/ready_file.h"
 #include "launch/run/room_check.h"
@@ -58,7 +59,7 @@ int64_t RunFiles::settle_line(const Trainer& trainer, const Origin& origin) {
     for (const std::string& line : hold_.settle_line(job_.storage, origin.base, origin.damaged))
       log::info("ckpt     " + line);
     const std::string shortage = lack_of_room(job_.storage, root, bytes, job_.recipe);
-    if (!shortage.empty()) log::warn("W034 " + shortage);
+    if (!shortage.empty()) log::warn(coded(Warning::disk_too_small, shortage));
     generation = hold_.generation();
   });
   return job_.world.all().all_reduce(generation, Reduce::max, "generation");

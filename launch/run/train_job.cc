@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "checkpoint/reader.h"
+#include "kernels/base/warning.h"
 #include "launch/job/device_choice.h"
 #include "launch/job/in_world.h"
 #include "launch/open_checkpoint.h"
@@ -35,7 +36,8 @@ Device TrainJob::preflight() {
   });
   made = agree_on(world, recipe, made_with(recipe, data));
   if (leads())
-    for (const std::string& doubt : data.doubts) warnings.push_back("W064 " + doubt);
+    for (const std::string& doubt : data.doubts)
+      warnings.push_back(coded(Warning::data_doubtful, doubt));
   resume_from = world.all().broadcast(resume_from, 0, "resume from");
   init_from = world.all().broadcast(init_from, 0, "init from");
   const Device settled = settle_device(world, recipe.run.device, found);

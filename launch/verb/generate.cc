@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "kernels/base/log.h"
+#include "kernels/base/warning.h"
 #include "launch/open_checkpoint.h"
 #include "launch/verb/common_flags.h"
 #include "launch/verb/verbs.h"
@@ -36,8 +37,9 @@ int run_generate(const GenerateCommand& command) {
   check(room > 0, ErrorKind::usage, "the prompt has", prompt.size(),
         "tokens, the model has positions for", open.model->positions());
   if (command.max_tokens > room)
-    log::warn("W040 the model has " + std::to_string(open.model->positions()) +
-              " positions: at most " + std::to_string(room) + " new tokens");
+    log::warn(coded(Warning::prompt_too_long,
+                    "the model has " + std::to_string(open.model->positions()) +
+                        " positions: at most " + std::to_string(room) + " new tokens"));
   SamplingOptions sampling{.max_tokens = command.max_tokens,
                            .temperature = command.temperature,
                            .top_p = command.top_p,
