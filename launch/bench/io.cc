@@ -95,15 +95,8 @@ void forget_pages(const std::string& directory) {
   }
 }
 
-}  // namespace
-
-int bench_io(const BenchCommand& command, DType dtype) {
-  World world;
-  Stream stream{Device{}};
-  PosixStorage storage;
-  constexpr int64_t kMebibytes = 256;
-  const int64_t mebibytes = command.mebibytes > 0 ? command.mebibytes : kMebibytes;
-  const std::string parent = command.directory.empty() ? "." : command.directory;
+// All ranks find room for their parts in memory and on the disk, or none goes on.
+void check_disk_and_memory(World& world, int64_t mebibytes, const std::string& parent) {
   in_agreement(world, "room", [&] {
     const double bytes = static_cast<double>(mebibytes) * static_cast<double>(kMebi);
     check_room("bench io: --mib " + std::to_string(mebibytes) + " on " +
@@ -117,6 +110,18 @@ int bench_io(const BenchCommand& command, DType dtype) {
               " rank(s) would need " + as_binary_bytes(bytes * world.size()) + " in " + parent +
               ", which has " + as_binary_bytes(static_cast<double>(disk.available)) + " free");
   });
+}
+
+}  // namespace
+
+int bench_io(const BenchCommand& command, DType dtype) {
+  World world;
+  Stream stream{Device{}};
+  PosixStorage storage;
+  constexpr int64_t kMebibytes = 256;
+  const int64_t mebibytes = command.mebibytes > 0 ? command.mebibytes : kMebibytes;
+  const std::string parent = command.directory.empty() ? "." : command.directory;
+  check_disk_and_memory(world, mebibytes, parent);
   const Scratch scratch(world, storage, parent);
   State state = state_of(world, dtype, mebibytes);
   const double bytes = static_cast<double>(bytes_of(state)) * world.size();
