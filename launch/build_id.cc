@@ -10,7 +10,7 @@
 #include <elf.h>
 #include <link.h>
 
-#include "launch/verbs.h"
+#include "launch/version.h"
 
 namespace tessera {
 namespace {

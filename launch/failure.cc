@@ -10,7 +10,7 @@
 
 #include "kernels/base/check.h"
 #include "kernels/base/log.h"
-#include "launch/recipe_reader.h"
+#include "launch/recipe/reader.h"
 
 namespace tessera {
 namespace {

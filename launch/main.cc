@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/cli.h"
-#include "launch/signals.h"
+#include "launch/job/signals.h"
+#include "launch/verb/command_line.h"
 
 int main(int argc, char** argv) {
   tessera::hold_stop_signals();

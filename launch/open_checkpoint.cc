@@ -9,8 +9,9 @@
 #include "checkpoint/patience.h"
 #include "checkpoint/retention.h"
 #include "kernels/base/log.h"
-#include "launch/device_choice.h"
-#include "launch/made_with.h"
+#include "kernels/base/warning.h"
+#include "launch/job/device_choice.h"
+#include "launch/run/made_with.h"
 #include "trainer/group_rule.h"
 
 namespace tessera {
@@ -173,7 +174,7 @@ OpenModel open_model(Storage& storage, const std::string& path, const OpenOption
           parse_step_name(std::filesystem::path(directory).filename().string()).value();
       const std::string older = newest_below(storage, plain, step);
       if (older.empty()) throw;
-      log::warn("W011", error.what(), "Reading " + older + ".");
+      log::warn(code(Warning::damaged_passed_over), error.what(), "Reading " + older + ".");
       directory = older;
     }
   }

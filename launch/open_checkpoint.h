@@ -9,7 +9,7 @@
 
 #include "checkpoint/reader.h"
 #include "data/tokenizer.h"
-#include "launch/recipe_reader.h"
+#include "launch/recipe/reader.h"
 #include "trainer/generator.h"
 #include "trainer/hugging_face.h"
 
@@ -37,7 +37,7 @@ struct OpenModel {
 
 struct OpenOptions {
   std::vector<std::string> overrides = {};
-  std::string allow_changed = {};  // launch/made_with.h
+  std::string allow_changed = {};  // launch/run/made_with.h
   bool reads_text = true;  // false: token ids alone, for which no tokenizer is needed or compared
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kernels/base/warning.h"
 #include "trainer/model/router_layer.h"
 
 namespace tessera {
@@ -30,14 +31,16 @@ void record_group_rule(const ModelOptions& model, std::map<std::string, std::str
 std::string group_rule_warning(const ModelOptions& model, const Manifest& manifest) {
   const bool imported = manifest.run_id == "import" && manifest.step == 0;
   if (!matters(model) || imported || manifest.scalars.contains(kMark)) return "";
-  return "W050 step " + std::to_string(manifest.step) + " of run " + manifest.run_id +
-         " was trained when groups of experts were scored by their best " +
-         std::to_string(earlier_best(model)) +
-         "; now, as in DeepSeek's code, by their best 2, so the model chooses other experts than "
-         "it "
-         "was trained with (num_experts_per_tok " +
-         std::to_string(model.num_experts_per_tok) + ", topk_group " +
-         std::to_string(model.topk_group) + "). Train it on, or use the version that saved it.";
+  return coded(
+      Warning::earlier_group_rule,
+      "step " + std::to_string(manifest.step) + " of run " + manifest.run_id +
+          " was trained when groups of experts were scored by their best " +
+          std::to_string(earlier_best(model)) +
+          "; now, as in DeepSeek's code, by their best 2, so the model chooses other experts than "
+          "it "
+          "was trained with (num_experts_per_tok " +
+          std::to_string(model.num_experts_per_tok) + ", topk_group " +
+          std::to_string(model.topk_group) + "). Train it on, or use the version that saved it.");
 }
 
 }  // namespace tessera

@@ -6,6 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "kernels/base/warning.h"
+
 namespace tessera {
 namespace {
 
@@ -32,7 +34,7 @@ void MetricsFile::write_line(const nlohmann::ordered_json& line) {
   const int64_t missing = file_.append(as_line(line));
   if (missing > 0)
     file_.append(as_line({{"kind", "warning"},
-                          {"code", "W062"},
+                          {"code", code(Warning::records_missing)},
                           {"text", std::to_string(missing) + " lines are missing before the one "
                                                              "above: they could not be written"}}));
 }
@@ -112,8 +114,8 @@ void MetricsFile::on_start(int64_t step, const std::string& how) {
               {"tf32", facts_.tf32}});
 }
 
-void MetricsFile::on_warning(const std::string& code, const std::string& text) {
-  write_line({{"kind", "warning"}, {"code", code}, {"text", text}});
+void MetricsFile::on_warning(Warning warning, const std::string& text) {
+  write_line({{"kind", "warning"}, {"code", code(warning)}, {"text", text}});
 }
 
 }  // namespace tessera

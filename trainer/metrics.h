@@ -28,7 +28,7 @@ class MetricsFile : public Observer {
   void on_eval(const EvalReport& report) override;
   void on_checkpoint(const CheckpointEvent& event) override;
   void on_start(int64_t step, const std::string& how) override;
-  void on_warning(const std::string& code, const std::string& text) override;
+  void on_warning(Warning warning, const std::string& text) override;
 
  private:
   void cut_back(int64_t step);

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "kernels/base/warning.h"
 #include "trainer/trainer.h"
 
 namespace tessera {
@@ -28,7 +29,7 @@ class Observer {
   virtual void on_checkpoint(const CheckpointEvent&) {}
   // A run that starts or continues: at `step` steps done, with a reason in words.
   virtual void on_start(int64_t /*step*/, const std::string& /*how*/) {}
-  virtual void on_warning(const std::string& /*code*/, const std::string& /*text*/) {}
+  virtual void on_warning(Warning /*warning*/, const std::string& /*text*/) {}
 };
 
 }  // namespace tessera

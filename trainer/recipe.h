@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every knob of a run, with its default, as plain structs: what a recipe file says
-// (launch/recipe_yaml.h reads and writes it). Model keys are those of Hugging Face's config.json,
+// (launch/recipe/yaml.h reads and writes it). Model keys are those of Hugging Face's config.json,
 // parallel keys Megatron's. validate() checks what one value alone cannot: sizes against each other
 // and against the number of ranks.
 #pragma once

@@ -88,7 +88,7 @@ class Loop {
       write_trace(trainer_.stream(), comms_, options_.trace_file);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::storage) throw;
-      tell([&](Observer& o) { o.on_warning("W013", error.what()); });
+      tell([&](Observer& o) { o.on_warning(Warning::trace_unwritten, error.what()); });
     }
   }
 
@@ -110,8 +110,9 @@ class Loop {
         options_.stop_requested);
     tell([&](Observer& observer) {
       if (report.stopped)
-        observer.on_warning("W051", "a signal ended the evaluation of step " +
-                                        std::to_string(report.step) + "; tessera eval makes it up");
+        observer.on_warning(Warning::evaluation_cut_short,
+                            "a signal ended the evaluation of step " + std::to_string(report.step) +
+                                "; tessera eval makes it up");
       else
         observer.on_eval(report);
     });
@@ -191,12 +192,15 @@ class Loop {
         options_.still_held();
         freed = make_room(storage_, options_.checkpoints, keep());
       } catch (const Error& error) {
-        tell([&](Observer& o) { o.on_warning("W010", std::string("retention: ") + error.what()); });
+        tell([&](Observer& o) {
+          o.on_warning(Warning::retention_failed, std::string("retention: ") + error.what());
+        });
       }
       if (freed > 0)
         tell([&](Observer& o) {
-          o.on_warning("W032", "the disk is full: deleted " + std::to_string(freed) +
-                                   " bytes of old or damaged checkpoints, saving again");
+          o.on_warning(Warning::disk_full_made_room,
+                       "the disk is full: deleted " + std::to_string(freed) +
+                           " bytes of old or damaged checkpoints, saving again");
         });
     }
     return comms_.world().all_reduce(freed, Reduce::max, "checkpoint room") > 0;
@@ -221,10 +225,13 @@ class Loop {
           apply_retention(storage_, options_.checkpoints, keep(), options_.generation);
       for (const Quarantined& moved : report.set_aside)
         tell([&](Observer& o) {
-          o.on_warning("W033", moved.from + " was saved by an earlier job and is now " + moved.to);
+          o.on_warning(Warning::foreign_step_set_aside,
+                       moved.from + " was saved by an earlier job and is now " + moved.to);
         });
     } catch (const Error& error) {
-      tell([&](Observer& o) { o.on_warning("W010", std::string("retention: ") + error.what()); });
+      tell([&](Observer& o) {
+        o.on_warning(Warning::retention_failed, std::string("retention: ") + error.what());
+      });
     }
   }
 

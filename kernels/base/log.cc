@@ -10,6 +10,7 @@
 
 #include "kernels/base/record_file.h"
 #include "kernels/base/standard_error.h"
+#include "kernels/base/warning.h"
 
 namespace tessera::log {
 namespace {
@@ -70,11 +71,12 @@ class FileLines : public Lines {
     const int64_t lost = file_.lost();
     const bool written = file_.append(text);
     if (!written && lost == 0)
-      news_ = "W061 " + file_.path() + " cannot be written: " + file_.reason() +
-              "; the run goes on, lines are missing there until it can";
+      news_ = coded(Warning::log_unwritable,
+                    file_.path() + " cannot be written: " + file_.reason() +
+                        "; the run goes on, lines are missing there until it can");
     if (written && lost > 0)
-      news_ = "W061 " + file_.path() + " is written again; " + std::to_string(lost) +
-              " lines are missing";
+      news_ = coded(Warning::log_unwritable, file_.path() + " is written again; " +
+                                                 std::to_string(lost) + " lines are missing");
   }
   RecordFile file_;
   std::string news_;

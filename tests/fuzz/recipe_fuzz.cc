@@ -5,7 +5,7 @@
 #include <string>
 
 #include "kernels/base/check.h"
-#include "launch/recipe_reader.h"
+#include "launch/recipe/reader.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {

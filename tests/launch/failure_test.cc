@@ -9,7 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/base/check.h"
-#include "launch/recipe_reader.h"
+#include "launch/recipe/reader.h"
 
 namespace tessera {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/format.h"
+#include "launch/report/format.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/gpu_peak.h"
+#include "launch/report/gpu_peak.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which mpirun command line suits which machine.
-#include "launch/local_job.h"
+#include "launch/job/local_job.h"
 
 #include <cstdio>
 

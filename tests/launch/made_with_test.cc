@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // A checkpoint tells what it was made with; changes since are refused, allowed or told.
-#include "launch/made_with.h"
+#include "launch/run/made_with.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "launch/build_id.h"
-#include "launch/recipe_changes.h"
-#include "launch/recipe_reader.h"
+#include "launch/recipe/changes.h"
+#include "launch/recipe/reader.h"
 #include "tests/support/errors.h"
 
 namespace tessera {

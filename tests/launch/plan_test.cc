@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "launch/recipe_reader.h"
+#include "launch/recipe/reader.h"
 #include "tests/support/program.h"
 
 namespace tessera {

@@ -2,7 +2,7 @@
 // What a wrong recipe is told, word for word: place, source line, caret, advice, exit code.
 #include <gtest/gtest.h>
 
-#include "launch/recipe_reader.h"
+#include "launch/recipe/reader.h"
 
 namespace tessera {
 namespace {

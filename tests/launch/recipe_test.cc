@@ -8,8 +8,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "launch/recipe_fields.h"
-#include "launch/recipe_reader.h"
+#include "launch/recipe/fields.h"
+#include "launch/recipe/reader.h"
 #include "tests/support/program.h"
 
 namespace tessera {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "launch/scalar.h"
+#include "launch/recipe/scalar.h"
 
 #include <cfloat>
 #include <functional>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Some signals are kept as requests, others end the process, each with its code.
-#include "launch/signals.h"
+#include "launch/job/signals.h"
 
 #include <cerrno>
 

@@ -120,7 +120,7 @@ TEST_F(Metrics, OfEventsBetweenStepsAreLinesOfTheirOwn) {
   file.on_eval({.step = 3, .loss = 1});
   file.on_checkpoint(save_of(4));
   file.on_checkpoint(save_of(5, "disk full"));
-  file.on_warning("W010", "words");
+  file.on_warning(Warning::retention_failed, "words");
   EXPECT_THAT(story(), ElementsAre("s0", "e2", "e3", "c4", "c5", "w"));
   const auto all = lines();
   EXPECT_EQ(all[0]["how"], "fresh");
@@ -139,7 +139,7 @@ TEST_F(Metrics, AreCutBackToTheStepThatARunGoesOnFrom) {
     killed.on_eval({.step = 4});
     killed.on_checkpoint(save_of(4));
     train(killed, 5, 6);
-    killed.on_warning("W030", "of step 6");
+    killed.on_warning(Warning::save_failed, "of step 6");
   }
   MetricsFile resumed(path, kFacts);
   resumed.on_start(4, "resume");
@@ -152,7 +152,7 @@ TEST_F(Metrics, OfARunThatEndedWellAreOnlyAddedTo) {
     MetricsFile first(path, kFacts);
     first.on_start(0, "fresh");
     train(first, 1, 2);
-    first.on_warning("W010", "words");
+    first.on_warning(Warning::retention_failed, "words");
   }
   const std::string before = text();
   MetricsFile second(path, kFacts);

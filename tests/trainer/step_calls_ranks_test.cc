@@ -6,7 +6,7 @@
 
 #include <gtest/gtest.h>
 
-#include "launch/recipe_reader.h"
+#include "launch/recipe/reader.h"
 #include "tests/support/rank_world.h"
 #include "tests/support/recording_communicator.h"
 #include "tests/support/temporary.h"

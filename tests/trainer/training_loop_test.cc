@@ -54,8 +54,8 @@ class Diary : public Observer {
     note((event.error.empty() ? "c" : "x") + std::to_string(event.step) +
          (event.ends_run ? "!" : ""));
   }
-  void on_warning(const std::string& code, const std::string& text) override {
-    warnings.push_back(code + " " + text);
+  void on_warning(Warning warning, const std::string& text) override {
+    warnings.push_back(coded(warning, text));
   }
   std::string text() const { return text_.substr(0, text_.size() - 1); }
 
