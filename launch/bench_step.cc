@@ -113,7 +113,7 @@ class StepBench {
       routing_ = std::make_unique<Routing>(stream_, model(),
                                            command.microbatches * command.batch * command.sequence);
     context.routing = routing_.get();
-    stage_ = build_stage(context, recipe_, command.sequence);
+    stage_ = build_stage(context, stage_options(recipe_, command.sequence));
     store_.allocate(device, dtype);
     store_.initialize(1);
     if (recipe_.run.cuda_graphs && MicroGraphs::possible(context, {{2, compute_plan({}, 2)}}))

@@ -16,7 +16,7 @@
 #include "launch/progress.h"
 #include "launch/verbs.h"
 #include "launch/xz_size.h"
-#include "trainer/safetensors.h"
+#include "trainer/hub/safetensors.h"
 
 namespace tessera {
 namespace {

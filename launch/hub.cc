@@ -12,7 +12,7 @@
 #include "launch/progress.h"
 #include "launch/scalar.h"
 #include "launch/verbs.h"
-#include "trainer/hugging_face.h"
+#include "trainer/hub/transfer.h"
 
 namespace tessera {
 namespace {

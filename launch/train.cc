@@ -304,7 +304,7 @@ class TrainRun {
       for (const ScheduleLine& line : schedule_lines(recipe_))
         log::info(line.label + std::string(9 - line.label.size(), ' ') + line.text);
     flops_per_token_ = training_flops_per_token(recipe_.model, recipe_.data.sequence_length);
-    log::info("model    " + recipe_.model.architecture + "  " +
+    log::info(std::string("model    ") + name_of(recipe_.model.architecture) + "  " +
               std::to_string(recipe_.model.num_hidden_layers) + " layers  " +
               with_prefix(static_cast<double>(trainer.num_parameters())) + " parameters (" +
               with_prefix(flops_per_token_) + "FLOP/token)   " + name(recipe_.compute_type()) +

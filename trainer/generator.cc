@@ -10,8 +10,9 @@
 #include "kernels/copy.h"
 #include "kernels/reduce.h"
 #include "kernels/transfer.h"
-#include "trainer/model/model_state.h"
-#include "trainer/trainer.h"
+#include "trainer/model_state.h"
+#include "trainer/to_micro.h"
+#include "trainer/training_plan.h"
 
 namespace tessera {
 namespace {
@@ -61,7 +62,7 @@ LanguageModel::LanguageModel(const Recipe& recipe, Device device, int64_t positi
                              .comms = alone_,
                              .dtype = recipe.compute_type(),
                              .routing = routing_.get()};
-  stage_ = build_stage(context, recipe_, positions);
+  stage_ = build_stage(context, stage_options(recipe_, positions));
   store_.allocate_for_inference(device, recipe.compute_type());
 }
 

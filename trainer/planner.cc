@@ -72,7 +72,8 @@ PlayedRank DryJob::play(int rank) const {
                              .comms = comms,
                              .dtype = recipe_.compute_type(),
                              .routing = routing ? &*routing : nullptr};
-  const auto stage = build_stage(context, recipe_, placement, recipe_.data.sequence_length);
+  const auto stage =
+      build_stage(context, stage_options(recipe_, recipe_.data.sequence_length), placement);
   store.allocate(device, recipe_.compute_type(), zero_sharding(recipe_, comms));
   for (const Parameter& parameter : store.all()) played.parameters += parameter.shard.box.size();
 

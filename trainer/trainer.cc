@@ -11,7 +11,7 @@
 #include "kernels/reduce.h"
 #include "kernels/transfer.h"
 #include "parallel/section.h"
-#include "trainer/model/model_state.h"
+#include "trainer/model_state.h"
 #include "trainer/training_plan.h"
 
 namespace tessera {
@@ -43,17 +43,6 @@ double EvalReport::perplexity() const {
   return std::exp(loss);
 }
 
-Micro to_micro(Stream& stream, const MicroBatch& batch, int64_t sequence_length) {
-  Micro micro;
-  micro.num_sequences = batch.num_sequences;
-  micro.sequence_length = sequence_length;
-  micro.tokens = uploaded(stream, batch.tokens);
-  micro.targets = uploaded(stream, batch.targets);
-  micro.positions = uploaded(stream, batch.positions);
-  micro.document_starts = uploaded(stream, batch.document_starts);
-  return micro;
-}
-
 Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms)
     : recipe_(recipe),
       timeline_(recipe),
@@ -71,7 +60,7 @@ Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms
   context.routing = routing_.get();
   const StagePlacement placement =
       placement_of(recipe, plans_.begin()->second, comms.along(Axis::pipeline).rank());
-  stage_ = build_stage(context, recipe, placement, recipe.data.sequence_length);
+  stage_ = build_stage(context, stage_options(recipe, recipe.data.sequence_length), placement);
   store_.allocate(device, recipe.compute_type(), zero_sharding(recipe, comms));
   store_.initialize(static_cast<uint64_t>(recipe.run.seed));
   store_.share_values(stream_, comms);
@@ -153,7 +142,7 @@ void Trainer::balance_experts() {
   comms_.world().all_reduce(stream_, routing_->loss_words(), routing_->loss_words(), Reduce::sum,
                             "balance losses");
   const RouterOptions& router = recipe_.router;
-  if (router.balance == "aux_free" && !router.bias_update.over(reached()))
+  if (router.balance == Balance::aux_free && !router.bias_update.over(reached()))
     routing_->after_update(counts, router.bias_update_speed,
                            numbers_->controls().column_slice(kApply, 1));
 }

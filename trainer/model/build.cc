@@ -19,18 +19,17 @@ namespace {
 
 class Builder {
  public:
-  Builder(LayerContext context, const Recipe& recipe, const StagePlacement& placement,
-          int64_t positions)
-      : context_(context), recipe_(recipe), model_(recipe.model), placement_(placement) {
-    context_.selective_recompute = recipe.parallel.recompute == "selective";
+  Builder(LayerContext context, const StageOptions& options, const StagePlacement& placement)
+      : context_(context), options_(options), model_(options.model), placement_(placement) {
+    context_.selective_recompute = options.recomputation == Recomputation::selective;
     const Device device = context.stream.device();
     const DType wide = accumulation_type(context.dtype);
     rotary_ = model_.latent_attention()
-                  ? latent_rope_table(device, wide, model_, positions)
+                  ? latent_rope_table(device, wide, model_, options.positions)
                   : rope_table(device, wide,
                                rope_inverse_frequencies(static_cast<int>(model_.head_size()),
                                                         model_.rope_theta),
-                               positions);
+                               options.positions);
   }
 
   std::unique_ptr<Stage> build() {
@@ -78,7 +77,7 @@ class Builder {
     Parameter table =
         cut_rows(matrix(name, model_.vocab_size, model_.hidden_size, model_.initializer_range),
                  context_.tensor());
-    table.decay = recipe_.optimizer.decay_embeddings;
+    table.decay = options_.decay_embeddings;
     return table;
   }
 
@@ -159,7 +158,7 @@ class Builder {
 
   std::unique_ptr<Layer> mlp(const std::string& prefix, int64_t layer) {
     if (model_.has_experts(layer))
-      return std::make_unique<MixtureOfExperts>(context_, prefix, recipe_, layer);
+      return std::make_unique<MixtureOfExperts>(context_, prefix, model_, options_.router, layer);
     return std::make_unique<SwiGlu>(context_, prefix, model_.hidden_size, model_.intermediate_size,
                                     model_.initializer_range, residual_deviation(model_));
   }
@@ -173,7 +172,7 @@ class Builder {
     auto mlp_norm = norm(prefix + "post_attention_layernorm.weight");
     block.push_back(std::make_unique<ResidualBranch>(context_, "feed-forward", std::move(mlp_norm),
                                                      mlp(prefix + "mlp.", layer)));
-    if (recipe_.parallel.recompute == "full") {
+    if (options_.recomputation == Recomputation::full) {
       layers.push_back(std::make_unique<Recompute>(std::move(block)));
       return;
     }
@@ -183,7 +182,7 @@ class Builder {
   static constexpr const char* kEmbedding = "model.embed_tokens.weight";
 
   LayerContext context_;
-  const Recipe& recipe_;
+  const StageOptions& options_;
   const ModelOptions& model_;
   const StagePlacement& placement_;
   Tensor rotary_;
@@ -195,15 +194,16 @@ class Builder {
 
 }  // namespace
 
-std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe,
-                                   const StagePlacement& placement, int64_t positions) {
-  return Builder(context, recipe, placement, positions).build();
+std::unique_ptr<Stage> build_stage(LayerContext context, const StageOptions& options,
+                                   const StagePlacement& placement) {
+  return Builder(context, options, placement).build();
 }
 
-std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe, int64_t positions) {
-  const StagePlacement whole{
-      .stage_of_chunk = {0}, .num_stages = 1, .layers_per_stage = {recipe.model.num_hidden_layers}};
-  return build_stage(context, recipe, whole, positions);
+std::unique_ptr<Stage> build_stage(LayerContext context, const StageOptions& options) {
+  const StagePlacement whole{.stage_of_chunk = {0},
+                             .num_stages = 1,
+                             .layers_per_stage = {options.model.num_hidden_layers}};
+  return build_stage(context, options, whole);
 }
 
 }  // namespace tessera

@@ -7,7 +7,7 @@
 #include "kernels/attention.h"
 #include "kernels/rope.h"
 #include "trainer/model/linear.h"
-#include "trainer/recipe.h"
+#include "trainer/model/options.h"
 
 namespace tessera {
 

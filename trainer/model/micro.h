@@ -3,8 +3,11 @@
 // activations. Rows are sequence after sequence, position after position.
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <unordered_map>
 
+#include "kernels/base/stream.h"
 #include "kernels/base/tensor.h"
 
 namespace tessera {
@@ -41,5 +44,18 @@ struct Micro {
 
   int64_t rows() const { return num_sequences * sequence_length; }
 };
+
+// A microbatch in the host's memory. Spans, because a model does not know which reader of text
+// (data/packer.h) or which request they come from.
+struct HostMicro {
+  int64_t num_sequences = 0;
+  int64_t sequence_length = 0;
+  std::span<const int32_t> tokens;           // (rows)
+  std::span<const int32_t> targets;          // (rows), negative: not counted; empty: none
+  std::span<const int32_t> positions;        // (rows)
+  std::span<const int32_t> document_starts;  // (rows), or empty
+};
+// Moves it to the stream's device.
+Micro to_micro(Stream& stream, const HostMicro& host);
 
 }  // namespace tessera

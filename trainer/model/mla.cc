@@ -46,7 +46,7 @@ Parameter query_projection(const LayerContext& context, const std::string& prefi
 
 double softmax_scale(const ModelOptions& model) {
   const RopeScaling& yarn = model.rope_scaling;
-  const double m = yarn.type.empty() ? 1 : yarn_attention_factor(yarn.factor, yarn.mscale_all_dim);
+  const double m = !yarn.type ? 1 : yarn_attention_factor(yarn.factor, yarn.mscale_all_dim);
   return m * m / std::sqrt(static_cast<double>(model.qk_nope_head_dim + model.qk_rope_head_dim));
 }
 
@@ -55,7 +55,7 @@ double softmax_scale(const ModelOptions& model) {
 Tensor latent_rope_table(Device device, DType dtype, const ModelOptions& model, int64_t positions) {
   const int dim = static_cast<int>(model.qk_rope_head_dim);
   const RopeScaling& yarn = model.rope_scaling;
-  if (yarn.type.empty())
+  if (!yarn.type)
     return rope_table(device, dtype, rope_inverse_frequencies(dim, model.rope_theta), positions);
   const std::vector<double> frequencies =
       yarn_inverse_frequencies(dim, model.rope_theta,

@@ -19,7 +19,7 @@
 #include "kernels/rope.h"
 #include "trainer/model/linear.h"
 #include "trainer/model/norm.h"
-#include "trainer/recipe.h"
+#include "trainer/model/options.h"
 
 namespace tessera {
 

@@ -29,12 +29,13 @@ std::unique_ptr<SwiGlu> shared_experts(LayerContext context, const std::string& 
 }  // namespace
 
 struct MixtureOfExperts::Parts {
-  Parts(LayerContext of, const std::string& prefix, const Recipe& recipe, int64_t layer_number)
+  Parts(LayerContext of, const std::string& prefix, const ModelOptions& model,
+        const RouterOptions& balancing, int64_t layer_number)
       : context(of),
         layer(layer_number),
-        router(of, prefix, recipe, layer_number),
-        experts(of, prefix, recipe),
-        shared(shared_experts(of, prefix, recipe.model)) {}
+        router(of, prefix, model, balancing, layer_number),
+        experts(of, prefix, model, balancing.expert_buffer),
+        shared(shared_experts(of, prefix, model)) {}
 
   LayerContext context;
   int64_t layer;
@@ -44,8 +45,9 @@ struct MixtureOfExperts::Parts {
 };
 
 MixtureOfExperts::MixtureOfExperts(LayerContext context, const std::string& prefix,
-                                   const Recipe& recipe, int64_t layer)
-    : parts_(std::make_unique<Parts>(context, prefix, recipe, layer)) {
+                                   const ModelOptions& model, const RouterOptions& balancing,
+                                   int64_t layer)
+    : parts_(std::make_unique<Parts>(context, prefix, model, balancing, layer)) {
   if (context.routing) context.routing->hold(layer, &parts_->experts);
 }
 

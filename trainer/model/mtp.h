@@ -18,7 +18,7 @@
 #include "trainer/model/linear.h"
 #include "trainer/model/loss_head.h"
 #include "trainer/model/norm.h"
-#include "trainer/recipe.h"
+#include "trainer/model/options.h"
 
 namespace tessera {
 

@@ -124,7 +124,7 @@ struct Layers : testing::Test {
   }
   std::unique_ptr<LatentAttention> latent_attention(int64_t q_rank) {
     ModelOptions model;
-    model.architecture = "deepseek_v3";
+    model.architecture = Architecture::deepseek_v3;
     model.hidden_size = 6;
     model.num_attention_heads = 3;
     model.q_lora_rank = q_rank;
@@ -133,7 +133,7 @@ struct Layers : testing::Test {
     model.qk_rope_head_dim = 4;
     model.v_head_dim = 5;
     model.rope_theta = 100;
-    model.rope_scaling.type = "yarn";
+    model.rope_scaling.type = RopeType::yarn;
     model.rope_scaling.factor = 4;
     model.rope_scaling.original_max_position_embeddings = 8;
     model.rope_scaling.mscale_all_dim = 0.7;
