@@ -9,8 +9,10 @@
 #include "trainer/model/embedding.h"
 #include "trainer/model/gqa.h"
 #include "trainer/model/init.h"
+#include "trainer/model/loss_head.h"
 #include "trainer/model/mla.h"
 #include "trainer/model/moe.h"
+#include "trainer/model/mtp.h"
 #include "trainer/model/recompute.h"
 #include "trainer/model/swiglu.h"
 
@@ -38,7 +40,7 @@ class Builder {
       context_.store.begin_chunk(static_cast<int>(chunk));
       chunks.push_back(build_chunk(placement_.stage_of_chunk[chunk]));
     }
-    return std::make_unique<Stage>(context_, std::move(chunks), head_, mtp_, model_.hidden_size);
+    return std::make_unique<Stage>(context_, std::move(chunks), model_.hidden_size);
   }
 
  private:
@@ -58,12 +60,7 @@ class Builder {
   void add_last_layers(std::vector<std::unique_ptr<Layer>>& layers) {
     auto last_norm = norm("model.norm.weight");
     auto head = loss_head();
-    head_ = head.get();
-    if (model_.num_nextn_predict_layers > 0) {
-      auto mtp = multi_token_prediction();
-      mtp_ = mtp.get();
-      layers.push_back(std::move(mtp));
-    }
+    if (model_.num_nextn_predict_layers > 0) layers.push_back(multi_token_prediction());
     layers.push_back(std::move(last_norm));
     layers.push_back(std::move(head));
   }
@@ -188,8 +185,6 @@ class Builder {
   Tensor rotary_;
   // First use on this rank.
   std::optional<Stack> embedding_, head_table_;
-  LossHead* head_ = nullptr;
-  MultiTokenPrediction* mtp_ = nullptr;
 };
 
 }  // namespace

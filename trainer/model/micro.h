@@ -5,23 +5,11 @@
 
 #include <cstdint>
 #include <span>
-#include <unordered_map>
 
 #include "kernels/base/stream.h"
 #include "kernels/base/tensor.h"
 
 namespace tessera {
-
-// Keys and values of the tokens generated so far, per attention layer (inference only).
-struct KvCache {
-  int64_t capacity = 0;  // positions
-  int64_t length = 0;    // positions filled; advanced by the caller after each forward pass
-  struct Entry {
-    Tensor k;  // (capacity, kv_heads * head_dim); latent attention: (capacity, kv_lora + rope)
-    Tensor v;  // latent attention: empty, values are made of the latent in k
-  };
-  std::unordered_map<const void*, Entry> layers;
-};
 
 struct Micro {
   int64_t num_sequences = 0;
@@ -40,7 +28,6 @@ struct Micro {
   Tensor sequence_scale;
   int64_t first_row = -1;      // in the step's global batch; negative: not part of a step
   double mtp_loss_weight = 0;  // of the further tokens' mean loss (mtp.h)
-  KvCache* cache = nullptr;    // inference: attend to earlier calls too; one sequence
 
   int64_t rows() const { return num_sequences * sequence_length; }
 };

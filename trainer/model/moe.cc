@@ -53,17 +53,17 @@ MixtureOfExperts::MixtureOfExperts(LayerContext context, const std::string& pref
 
 MixtureOfExperts::~MixtureOfExperts() = default;
 
-Tensor MixtureOfExperts::forward(const Tensor& x, const Micro& micro, Tape* tape) {
+Tensor MixtureOfExperts::forward(const Tensor& x, const Micro& micro, Pass pass) {
   Saved saved;
   bool counted = false;
-  saved.choice = parts_->router.choose(x, micro, tape != nullptr, counted);
-  const Tensor y = parts_->experts.forward(x, saved.choice, tape != nullptr, saved.experts);
+  saved.choice = parts_->router.choose(x, micro, pass.tape != nullptr, counted);
+  const Tensor y = parts_->experts.forward(x, saved.choice, pass.tape != nullptr, saved.experts);
   if (counted)
     parts_->context.routing->add_rounds(static_cast<int64_t>(saved.experts.routes.size()) - 1);
-  if (parts_->shared) add(parts_->context.stream, y, parts_->shared->forward(x, micro, tape), y);
-  if (!tape) return y;
+  if (parts_->shared) add(parts_->context.stream, y, parts_->shared->forward(x, micro, pass), y);
+  if (!pass.tape) return y;
   saved.x = x;
-  tape->frame<Saved>(this) = std::move(saved);
+  pass.tape->frame<Saved>(this) = std::move(saved);
   return y;
 }
 

@@ -21,7 +21,7 @@ class MixtureOfExperts : public Layer {
   MixtureOfExperts(LayerContext context, const std::string& prefix, const ModelOptions& model,
                    const RouterOptions& balancing, int64_t layer);
   ~MixtureOfExperts() override;
-  Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;  // (t, H) -> (t, H)
+  Tensor forward(const Tensor& x, const Micro& micro, Pass pass) override;  // (t, H) -> (t, H)
   Tensor backward_input(const Tensor& dy, Tape& tape) override;
   void backward_weight(Tape& tape) override;
   std::vector<Stack> weights() const override;

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/parameters.h"
+#include "trainer/model/attention_cache.h"
 #include "trainer/model/block.h"
 #include "trainer/model/embedding.h"
 #include "trainer/model/gqa.h"
@@ -185,23 +186,20 @@ TEST_F(Layers, LatentAttentionWithACacheEqualsTheWholeSequence) {
     whole.document_starts = {};
     const Tensor x = normal(DType::f64, kRows, 6, 8);
     const std::vector<double> truth = values_of(layer->forward(x, whole, nullptr));
-    KvCache cache;
-    cache.capacity = kRows;
+    SequenceCache cache(kRows);
     std::vector<double> stepwise;
     for (const int64_t rows : {3, 1, 6}) {
       Micro step = whole;
       step.sequence_length = rows;
-      step.positions = whole.positions.column_slice(cache.length, rows);
-      step.cache = &cache;
+      step.positions = whole.positions.column_slice(cache.length(), rows);
       const std::vector<double> part =
-          values_of(layer->forward(x.row_slice(cache.length, rows), step, nullptr));
+          values_of(layer->forward(x.row_slice(cache.length(), rows), step, cache));
       stepwise.insert(stepwise.end(), part.begin(), part.end());
-      cache.length += rows;
+      cache.advance(rows);
     }
     ASSERT_EQ(stepwise.size(), truth.size());
     for (size_t i = 0; i < truth.size(); ++i) EXPECT_NEAR(stepwise[i], truth[i], 1e-12);
-    EXPECT_EQ(cache.layers.begin()->second.k.columns(), 7 + 4) << "kv_lora_rank + rope";
-    EXPECT_TRUE(cache.layers.begin()->second.v.empty());
+    EXPECT_EQ(cache.numbers_per_token(), 7 + 4) << "kv_lora_rank + rope";
   }
 }
 
@@ -286,7 +284,7 @@ TEST_F(Layers, TiedLossHeadAddsItsGradientToTheEmbeddingsOnce) {
   gradients.begin_step(false);
   Tape tape;
   head.forward(table.forward({}, micro, &tape), micro, &tape);
-  gradients.added(head.weights(), true);
+  gradients.added(head.forward_weights(), true);
   table.backward_input(head.backward_input({}, tape), tape);
   head.backward_weight(tape);
   table.backward_weight(tape);
