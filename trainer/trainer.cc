@@ -11,6 +11,7 @@
 #include "kernels/reduce.h"
 #include "kernels/transfer.h"
 #include "parallel/section.h"
+#include "trainer/model/mtp.h"
 #include "trainer/model_state.h"
 #include "trainer/training_plan.h"
 
