@@ -9,7 +9,7 @@ std::vector<RecipeField> router_fields() {
   using R = Recipe;
   std::vector<RecipeField> rows;
   const auto add = [&](RecipeField row) { rows.push_back(std::move(row)); };
-  add(choice_row<Balance>(
+  add(word_row<Balance>(
       "router.balance", [](R & r) -> auto& { return r.router.balance; },
       "aux_free: a bias per expert steers the choice, updated after each step"));
   add(number_row(

@@ -41,7 +41,7 @@ std::string yaml_text(const std::string& text);
 // One word of a closed set. The reader complains of a word that is none of the row's choices, so
 // the value then stays as it is.
 template <typename E>
-RecipeField choice_row(std::string key, Pick<E> pick, std::string doc) {
+RecipeField word_row(std::string key, Pick<E> pick, std::string doc) {
   return {std::move(key),
           "string",
           names_of<E>(),
@@ -56,7 +56,7 @@ RecipeField choice_row(std::string key, Pick<E> pick, std::string doc) {
 
 // The same, or null: what decides then, the documentation says.
 template <typename E>
-RecipeField choice_or_null_row(std::string key, Pick<std::optional<E>> pick, std::string doc) {
+RecipeField word_or_null_row(std::string key, Pick<std::optional<E>> pick, std::string doc) {
   return {std::move(key),
           "string",
           {},

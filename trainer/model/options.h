@@ -15,33 +15,33 @@ namespace tessera {
 // The families of decoders, by their model_type in config.json.
 enum class Architecture { llama, deepseek, deepseek_v2, deepseek_v3 };
 template <>
-inline constexpr auto kNames<Architecture> =
+inline constexpr auto kWords<Architecture> =
     std::array{"llama", "deepseek", "deepseek_v2", "deepseek_v3"};
 
 enum class RopeType { yarn };
 template <>
-inline constexpr auto kNames<RopeType> = std::array{"yarn"};
+inline constexpr auto kWords<RopeType> = std::array{"yarn"};
 
 // How a router makes scores of its logits (kernels/router.h defines it).
 enum class Scoring;
 template <>
-inline constexpr auto kNames<Scoring> = std::array{"softmax", "sigmoid"};
+inline constexpr auto kWords<Scoring> = std::array{"softmax", "sigmoid"};
 
 // How experts are chosen by their scores: the best of all, the best of the best groups, or the same
 // by scores with a bias for each expert.
 enum class Selection { greedy, group_limited_greedy, noaux_tc };
 template <>
-inline constexpr auto kNames<Selection> = std::array{"greedy", "group_limited_greedy", "noaux_tc"};
+inline constexpr auto kWords<Selection> = std::array{"greedy", "group_limited_greedy", "noaux_tc"};
 
 enum class Balance { none, aux_free };
 template <>
-inline constexpr auto kNames<Balance> = std::array{"none", "aux_free"};
+inline constexpr auto kWords<Balance> = std::array{"none", "aux_free"};
 
 // How much of its activations the model computes again in the backward pass instead of keeping it
 // (docs/parallelism.md, recompute).
 enum class Recomputation { none, selective, full };
 template <>
-inline constexpr auto kNames<Recomputation> = std::array{"none", "selective", "full"};
+inline constexpr auto kWords<Recomputation> = std::array{"none", "selective", "full"};
 
 // YaRN (arXiv:2309.00071) as DeepSeek's config.json has it. Without a type, and with factor 0:
 // plain rotary embedding.
