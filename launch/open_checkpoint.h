@@ -11,7 +11,7 @@
 #include "data/tokenizer.h"
 #include "launch/recipe/reader.h"
 #include "trainer/generator.h"
-#include "trainer/hugging_face.h"
+#include "trainer/hub/hub_model.h"
 
 namespace tessera {
 

@@ -42,7 +42,10 @@ class Communicator {
   virtual int rank() const = 0;  // mine, within the group
   virtual int size() const = 0;
   virtual const std::string& label() const = 0;  // "data", "tensor", ... for messages only
-  virtual const char* transport() const = 0;     // "self", "mpi", ...
+  virtual const char* transport() const = 0;     // "self", "mpi", ...; for messages only
+  // Whether this rank needs nobody for it: each collective is a copy in the stream, without a peer
+  // and without the host. Such a group needs no staging and may be recorded (kernels/base/graph.h).
+  virtual bool is_local() const { return false; }
 
   // out = reduction of `in` over ranks. out may be in. `tag` says in messages what is reduced.
   virtual void all_reduce(Stream& stream, const Tensor& in, const Tensor& out, Reduce op,

@@ -39,6 +39,7 @@ class DryRunCommunicator : public Communicator {
   int size() const override { return static_cast<int>(ranks_.size()); }
   const std::string& label() const override { return label_; }
   const char* transport() const override { return size() == 1 ? "self" : "dry run"; }
+  bool is_local() const override { return size() == 1; }
 
   void all_reduce(Stream& stream, const Tensor& in, const Tensor& out, Reduce,
                   const char* tag) override {

@@ -120,7 +120,7 @@ std::unique_ptr<Communicator> host_staging_communicator(Communicator& over) {
 // A group of one copies on the device itself.
 void stage_through_host(Communicators& comms) {
   comms.replace([](Communicator& group) -> std::unique_ptr<Communicator> {
-    if (std::string(group.transport()) == "self") return nullptr;
+    if (group.is_local()) return nullptr;
     return host_staging_communicator(group);
   });
 }

@@ -22,6 +22,7 @@ class SelfCommunicator : public Communicator {
   int size() const override { return 1; }
   const std::string& label() const override { return label_; }
   const char* transport() const override { return "self"; }
+  bool is_local() const override { return true; }
 
   void all_reduce(Stream& stream, const Tensor& in, const Tensor& out, Reduce,
                   const char*) override {

@@ -26,7 +26,7 @@ void check_sizes(const ModelOptions& model, const ParallelOptions& parallel, Pro
 void check_expert_grid(const Recipe& recipe, int64_t data, Problems& problems) {
   const ParallelOptions& parallel = recipe.parallel;
   if (!recipe.model.has_experts()) {
-    const std::string why = recipe.model.architecture + " has no experts";
+    const std::string why = std::string(name_of(recipe.model.architecture)) + " has no experts";
     problems.require(parallel.expert == 1, "parallel.expert", why, ErrorKind::capacity);
     problems.require(parallel.expert_tensor == 1, "parallel.expert_tensor", why,
                      ErrorKind::capacity);

@@ -10,8 +10,10 @@
 #include "kernels/copy.h"
 #include "kernels/reduce.h"
 #include "kernels/transfer.h"
-#include "trainer/model/model_state.h"
-#include "trainer/trainer.h"
+#include "trainer/model/attention_cache.h"
+#include "trainer/model_state.h"
+#include "trainer/to_micro.h"
+#include "trainer/training_plan.h"
 
 namespace tessera {
 namespace {
@@ -61,7 +63,7 @@ LanguageModel::LanguageModel(const Recipe& recipe, Device device, int64_t positi
                              .comms = alone_,
                              .dtype = recipe.compute_type(),
                              .routing = routing_.get()};
-  stage_ = build_stage(context, recipe_, positions);
+  stage_ = build_stage(context, stage_options(recipe_, positions));
   store_.allocate_for_inference(device, recipe.compute_type());
 }
 
@@ -127,15 +129,13 @@ std::vector<int32_t> LanguageModel::generate(std::span<const int32_t> prompt,
                                              const std::function<void(int32_t)>& on_token) {
   check(!prompt.empty(), ErrorKind::usage, "the prompt has no tokens; give some text with -p");
   const Philox philox{options.seed, stream_named("generate")};
-  KvCache cache;
-  cache.capacity = positions_;
+  SequenceCache cache(positions_);
   std::vector<int32_t> next(prompt.begin(), prompt.end()), fresh;
   while (static_cast<int64_t>(fresh.size()) < options.max_tokens) {
-    if (cache.length + static_cast<int64_t>(next.size()) > positions_) break;
-    Micro step = micro(next, cache.length, false);
-    step.cache = &cache;
-    const Tensor scores = stage_->logits(step);
-    cache.length += step.rows();
+    if (cache.length() + static_cast<int64_t>(next.size()) > positions_) break;
+    const Micro step = micro(next, cache.length(), false);
+    const Tensor scores = stage_->logits(step, &cache);
+    cache.advance(step.rows());
     const int32_t token = sample(last_row(stream_, scores), options, philox.uniform(fresh.size()));
     if (token == options.stop_token) break;
     fresh.push_back(token);

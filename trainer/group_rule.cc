@@ -18,8 +18,8 @@ int64_t earlier_best(const ModelOptions& model) {
 
 // With all groups kept, no rule changes a choice.
 bool matters(const ModelOptions& model) {
-  return model.has_experts() && model.selection() == "noaux_tc" &&
-         model.topk_group < model.n_group && earlier_best(model) != kBestOfGroup;
+  return model.has_experts() && model.has_selection_biases() && model.topk_group < model.n_group &&
+         earlier_best(model) != kBestOfGroup;
 }
 
 }  // namespace

@@ -26,19 +26,19 @@ void check_grouped_attention(const ModelOptions& model, Problems& problems) {
                    "rotary embedding needs an even head size, got " + text(model.head_size()));
   problems.require(model.head_dim >= 0, "model.head_dim", "must not be negative");
   const auto latent_only = [&](int64_t value, const std::string& key) {
-    problems.require(
-        value == 0, key,
-        "belongs to latent attention (deepseek_v2, deepseek_v3), not to " + model.architecture);
+    problems.require(value == 0, key,
+                     "belongs to latent attention (deepseek_v2, deepseek_v3), not to " +
+                         std::string(name_of(model.architecture)));
   };
   latent_only(model.q_lora_rank, "model.q_lora_rank");
   latent_only(model.kv_lora_rank, "model.kv_lora_rank");
   latent_only(model.qk_nope_head_dim, "model.qk_nope_head_dim");
   latent_only(model.qk_rope_head_dim, "model.qk_rope_head_dim");
   latent_only(model.v_head_dim, "model.v_head_dim");
-  problems.require(
-      model.rope_scaling.type.empty(), "model.rope_scaling.type",
-      "yarn is for latent attention (deepseek_v2, deepseek_v3), not for " + model.architecture,
-      ErrorKind::capacity);
+  problems.require(!model.rope_scaling.type, "model.rope_scaling.type",
+                   "yarn is for latent attention (deepseek_v2, deepseek_v3), not for " +
+                       std::string(name_of(model.architecture)),
+                   ErrorKind::capacity);
 }
 
 void check_latent_attention(const ModelOptions& model, Problems& problems) {
@@ -60,9 +60,7 @@ void check_latent_attention(const ModelOptions& model, Problems& problems) {
 
 void check_rope_scaling(const RopeScaling& scaling, Problems& problems) {
   const std::string section = "model.rope_scaling.";
-  problems.require(scaling.type.empty() || scaling.type == "yarn", section + "type",
-                   "must be yarn or null, got '" + scaling.type + "'");
-  if (scaling.type.empty()) {
+  if (!scaling.type) {
     problems.require(scaling.factor == 0, section + "factor",
                      "has no effect without model.rope_scaling.type: yarn");
     return;
@@ -90,11 +88,11 @@ void check_no_experts(const Recipe& recipe, Problems& problems) {
   unused(model.n_shared_experts == 0, "model.n_shared_experts");
   unused(model.n_group == unset.n_group, "model.n_group");
   unused(model.topk_group == unset.topk_group, "model.topk_group");
-  unused(model.scoring_func.empty(), "model.scoring_func");
-  unused(model.topk_method.empty(), "model.topk_method");
+  unused(!model.scoring_func.has_value(), "model.scoring_func");
+  unused(!model.topk_method.has_value(), "model.topk_method");
   unused(!model.norm_topk_prob.has_value(), "model.norm_topk_prob");
   unused(model.routed_scaling_factor == unset.routed_scaling_factor, "model.routed_scaling_factor");
-  unused(recipe.router.balance == "none", "router.balance");
+  unused(recipe.router.balance == Balance::none, "router.balance");
   unused(recipe.router.sequence_aux_loss == 0, "router.sequence_aux_loss");
   unused(recipe.router.expert_aux_loss == 0, "router.expert_aux_loss");
   unused(recipe.router.device_aux_loss == 0, "router.device_aux_loss");
@@ -109,7 +107,7 @@ void check_groups(const ModelOptions& model, Problems& problems) {
   problems.require(model.n_routed_experts % model.n_group == 0, "model.n_group",
                    text(model.n_group) + " groups do not divide n_routed_experts " +
                        text(model.n_routed_experts));
-  problems.require(model.n_group == 1 || model.selection() != "noaux_tc" ||
+  problems.require(model.n_group == 1 || !model.has_selection_biases() ||
                        model.n_routed_experts >= kBestOfGroup * model.n_group,
                    "model.n_group",
                    "noaux_tc scores a group by its best two experts, but n_routed_experts " +
@@ -122,7 +120,7 @@ void check_groups(const ModelOptions& model, Problems& problems) {
       "model.num_experts_per_tok",
       text(model.num_experts_per_tok) + " is more than the experts of topk_group " +
           text(model.topk_group) + " groups");
-  problems.require(model.n_group == 1 || model.selection() != "greedy", "model.n_group",
+  problems.require(model.n_group == 1 || model.selection() != Selection::greedy, "model.n_group",
                    "topk_method greedy knows no groups; group_limited_greedy and noaux_tc do");
 }
 
@@ -139,16 +137,13 @@ void check_experts(const Recipe& recipe, Problems& problems) {
                    text(model.num_experts_per_tok) + " is more than n_routed_experts " +
                        text(model.n_routed_experts));
   if (model.n_routed_experts > 0) check_groups(model, problems);
-  problems.one_of(model.scoring(), "model.scoring_func", {"softmax", "sigmoid"});
-  problems.one_of(model.selection(), "model.topk_method",
-                  {"greedy", "group_limited_greedy", "noaux_tc"});
   problems.require(model.routed_scaling_factor > 0, "model.routed_scaling_factor",
                    "must be above 0");
   const RouterOptions& router = recipe.router;
-  problems.one_of(router.balance, "router.balance", {"none", "aux_free"});
-  problems.require(
-      router.balance != "aux_free" || model.selection() == "noaux_tc", "router.balance",
-      "aux_free moves the biases of topk_method noaux_tc, this is " + model.selection());
+  problems.require(router.balance != Balance::aux_free || model.has_selection_biases(),
+                   "router.balance",
+                   std::string("aux_free moves the biases of topk_method noaux_tc, this is ") +
+                       name_of(model.selection()));
   problems.require(router.bias_update_speed >= 0, "router.bias_update_speed",
                    "must not be negative");
   problems.require(router.sequence_aux_loss >= 0, "router.sequence_aux_loss",
@@ -185,8 +180,6 @@ void check_model(const Recipe& recipe, Problems& problems) {
   problems.require(model.initializer_range > 0, "model.initializer_range", "must be above 0");
   problems.require(model.rms_norm_eps > 0, "model.rms_norm_eps", "must be above 0");
   problems.require(model.rope_theta > 0, "model.rope_theta", "must be above 0");
-  problems.one_of(model.architecture, "model.architecture",
-                  {"llama", "deepseek", "deepseek_v2", "deepseek_v3"});
   problems.positive(model.vocab_size, "model.vocab_size");
   problems.positive(model.hidden_size, "model.hidden_size");
   problems.positive(model.intermediate_size, "model.intermediate_size");

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "trainer/model/counts.h"
+#include "trainer/model/mtp.h"
 #include "trainer/optim/loss_scaler.h"
 #include "trainer/step.h"
 #include "trainer/timeline.h"
@@ -56,7 +57,7 @@ StepInputs DryJob::inputs_of_a_step(const Step& step) const {
           .mtp_loss_weight = mtp_loss_weight(recipe_.mtp, {}),
           .choices = {choices.begin(), choices.end()},
           .loss_scale = scaler.rules(),
-          .moves_router_biases = recipe_.router.balance == "aux_free"};
+          .moves_router_biases = recipe_.router.balance == Balance::aux_free};
 }
 
 std::vector<int> DryJob::typical_ranks() const {

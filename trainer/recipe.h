@@ -11,91 +11,10 @@
 #include <vector>
 
 #include "kernels/base/dtype.h"
-#include "trainer/length.h"
+#include "trainer/model/length.h"
+#include "trainer/model/options.h"
 
 namespace tessera {
-
-// YaRN (arXiv:2309.00071) as DeepSeek's config.json has it. type empty, factor 0: plain rotary
-// embedding.
-struct RopeScaling {
-  std::string type;  // yarn, or empty
-  double factor = 0;
-  int64_t original_max_position_embeddings = 4096;
-  double beta_fast = 32;
-  double beta_slow = 1;
-  double mscale = 1;
-  double mscale_all_dim = 0;
-};
-
-struct ModelOptions {
-  std::string architecture = "llama";  // llama | deepseek | deepseek_v2 | deepseek_v3
-  int64_t vocab_size = 0;
-  int64_t hidden_size = 0;
-  int64_t intermediate_size = 0;
-  int64_t num_hidden_layers = 0;
-  int64_t num_attention_heads = 0;
-  int64_t num_key_value_heads = 0;  // 0: as many as num_attention_heads
-  int64_t head_dim = 0;             // 0: hidden_size / num_attention_heads
-  double rope_theta = 10000;
-  double rms_norm_eps = 1e-6;
-  double initializer_range = 0.02;
-  // Standard deviation of the two projections that add to the residual stream is
-  // initializer_range / sqrt(2 * num_hidden_layers) (GPT-2, Megatron-LM) when true.
-  bool scale_residual_init = true;
-  bool tie_word_embeddings = false;
-  int64_t max_position_embeddings = 0;  // 0: data.sequence_length
-  RopeScaling rope_scaling{};
-
-  // Multi-head latent attention: deepseek_v2 and deepseek_v3.
-  int64_t q_lora_rank = 0;  // 0: queries are not compressed
-  int64_t kv_lora_rank = 0;
-  int64_t qk_nope_head_dim = 0;
-  int64_t qk_rope_head_dim = 0;
-  int64_t v_head_dim = 0;
-
-  // Mixture of experts: deepseek, deepseek_v2 and deepseek_v3.
-  int64_t first_k_dense_replace = 0;  // so many first layers have a dense feed-forward network
-  int64_t moe_intermediate_size = 0;  // width of one expert
-  int64_t n_routed_experts = 0;
-  int64_t num_experts_per_tok = 0;
-  int64_t n_shared_experts = 0;  // one network of n_shared_experts * moe_intermediate_size
-  int64_t n_group = 1;           // groups of experts; topk_group of them are chosen from
-  int64_t topk_group = 1;
-  std::string scoring_func{};  // softmax | sigmoid; empty: the architecture's, see scoring()
-  std::string topk_method{};   // greedy | group_limited_greedy | noaux_tc; empty: see selection()
-  std::optional<bool> norm_topk_prob{};  // none: the architecture's
-  double routed_scaling_factor = 1;
-
-  int64_t num_nextn_predict_layers = 0;  // depth of multi-token prediction
-
-  bool latent_attention() const {
-    return architecture == "deepseek_v2" || architecture == "deepseek_v3";
-  }
-  bool has_experts() const { return architecture != "llama"; }
-  // Whether block `layer` (from 0) has experts; those of multi-token prediction do.
-  bool has_experts(int64_t layer) const { return has_experts() && layer >= first_k_dense_replace; }
-  // The three choices that an architecture makes unless the recipe does (config.json of the
-  // published models).
-  std::string scoring() const {
-    if (!scoring_func.empty()) return scoring_func;
-    return architecture == "deepseek_v3" ? "sigmoid" : "softmax";
-  }
-  std::string selection() const {
-    if (!topk_method.empty()) return topk_method;
-    if (architecture == "deepseek_v3") return "noaux_tc";
-    return n_group > 1 ? "group_limited_greedy" : "greedy";
-  }
-  bool normalizes_topk() const { return norm_topk_prob.value_or(architecture == "deepseek_v3"); }
-
-  int64_t kv_heads() const {
-    return num_key_value_heads ? num_key_value_heads : num_attention_heads;
-  }
-  // How many neighbouring ranks of a tensor group of this size share each key/value head.
-  int kv_replicas(int64_t tensor_ranks) const {
-    return static_cast<int>(tensor_ranks > kv_heads() ? tensor_ranks / kv_heads() : 1);
-  }
-  int64_t head_size() const { return head_dim ? head_dim : hidden_size / num_attention_heads; }
-};
 
 struct BlendSource {
   std::string path;
@@ -185,27 +104,6 @@ struct LrScheduleOptions {
   std::vector<double> milestones = {0.8, 0.9};  // multi_step: fractions of the run
   double milestone_factor = 0.316;              // multi_step: what each one multiplies with
   std::vector<LrPhase> phases;                  // phases: from the run's start, the last one holds
-};
-
-// How the load of experts is balanced. The losses' factors are those of the papers: DeepSeek-V3
-// (arXiv:2412.19437) 2.1.2, DeepSeek-V2 (arXiv:2405.04434) 2.2.3.
-struct RouterOptions {
-  std::string balance = "none";       // none | aux_free: a bias per expert, for the choice alone
-  double bias_update_speed = 0.001;   // aux_free: what a bias changes by after each update
-  Length bias_update;                 // the biases stay as they are from there on; none: never
-  double sequence_aux_loss = 0;       // V3's alpha; V2-Lite's and V1's alpha 1 with seq_aux
-  double expert_aux_loss = 0;         // V2's alpha 1
-  double device_aux_loss = 0;         // V2's alpha 2; a device is one of n_group groups
-  double communication_aux_loss = 0;  // V2's alpha 3
-  double expert_buffer = 2;  // rows an expert rank receives at once, times the mean; more: rounds
-  int64_t rebalance_every = 0;  // steps between re-placements of experts; 0: they stay
-};
-
-// Multi-token prediction (arXiv:2412.19437, 2.2). Its depth is model.num_nextn_predict_layers.
-struct MtpOptions {
-  double loss_weight = 0.3;
-  Length second_phase;  // from there on second_loss_weight holds; none: never
-  double second_loss_weight = 0.1;
 };
 
 struct RunOptions {

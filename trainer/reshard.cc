@@ -8,7 +8,7 @@
 #include "checkpoint/layout.h"
 #include "checkpoint/load.h"
 #include "checkpoint/shard_writer.h"
-#include "trainer/model/model_state.h"
+#include "trainer/model_state.h"
 #include "trainer/training_plan.h"
 
 namespace tessera {
@@ -57,9 +57,9 @@ class Resharding {
         recipe_, static_cast<int>(recipe_.batch.global / (recipe_.batch.micro * data)));
     Stream stream{Device{}};
     ParameterStore store;
-    const auto stage =
-        build_stage({stream, store, comms, recipe_.compute_type()}, recipe_,
-                    placement_of(recipe_, plan, comms.along(Axis::pipeline).rank()), kNoPositions);
+    const auto stage = build_stage({stream, store, comms, recipe_.compute_type()},
+                                   stage_options(recipe_, kNoPositions),
+                                   placement_of(recipe_, plan, comms.along(Axis::pipeline).rank()));
     store.lay_out(recipe_.compute_type(), zero_sharding(recipe_, comms));
     State state = new_tensors_of(store, comms);
     if (recipe_.model.has_experts() && rank == 0)

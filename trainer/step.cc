@@ -31,7 +31,7 @@ Step::Step(const Recipe& recipe, Device device, const Communicators& comms,
   context.routing = routing_.get();
   const StagePlacement placement =
       placement_of(recipe, plans_.begin()->second, comms.along(Axis::pipeline).rank());
-  stage_ = build_stage(context, recipe, placement, recipe.data.sequence_length);
+  stage_ = build_stage(context, stage_options(recipe, recipe.data.sequence_length), placement);
   store_.allocate(device, recipe.compute_type(), zero_sharding(recipe, comms));
   if (recipe.run.cuda_graphs && MicroGraphs::possible(context, plans_))
     graphs_ = std::make_unique<MicroGraphs>(context, *stage_);

@@ -7,7 +7,7 @@
 #include "kernels/copy.h"
 #include "kernels/reduce.h"
 #include "kernels/transfer.h"
-#include "trainer/model/model_state.h"
+#include "trainer/model_state.h"
 
 namespace tessera {
 namespace {

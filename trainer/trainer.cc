@@ -11,6 +11,7 @@
 #include "kernels/reduce.h"
 #include "kernels/transfer.h"
 #include "parallel/section.h"
+#include "trainer/model/mtp.h"
 #include "trainer/training_plan.h"
 
 namespace tessera {
@@ -61,17 +62,6 @@ double StepReport::expert_load() const {
 
 double EvalReport::perplexity() const {
   return std::exp(loss);
-}
-
-Micro to_micro(Stream& stream, const MicroBatch& batch, int64_t sequence_length) {
-  Micro micro;
-  micro.num_sequences = batch.num_sequences;
-  micro.sequence_length = sequence_length;
-  micro.tokens = uploaded(stream, batch.tokens);
-  micro.targets = uploaded(stream, batch.targets);
-  micro.positions = uploaded(stream, batch.positions);
-  micro.document_starts = uploaded(stream, batch.document_starts);
-  return micro;
 }
 
 Trainer::Trainer(const Recipe& recipe, Device device, const Communicators& comms)
@@ -153,7 +143,7 @@ StepInputs Trainer::inputs_of(const Batch& batch, const Reached& now, const Step
       .updates_known = updates_,
       .choices = choices(now),
       .loss_scale = scaler_.rules(),
-      .moves_router_biases = router.balance == "aux_free" && !router.bias_update.over(after),
+      .moves_router_biases = router.balance == Balance::aux_free && !router.bias_update.over(after),
       .wishes = wishes};
   for (const MicroBatch& part : batch.micros) {
     inputs.micros.push_back(to_micro(stream(), part, recipe_.data.sequence_length));

@@ -21,6 +21,7 @@
 #include "trainer/optim/lr_schedule.h"
 #include "trainer/recipe.h"
 #include "trainer/step.h"
+#include "trainer/to_micro.h"
 
 namespace tessera {
 
@@ -140,8 +141,5 @@ class Trainer {
   std::optional<Started> unsettled_;
   std::chrono::steady_clock::time_point last_settled_{};
 };
-
-// Moves a microbatch to the device.
-Micro to_micro(Stream& stream, const MicroBatch& batch, int64_t sequence_length);
 
 }  // namespace tessera

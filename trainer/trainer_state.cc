@@ -4,7 +4,7 @@
 #include <charconv>
 
 #include "trainer/group_rule.h"
-#include "trainer/model/model_state.h"
+#include "trainer/model_state.h"
 #include "trainer/trainer.h"
 
 namespace tessera {

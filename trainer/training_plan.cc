@@ -119,6 +119,15 @@ std::vector<int64_t> deal_layers(const Recipe& recipe, int num_stages) {
   return dealt;
 }
 
+StageOptions stage_options(const Recipe& recipe, int64_t positions) {
+  return {.model = recipe.model,
+          .router = recipe.router,
+          .recomputation =
+              value_named<Recomputation>(recipe.parallel.recompute).value_or(Recomputation::none),
+          .decay_embeddings = recipe.optimizer.decay_embeddings,
+          .positions = positions};
+}
+
 StagePlacement placement_of(const Recipe& recipe, const Plan& plan, int coordinate) {
   return {.stage_of_chunk = plan.stage_of_chunk[static_cast<size_t>(coordinate)],
           .num_stages = plan.num_stages(),

@@ -18,7 +18,7 @@ Recipe settled(Recipe recipe) {
   model.scoring_func = model.scoring();
   model.topk_method = model.selection();
   model.norm_topk_prob = model.normalizes_topk();
-  if (model.rope_scaling.type.empty()) model.rope_scaling = {};
+  if (!model.rope_scaling.type) model.rope_scaling = {};
   return recipe;
 }
 

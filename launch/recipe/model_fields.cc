@@ -10,7 +10,7 @@ std::vector<RecipeField> rotary_fields() {
   using R = Recipe;
   std::vector<RecipeField> rows;
   const auto add = [&](RecipeField row) { rows.push_back(std::move(row)); };
-  add(text_row(
+  add(word_or_null_row<RopeType>(
       "model.rope_scaling.type", [](R & r) -> auto& { return r.model.rope_scaling.type; },
       "yarn, or null: plain rotary embedding"));
   add(number_row(
@@ -82,10 +82,10 @@ std::vector<RecipeField> expert_fields() {
   add(integer_row(
       "model.topk_group", [](R & r) -> auto& { return r.model.topk_group; },
       "groups whose experts a token may go to"));
-  add(text_row(
+  add(word_or_null_row<Scoring>(
       "model.scoring_func", [](R & r) -> auto& { return r.model.scoring_func; },
       "softmax or sigmoid of the router; null: sigmoid in deepseek_v3"));
-  add(text_row(
+  add(word_or_null_row<Selection>(
       "model.topk_method", [](R & r) -> auto& { return r.model.topk_method; },
       "greedy, group_limited_greedy or noaux_tc; null: noaux_tc in deepseek_v3, else by n_group"));
   add(boolean_or_null_row(
@@ -107,8 +107,8 @@ std::vector<RecipeField> model_fields() {
   using R = Recipe;
   std::vector<RecipeField> rows;
   const auto add = [&](RecipeField row) { rows.push_back(std::move(row)); };
-  add(text_row("model.architecture", [](R & r) -> auto& { return r.model.architecture; },
-               "the decoder", {"llama", "deepseek", "deepseek_v2", "deepseek_v3"}));
+  add(word_row<Architecture>(
+      "model.architecture", [](R & r) -> auto& { return r.model.architecture; }, "the decoder"));
   add(integer_row(
       "model.vocab_size", [](R & r) -> auto& { return r.model.vocab_size; },
       "tokens; at least the tokenizer's"));

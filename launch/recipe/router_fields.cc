@@ -9,9 +9,9 @@ std::vector<RecipeField> router_fields() {
   using R = Recipe;
   std::vector<RecipeField> rows;
   const auto add = [&](RecipeField row) { rows.push_back(std::move(row)); };
-  add(text_row("router.balance", [](R & r) -> auto& { return r.router.balance; },
-               "aux_free: a bias per expert steers the choice, updated after each step",
-               {"none", "aux_free"}));
+  add(word_row<Balance>(
+      "router.balance", [](R & r) -> auto& { return r.router.balance; },
+      "aux_free: a bias per expert steers the choice, updated after each step"));
   add(number_row(
       "router.bias_update_speed", [](R & r) -> auto& { return r.router.bias_update_speed; },
       "aux_free: what a bias changes by"));

@@ -27,6 +27,12 @@ const std::string& unquoted_scalar_of(const RecipeNode& node, const char* wanted
   return text;
 }
 
+std::string alternatives(const std::vector<std::string>& choices) {
+  std::string list;
+  for (const std::string& choice : choices) list += (list.empty() ? "" : " | ") + choice;
+  return list;
+}
+
 std::string yaml_text(const std::string& text) {
   const bool plain = !text.empty() &&
                      text.find_first_not_of(

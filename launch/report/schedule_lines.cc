@@ -106,7 +106,7 @@ std::vector<ScheduleLine> schedule_lines(const Recipe& recipe) {
   if (recipe.batch.ramp.from > 0) lines.push_back({"ramp", ramp_words(recipe)});
   lines.push_back({"rate", rate_words(recipe)});
   const RouterOptions& router = recipe.router;
-  if (router.balance == "aux_free" && router.bias_update.given())
+  if (router.balance == Balance::aux_free && router.bias_update.given())
     lines.push_back({"bias", "of experts moves by " + in_words(router.bias_update_speed) + " to " +
                                  in_words(router.bias_update) + ", then stays"});
   const MtpOptions& mtp = recipe.mtp;

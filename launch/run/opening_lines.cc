@@ -37,9 +37,10 @@ std::string model_line(const Recipe& recipe, const Trainer& trainer) {
   const ModelOptions& model = recipe.model;
   const double flops = training_flops_per_token(model, recipe.data.sequence_length);
   const DType compute = recipe.compute_type();
-  return "model    " + model.architecture + "  " + std::to_string(model.num_hidden_layers) +
-         " layers  " + with_prefix(static_cast<double>(trainer.num_parameters())) +
-         " parameters (" + with_prefix(flops) + "FLOP/token)   " + name(compute) + " compute, " +
+  return std::string("model    ") + name_of(model.architecture) + "  " +
+         std::to_string(model.num_hidden_layers) + " layers  " +
+         with_prefix(static_cast<double>(trainer.num_parameters())) + " parameters (" +
+         with_prefix(flops) + "FLOP/token)   " + name(compute) + " compute, " +
          name(accumulation_type(compute)) + " master";
 }
 

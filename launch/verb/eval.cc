@@ -18,7 +18,7 @@
 #include "launch/run/preflight.h"
 #include "launch/verb/common_flags.h"
 #include "launch/verb/verbs.h"
-#include "trainer/safetensors.h"
+#include "trainer/hub/safetensors.h"
 
 namespace tessera {
 namespace {

@@ -16,7 +16,7 @@
 #include "launch/verb/common_flags.h"
 #include "launch/verb/verbs.h"
 #include "launch/version.h"
-#include "trainer/hugging_face.h"
+#include "trainer/hub/transfer.h"
 
 namespace tessera {
 namespace {

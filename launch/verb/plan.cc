@@ -186,7 +186,7 @@ void print_text(const Report& report) {
   text += "layout     " + std::to_string(report.num_ranks()) + " rank" +
           (report.num_ranks() > 1 ? "s" : "") + " = " + report.job.grid().to_string() + "   zero " +
           std::to_string(recipe.parallel.zero) + "   batch " + batch_words(recipe, data) + "\n";
-  text += "model      " + recipe.model.architecture + "  " +
+  text += std::string("model      ") + name_of(recipe.model.architecture) + "  " +
           std::to_string(recipe.model.num_hidden_layers) + " layers  " +
           parameter_words(recipe.model) + "  " +
           with_prefix(training_flops_per_token(recipe.model, recipe.data.sequence_length)) +

@@ -54,7 +54,8 @@ int list_recipes(const RecipeCommand& command) {
     std::sort(files.begin(), files.end());
     for (const fs::path& file : files) {
       const LoadedRecipe loaded = load_recipe(file.string(), {}, 0);
-      rows.push_back({file.stem().string(), loaded.recipe.name, loaded.recipe.model.architecture,
+      rows.push_back({file.stem().string(), loaded.recipe.name,
+                      name_of(loaded.recipe.model.architecture),
                       fs::weakly_canonical(file).string()});
     }
     break;

@@ -48,6 +48,19 @@ TEST(RecipeErrors, AnUnknownKeyIsUnderlinedAndTheNearestNamed) {
                  "decay_tokens, min_lr_ratio, milestones, milestone_factor, phases");
 }
 
+TEST(RecipeErrors, AWordThatIsNoneOfAClosedSetIsToldTheOthers) {
+  const auto told = [](const std::string& change, const std::string& text) {
+    const Refusal actual = refusal(kSound, {change});
+    EXPECT_EQ(actual.exit_code, 2) << change;
+    EXPECT_NE(actual.text.find(text), std::string::npos) << actual.text;
+  };
+  told("model.architecture=gpt", "must be llama | deepseek | deepseek_v2 | deepseek_v3, got `gpt`");
+  told("model.scoring_func=tanh", "must be softmax | sigmoid, got 'tanh'");
+  told("model.topk_method=best", "must be greedy | group_limited_greedy | noaux_tc, got 'best'");
+  told("model.rope_scaling.type=linear", "must be yarn, got 'linear'");
+  told("router.balance=often", "must be none | aux_free, got `often`");
+}
+
 TEST(RecipeErrors, AKeyOfAnotherSectionIsSentThere) {
   expect_refused("learning_rate: 0.1\n",
                  "a.yaml:1:1: `learning_rate` is not a top-level key; it belongs to "

@@ -126,12 +126,12 @@ TEST(Recipe, RopeScalingMayBeAMapOrNull) {
       "norm_topk_prob: true, rope_scaling: {type: yarn, factor: 40, mscale_all_dim: 0.707}}\n"
       "data: {train: corpus}\nrun: {steps: 1}\n";
   const Recipe yarn = parse_recipe(latent, "a.yaml", {}, 0).recipe;
-  EXPECT_EQ(yarn.model.rope_scaling.type, "yarn");
+  EXPECT_EQ(yarn.model.rope_scaling.type, RopeType::yarn);
   EXPECT_EQ(yarn.model.rope_scaling.factor, 40);
   EXPECT_EQ(yarn.model.rope_scaling.mscale_all_dim, 0.707);
   EXPECT_EQ(yarn.model.norm_topk_prob, true);
   const Recipe plain = parse_recipe(latent, "a.yaml", {"model.rope_scaling=null"}, 0).recipe;
-  EXPECT_EQ(plain.model.rope_scaling.type, "");
+  EXPECT_FALSE(plain.model.rope_scaling.type.has_value());
   EXPECT_EQ(plain.model.rope_scaling.factor, 0);
 }
 

@@ -3,13 +3,13 @@
 // prediction.
 #pragma once
 
-#include "trainer/recipe.h"
+#include "trainer/model/options.h"
 
 namespace tessera::test {
 
 inline ModelOptions deepseek_moe_16b() {
   ModelOptions model;
-  model.architecture = "deepseek";
+  model.architecture = Architecture::deepseek;
   model.vocab_size = 102400;
   model.hidden_size = 2048;
   model.intermediate_size = 10944;
@@ -25,13 +25,13 @@ inline ModelOptions deepseek_moe_16b() {
 
 inline ModelOptions deepseek_v2_lite() {
   ModelOptions model = deepseek_moe_16b();
-  model.architecture = "deepseek_v2";
+  model.architecture = Architecture::deepseek_v2;
   model.num_hidden_layers = 27;
   model.kv_lora_rank = 512;
   model.qk_nope_head_dim = 128;
   model.qk_rope_head_dim = 64;
   model.v_head_dim = 128;
-  model.rope_scaling = {.type = "yarn",
+  model.rope_scaling = {.type = RopeType::yarn,
                         .factor = 40,
                         .original_max_position_embeddings = 4096,
                         .beta_fast = 32,
@@ -59,7 +59,7 @@ inline ModelOptions deepseek_v2() {
 
 inline ModelOptions deepseek_v3() {
   ModelOptions model = deepseek_v2();
-  model.architecture = "deepseek_v3";
+  model.architecture = Architecture::deepseek_v3;
   model.vocab_size = 129280;
   model.hidden_size = 7168;
   model.intermediate_size = 18432;

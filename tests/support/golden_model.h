@@ -54,7 +54,7 @@ struct GoldenModel {
       if (config.contains(key) && !config[key].is_null())
         into = config[key].get<std::remove_cvref_t<decltype(into)>>();
     };
-    take("model_type", model.architecture);
+    model.architecture = value_named<Architecture>(config["model_type"].get<std::string>()).value();
     take("vocab_size", model.vocab_size);
     take("hidden_size", model.hidden_size);
     take("intermediate_size", model.intermediate_size);
@@ -72,8 +72,8 @@ struct GoldenModel {
       take("num_experts_per_tok", model.num_experts_per_tok);
       take("n_group", model.n_group);
       take("topk_group", model.topk_group);
-      take("scoring_func", model.scoring_func);
-      take("topk_method", model.topk_method);
+      model.scoring_func = value_named<Scoring>(config.value("scoring_func", ""));
+      model.topk_method = value_named<Selection>(config.value("topk_method", ""));
       take("routed_scaling_factor", model.routed_scaling_factor);
       if (config.contains("norm_topk_prob"))
         model.norm_topk_prob = config["norm_topk_prob"].get<bool>();
@@ -83,7 +83,7 @@ struct GoldenModel {
     if (config.contains("rope_scaling") && !config["rope_scaling"].is_null()) {
       const auto& scaling = config["rope_scaling"];
       model.rope_scaling = {
-          .type = scaling["type"],
+          .type = value_named<RopeType>(scaling["type"].get<std::string>()),
           .factor = scaling["factor"],
           .original_max_position_embeddings = scaling["original_max_position_embeddings"],
           .beta_fast = scaling["beta_fast"],

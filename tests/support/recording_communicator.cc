@@ -18,6 +18,7 @@ class Recording : public Communicator {
   int size() const override { return inner_.size(); }
   const std::string& label() const override { return inner_.label(); }
   const char* transport() const override { return inner_.transport(); }
+  bool is_local() const override { return inner_.is_local(); }
 
   void all_reduce(Stream& stream, const Tensor& in, const Tensor& out, Reduce op,
                   const char* tag) override {

@@ -28,7 +28,7 @@ inline ModelOptions tiny_model() {
 // The same size in DeepSeek-V3's architecture.
 inline ModelOptions tiny_deepseek() {
   ModelOptions model = tiny_model();
-  model.architecture = "deepseek_v3";
+  model.architecture = Architecture::deepseek_v3;
   model.num_hidden_layers = 4;
   model.num_key_value_heads = 0;
   model.q_lora_rank = 8;

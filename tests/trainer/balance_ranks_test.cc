@@ -12,7 +12,7 @@ namespace {
 Recipe moe_recipe(const std::string& tokens) {
   Recipe recipe = tiny_recipe(tokens);
   ModelOptions& model = recipe.model;
-  model.architecture = "deepseek_v3";
+  model.architecture = Architecture::deepseek_v3;
   model.q_lora_rank = 0;
   model.kv_lora_rank = 8;
   model.qk_nope_head_dim = 4;
@@ -61,7 +61,7 @@ TEST_F(Balance, OfBiasesEvensTheLoadWithoutALoss) {
   Recipe recipe = moe_recipe(tokens);
   recipe.run.steps = 80;
   const Result plain = train(recipe, {.data = n, .expert = n});
-  recipe.router.balance = "aux_free";
+  recipe.router.balance = tessera::Balance::aux_free;
   recipe.router.bias_update_speed = 0.01;
   const Result even = train(recipe, {.data = n, .expert = n});
   EXPECT_GT(plain.late_load, 1.5);
@@ -118,7 +118,7 @@ TEST_F(Balance, EveryLayoutLearnsTheSame) {
   const int n = world().size();
   Recipe recipe = moe_recipe(tokens);
   recipe.run.steps = 6;
-  recipe.router.balance = "aux_free";
+  recipe.router.balance = tessera::Balance::aux_free;
   recipe.router.sequence_aux_loss = 0.01;
   const Result truth = train(recipe, {.data = n});
   for (const GridSizes& sizes :
@@ -134,7 +134,7 @@ TEST_F(Balance, EveryLayoutLearnsTheSame) {
 
 TEST_F(Balance, OfBiasesIsSavedUnderHuggingFacesName) {
   Recipe recipe = moe_recipe(tokens);
-  recipe.router.balance = "aux_free";
+  recipe.router.balance = tessera::Balance::aux_free;
   const Communicators comms(world(), ProcessGrid(GridSizes{.data = world().size()}));
   Trainer trainer(recipe, kCpu, comms);
   trainer.step({});

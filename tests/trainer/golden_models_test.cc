@@ -11,7 +11,7 @@
 #include "tests/support/golden_model.h"
 #include "tests/support/temporary.h"
 #include "trainer/generator.h"
-#include "trainer/model/model_state.h"
+#include "trainer/model_state.h"
 #include "trainer/trainer.h"
 
 namespace tessera::test {
@@ -69,7 +69,7 @@ TEST_P(GoldenModels, HaveTheLossAndEveryGradient) {
                              .comms = alone,
                              .dtype = DType::f32,
                              .routing = routing ? &*routing : nullptr};
-  const auto stage = build_stage(context, recipe, 16);
+  const auto stage = build_stage(context, {.model = recipe.model, .positions = 16});
   store.allocate(Device{}, DType::f32);
   State state = weights_of(store, alone);
   if (routing) add_biases(*routing, recipe.model, true, state);

@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/base/check.h"
-#include "trainer/hugging_face.h"
+#include "trainer/hub/config.h"
 
 namespace tessera::test {
 namespace {
@@ -66,7 +66,7 @@ TEST(HubConfig, TakesWhatIsAbsentFromTheFamilysClass) {
   EXPECT_EQ(v2.n_group, 1);
   EXPECT_EQ(v2.n_shared_experts, 2);
   EXPECT_EQ(v2.first_k_dense_replace, 0);
-  EXPECT_EQ(v2.selection(), "greedy");
+  EXPECT_EQ(v2.selection(), Selection::greedy);
   EXPECT_FALSE(v2.normalizes_topk());
   json shorter = config_of("llama");
   shorter.erase("max_position_embeddings");

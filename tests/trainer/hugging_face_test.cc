@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Models of other people's code (tests/golden/make_deepseek_vectors.py) in and out, to the bit.
-#include "trainer/hugging_face.h"
-
 #include <fstream>
 
 #include <gmock/gmock.h>
@@ -12,6 +10,8 @@
 #include "kernels/base/half.h"
 #include "tests/support/errors.h"
 #include "tests/support/temporary.h"
+#include "trainer/hub/config.h"
+#include "trainer/hub/transfer.h"
 
 namespace tessera::test {
 namespace {

@@ -63,7 +63,7 @@ TEST(MultiTokenPredictionOnRanks, LearnsAsOnOneRank) {
   for (const ModelOptions& model : {llama, tied_llama, tiny_deepseek()}) {
     Recipe recipe = tiny_recipe(directory + "/tokens");
     recipe.model = model;
-    if (model.has_experts()) recipe.router.balance = "aux_free";
+    if (model.has_experts()) recipe.router.balance = Balance::aux_free;
     recipe.batch = {.global = 8, .micro = 1};
     const Communicators one;
     const std::vector<double> alone = train(recipe, one);
@@ -83,7 +83,7 @@ TEST(MultiTokenPredictionOnRanks, LearnsAsOnOneRank) {
         const std::string what =
             std::string(layout.schedule) + " dp" + std::to_string(layout.data) + " tp" +
             std::to_string(layout.tensor) + " pp" + std::to_string(layout.pipeline) + " " +
-            model.architecture + (model.tie_word_embeddings ? " tied" : "");
+            std::string(name_of(model.architecture)) + (model.tie_word_embeddings ? " tied" : "");
         if (layout.same_bits)
           EXPECT_EQ(numbers[i], alone[i]) << what << ", number " << i;
         else

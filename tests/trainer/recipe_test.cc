@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "kernels/router.h"
 #include "parallel/pipeline/generators.h"
 #include "tests/support/temporary.h"
 #include "tests/support/tiny_model.h"
@@ -35,7 +36,6 @@ std::vector<LrPhase> phases(int64_t first, int64_t second) {
 const std::vector<Rule> kRules = {
     {"recipe", [](Recipe& r) { r.version = 2; }},
     {"name", [](Recipe& r) { r.name = ""; }},
-    {"model.architecture", [](Recipe& r) { r.model.architecture = "gpt"; }},
     {"model.vocab_size", [](Recipe& r) { r.model.vocab_size = 0; }},
     {"model.hidden_size", [](Recipe& r) { r.model.hidden_size = 0; }},
     {"model.intermediate_size", [](Recipe& r) { r.model.intermediate_size = 0; }},
@@ -55,7 +55,7 @@ const std::vector<Rule> kRules = {
     {"model.rope_scaling.factor", [](Recipe& r) { r.model.rope_scaling.factor = 4; }},
     {"model.n_routed_experts", [](Recipe& r) { r.model.n_routed_experts = 8; }},
     {"model.norm_topk_prob", [](Recipe& r) { r.model.norm_topk_prob = false; }},
-    {"router.balance", [](Recipe& r) { r.router.balance = "aux_free"; }},
+    {"router.balance", [](Recipe& r) { r.router.balance = Balance::aux_free; }},
     {"data.train", [](Recipe& r) { r.data.train = ""; }},
     {"data.blend",
      [](Recipe& r) {
@@ -205,7 +205,7 @@ TEST(Validate, NamesTheKeyOfEveryRuleThatIsBroken) {
 Recipe sound_deepseek() {
   Recipe recipe = sound();
   ModelOptions& model = recipe.model;
-  model.architecture = "deepseek_v3";
+  model.architecture = Architecture::deepseek_v3;
   model.num_key_value_heads = 0;
   model.q_lora_rank = 6;
   model.kv_lora_rank = 8;
@@ -220,7 +220,7 @@ Recipe sound_deepseek() {
   model.n_group = 4;
   model.topk_group = 2;
   model.num_nextn_predict_layers = 1;
-  recipe.router.balance = "aux_free";
+  recipe.router.balance = Balance::aux_free;
   return recipe;
 }
 
@@ -240,17 +240,13 @@ const std::vector<Rule> kDeepSeekRules = {
     {"model.v_head_dim", [](Recipe& r) { r.model.v_head_dim = 0; }},
     {"model.head_dim", [](Recipe& r) { r.model.head_dim = 4; }},
     {"model.num_key_value_heads", [](Recipe& r) { r.model.num_key_value_heads = 2; }},
-    {"model.rope_scaling.type", [](Recipe& r) { r.model.rope_scaling.type = "linear"; },
-     ErrorKind::usage},
-    {"model.rope_scaling.factor", [](Recipe& r) { r.model.rope_scaling.type = "yarn"; }},
+    {"model.rope_scaling.factor", [](Recipe& r) { r.model.rope_scaling.type = RopeType::yarn; }},
     {"model.first_k_dense_replace", [](Recipe& r) { r.model.first_k_dense_replace = 9; }},
     {"model.moe_intermediate_size", [](Recipe& r) { r.model.moe_intermediate_size = 0; }},
     {"model.n_group", [](Recipe& r) { r.model.n_group = 3; }},
     {"model.topk_group", [](Recipe& r) { r.model.topk_group = 5; }},
     {"model.num_experts_per_tok", [](Recipe& r) { r.model.topk_group = 1; }},
-    {"model.scoring_func", [](Recipe& r) { r.model.scoring_func = "tanh"; }},
-    {"model.topk_method", [](Recipe& r) { r.model.topk_method = "best"; }},
-    {"router.balance", [](Recipe& r) { r.model.topk_method = "group_limited_greedy"; }},
+    {"router.balance", [](Recipe& r) { r.model.topk_method = Selection::group_limited_greedy; }},
     {"router.expert_buffer", [](Recipe& r) { r.router.expert_buffer = 0.5; }},
     {"model.routed_scaling_factor", [](Recipe& r) { r.model.routed_scaling_factor = 0; }},
     {"model.num_nextn_predict_layers", [](Recipe& r) { r.model.num_nextn_predict_layers = 12; }},
@@ -271,20 +267,20 @@ TEST(Validate, NamesTheKeyOfEveryRuleOfDeepSeekThatIsBroken) {
 
 TEST(ModelOptions, LeaveWhatTheRecipeDoesNotSayToTheArchitecture) {
   ModelOptions model;
-  model.architecture = "deepseek_v3";
-  EXPECT_EQ(model.scoring(), "sigmoid");
-  EXPECT_EQ(model.selection(), "noaux_tc");
+  model.architecture = Architecture::deepseek_v3;
+  EXPECT_EQ(model.scoring(), Scoring::sigmoid);
+  EXPECT_EQ(model.selection(), Selection::noaux_tc);
   EXPECT_TRUE(model.normalizes_topk());
   model.norm_topk_prob = false;
-  model.scoring_func = "softmax";
+  model.scoring_func = Scoring::softmax;
   EXPECT_FALSE(model.normalizes_topk());
-  EXPECT_EQ(model.scoring(), "softmax");
+  EXPECT_EQ(model.scoring(), Scoring::softmax);
   model = {};
-  model.architecture = "deepseek_v2";
-  EXPECT_EQ(model.selection(), "greedy");
+  model.architecture = Architecture::deepseek_v2;
+  EXPECT_EQ(model.selection(), Selection::greedy);
   EXPECT_FALSE(model.normalizes_topk());
   model.n_group = 8;
-  EXPECT_EQ(model.selection(), "group_limited_greedy");
+  EXPECT_EQ(model.selection(), Selection::group_limited_greedy);
 }
 
 // 2 ranks of one pipeline: dualpipe_v wants 4 microbatches.

@@ -297,7 +297,7 @@ TEST(ExpertBalance, MovesTheBiasesOfTheTrainerAndSavesThem) {
   write_tiny_tokens(directory / "tokens");
   Recipe recipe = tiny_recipe(directory / "tokens");
   recipe.model = tiny_deepseek();
-  recipe.router.balance = "aux_free";
+  recipe.router.balance = Balance::aux_free;
   recipe.router.bias_update_speed = 0.5;
   recipe.router.bias_update.tokens = 2 * 8 * 12 + 1;  // two steps
   const Communicators alone;

@@ -5,10 +5,10 @@
 
 namespace tessera {
 
-Tensor ResidualBranch::forward(const Tensor& x, const Micro& micro, Tape* tape) {
+Tensor ResidualBranch::forward(const Tensor& x, const Micro& micro, Pass pass) {
   const trace::Range traced = range();
-  const Tensor branch = inner_->forward(norm_->forward(x, micro, tape), micro, tape);
-  if (tape && context_.selective_recompute) inner_->drop_input(*tape);
+  const Tensor branch = inner_->forward(norm_->forward(x, micro, pass), micro, pass);
+  if (pass.tape && context_.selective_recompute) inner_->drop_input(*pass.tape);
   add(context_.stream, x, branch, branch);
   return branch;
 }

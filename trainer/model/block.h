@@ -16,7 +16,7 @@ class ResidualBranch : public Layer {
   ResidualBranch(LayerContext context, const char* name, std::unique_ptr<RmsNorm> norm,
                  std::unique_ptr<Layer> inner)
       : context_(context), name_(name), norm_(std::move(norm)), inner_(std::move(inner)) {}
-  Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;  // (T, H) -> (T, H)
+  Tensor forward(const Tensor& x, const Micro& micro, Pass pass) override;  // (T, H) -> (T, H)
   Tensor backward_input(const Tensor& dy, Tape& tape) override;
   void backward_weight(Tape& tape) override;
   std::vector<Stack> weights() const override;

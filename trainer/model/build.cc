@@ -9,8 +9,10 @@
 #include "trainer/model/embedding.h"
 #include "trainer/model/gqa.h"
 #include "trainer/model/init.h"
+#include "trainer/model/loss_head.h"
 #include "trainer/model/mla.h"
 #include "trainer/model/moe.h"
+#include "trainer/model/mtp.h"
 #include "trainer/model/recompute.h"
 #include "trainer/model/swiglu.h"
 
@@ -19,18 +21,17 @@ namespace {
 
 class Builder {
  public:
-  Builder(LayerContext context, const Recipe& recipe, const StagePlacement& placement,
-          int64_t positions)
-      : context_(context), recipe_(recipe), model_(recipe.model), placement_(placement) {
-    context_.selective_recompute = recipe.parallel.recompute == "selective";
+  Builder(LayerContext context, const StageOptions& options, const StagePlacement& placement)
+      : context_(context), options_(options), model_(options.model), placement_(placement) {
+    context_.selective_recompute = options.recomputation == Recomputation::selective;
     const Device device = context.stream.device();
     const DType wide = accumulation_type(context.dtype);
     rotary_ = model_.latent_attention()
-                  ? latent_rope_table(device, wide, model_, positions)
+                  ? latent_rope_table(device, wide, model_, options.positions)
                   : rope_table(device, wide,
                                rope_inverse_frequencies(static_cast<int>(model_.head_size()),
                                                         model_.rope_theta),
-                               positions);
+                               options.positions);
   }
 
   std::unique_ptr<Stage> build() {
@@ -39,7 +40,7 @@ class Builder {
       context_.store.begin_chunk(static_cast<int>(chunk));
       chunks.push_back(build_chunk(placement_.stage_of_chunk[chunk]));
     }
-    return std::make_unique<Stage>(context_, std::move(chunks), head_, mtp_, model_.hidden_size);
+    return std::make_unique<Stage>(context_, std::move(chunks), model_.hidden_size);
   }
 
  private:
@@ -59,12 +60,7 @@ class Builder {
   void add_last_layers(std::vector<std::unique_ptr<Layer>>& layers) {
     auto last_norm = norm("model.norm.weight");
     auto head = loss_head();
-    head_ = head.get();
-    if (model_.num_nextn_predict_layers > 0) {
-      auto mtp = multi_token_prediction();
-      mtp_ = mtp.get();
-      layers.push_back(std::move(mtp));
-    }
+    if (model_.num_nextn_predict_layers > 0) layers.push_back(multi_token_prediction());
     layers.push_back(std::move(last_norm));
     layers.push_back(std::move(head));
   }
@@ -78,7 +74,7 @@ class Builder {
     Parameter table =
         cut_rows(matrix(name, model_.vocab_size, model_.hidden_size, model_.initializer_range),
                  context_.tensor());
-    table.decay = recipe_.optimizer.decay_embeddings;
+    table.decay = options_.decay_embeddings;
     return table;
   }
 
@@ -159,7 +155,7 @@ class Builder {
 
   std::unique_ptr<Layer> mlp(const std::string& prefix, int64_t layer) {
     if (model_.has_experts(layer))
-      return std::make_unique<MixtureOfExperts>(context_, prefix, recipe_, layer);
+      return std::make_unique<MixtureOfExperts>(context_, prefix, model_, options_.router, layer);
     return std::make_unique<SwiGlu>(context_, prefix, model_.hidden_size, model_.intermediate_size,
                                     model_.initializer_range, residual_deviation(model_));
   }
@@ -173,7 +169,7 @@ class Builder {
     auto mlp_norm = norm(prefix + "post_attention_layernorm.weight");
     block.push_back(std::make_unique<ResidualBranch>(context_, "feed-forward", std::move(mlp_norm),
                                                      mlp(prefix + "mlp.", layer)));
-    if (recipe_.parallel.recompute == "full") {
+    if (options_.recomputation == Recomputation::full) {
       layers.push_back(std::make_unique<Recompute>(std::move(block)));
       return;
     }
@@ -183,27 +179,26 @@ class Builder {
   static constexpr const char* kEmbedding = "model.embed_tokens.weight";
 
   LayerContext context_;
-  const Recipe& recipe_;
+  const StageOptions& options_;
   const ModelOptions& model_;
   const StagePlacement& placement_;
   Tensor rotary_;
   // First use on this rank.
   std::optional<Stack> embedding_, head_table_;
-  LossHead* head_ = nullptr;
-  MultiTokenPrediction* mtp_ = nullptr;
 };
 
 }  // namespace
 
-std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe,
-                                   const StagePlacement& placement, int64_t positions) {
-  return Builder(context, recipe, placement, positions).build();
+std::unique_ptr<Stage> build_stage(LayerContext context, const StageOptions& options,
+                                   const StagePlacement& placement) {
+  return Builder(context, options, placement).build();
 }
 
-std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe, int64_t positions) {
-  const StagePlacement whole{
-      .stage_of_chunk = {0}, .num_stages = 1, .layers_per_stage = {recipe.model.num_hidden_layers}};
-  return build_stage(context, recipe, whole, positions);
+std::unique_ptr<Stage> build_stage(LayerContext context, const StageOptions& options) {
+  const StagePlacement whole{.stage_of_chunk = {0},
+                             .num_stages = 1,
+                             .layers_per_stage = {options.model.num_hidden_layers}};
+  return build_stage(context, options, whole);
 }
 
 }  // namespace tessera

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Recipe + communicators -> the layers of this rank: the only place that decides which layer goes
+// Options + communicators -> the layers of this rank: the only place that decides which layer goes
 // where. Declares parameters in `context.store`; the caller then allocates them.
 #pragma once
 
 #include <memory>
 
+#include "trainer/model/options.h"
 #include "trainer/model/stage.h"
-#include "trainer/recipe.h"
 
 namespace tessera {
 
@@ -17,10 +17,9 @@ struct StagePlacement {
   std::vector<int64_t> layers_per_stage;  // transformer blocks; see deal_layers()
 };
 
-// positions: rows of the rotary table (the longest sequence that will be seen).
-std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe,
-                                   const StagePlacement& placement, int64_t positions);
+std::unique_ptr<Stage> build_stage(LayerContext context, const StageOptions& options,
+                                   const StagePlacement& placement);
 // The whole model as one chunk.
-std::unique_ptr<Stage> build_stage(LayerContext context, const Recipe& recipe, int64_t positions);
+std::unique_ptr<Stage> build_stage(LayerContext context, const StageOptions& options);
 
 }  // namespace tessera

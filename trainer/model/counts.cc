@@ -28,7 +28,7 @@ int64_t mlp_matrices(const ModelOptions& model, int64_t layer, int64_t routed) {
 }
 
 int64_t selection_biases(const ModelOptions& model, int64_t layer) {
-  const bool has = model.has_experts(layer) && model.selection() == "noaux_tc";
+  const bool has = model.has_experts(layer) && model.has_selection_biases();
   return has ? model.n_routed_experts : 0;
 }
 

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "trainer/recipe.h"
+#include "trainer/model/options.h"
 
 namespace tessera {
 

@@ -21,11 +21,11 @@ Embedding::Embedding(LayerContext context, Parameter table)
 Embedding::Embedding(LayerContext context, Stack table, int64_t first_token)
     : context_(context), first_token_(first_token), table_(table) {}
 
-Tensor Embedding::forward(const Tensor&, const Micro& micro, Tape* tape) {
+Tensor Embedding::forward(const Tensor&, const Micro& micro, Pass pass) {
   const Tensor table = context_.store.value(table_);
   const Tensor rows(table.device(), table.dtype(), {micro.rows(), table.columns()});
   embedding(context_.stream, micro.tokens, first_token_, table, rows);
-  if (tape) tape->frame<Saved>(this).tokens = micro.tokens;
+  if (pass.tape) pass.tape->frame<Saved>(this).tokens = micro.tokens;
   return context_.tensor().scatter_sum_rows(rows, "embedding");
 }
 

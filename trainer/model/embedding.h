@@ -14,8 +14,8 @@ class Embedding : public Layer {
   Embedding(LayerContext context, Parameter table);
   // A further use of a table that begins with first_token (ParameterStore::add_use).
   Embedding(LayerContext context, Stack table, int64_t first_token);
-  Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;  // -> (t, H)
-  Tensor backward_input(const Tensor& dy, Tape& tape) override;              // -> empty
+  Tensor forward(const Tensor& x, const Micro& micro, Pass pass) override;  // -> (t, H)
+  Tensor backward_input(const Tensor& dy, Tape& tape) override;             // -> empty
   void backward_weight(Tape& tape) override;
   std::vector<Stack> weights() const override { return {table_}; }
   Stack table() const { return table_; }  // (my slice of V, H), for a tied head

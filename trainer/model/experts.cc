@@ -35,14 +35,14 @@ Tensor as_column(const Tensor& x) {
 
 }  // namespace
 
-Experts::Experts(LayerContext context, const std::string& prefix, const Recipe& recipe)
+Experts::Experts(LayerContext context, const std::string& prefix, const ModelOptions& model,
+                 double buffer)
     : context_(context),
       prefix_(prefix + "experts."),
       parallel_(context.stream, context.comms.along(Axis::expert),
                 context.comms.along(Axis::expert_tensor)),
-      placement_(recipe.model.n_routed_experts, parallel_.expert_ranks()),
-      buffer_(recipe.router.expert_buffer) {
-  const ModelOptions& model = recipe.model;
+      placement_(model.n_routed_experts, parallel_.expert_ranks()),
+      buffer_(buffer) {
   const TensorParallel cut(context.stream, parallel_.expert_tensor());
   const int64_t width = model.moe_intermediate_size, hidden = model.hidden_size;
   width_ = even_part(width, cut.rank(), cut.size()).extent;

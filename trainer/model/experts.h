@@ -45,7 +45,9 @@ class Experts : public MovableExperts {
     Tensor dweights;  // (t, k)
   };
 
-  Experts(LayerContext context, const std::string& prefix, const Recipe& recipe);
+  // buffer: RouterOptions::expert_buffer.
+  Experts(LayerContext context, const std::string& prefix, const ModelOptions& model,
+          double buffer);
   // remember: keep what the halves below need.
   Tensor forward(const Tensor& x, const RouterChoice& choice, bool remember, Saved& saved) const;
   InputGradient backward_input(const Tensor& x, const Tensor& dy, Saved& saved) const;

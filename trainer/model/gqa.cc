@@ -4,19 +4,15 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/copy.h"
 #include "trainer/model/init.h"
 
 namespace tessera {
 namespace {
 
 struct Saved {
-  Tensor qkv;              // (T, (heads + 2 kv_heads) * D), q and k rotated
-  Tensor out;              // (T, heads * D)
-  Tensor log_sum_exp;      // (T, heads)
-  Tensor positions;        // (T)
-  Tensor document_starts;  // (T) or empty
-  Attention shape;
+  Tensor qkv;        // (T, (heads + 2 kv_heads) * D), q and k rotated
+  Tensor positions;  // (T)
+  AttentionCore::Attended attended;
 };
 
 // The rank's key or value heads. With fewer heads than ranks, neighbours share one.
@@ -38,6 +34,11 @@ GroupedQueryAttention::GroupedQueryAttention(LayerContext context, const std::st
       num_heads_(model.num_attention_heads / context.tensor().size()),
       num_kv_heads_(std::max<int64_t>(1, model.kv_heads() / context.tensor().size())),
       head_dim_(model.head_size()),
+      core_(context, {.num_heads = static_cast<int>(num_heads_),
+                      .num_kv_heads = static_cast<int>(num_kv_heads_),
+                      .qk_dim = static_cast<int>(head_dim_),
+                      .v_dim = static_cast<int>(head_dim_),
+                      .scale = 1 / std::sqrt(static_cast<double>(head_dim_))}),
       rope_table_(std::move(rope_table)),
       qkv_(context, Linear::Style::column,
            {cut_rows(matrix(prefix + "q_proj.weight", model.num_attention_heads * head_dim_,
@@ -60,17 +61,6 @@ Tensor GroupedQueryAttention::v(const Tensor& qkv) const {
   return qkv.column_slice((num_heads_ + num_kv_heads_) * head_dim_, num_kv_heads_ * head_dim_);
 }
 
-Attention GroupedQueryAttention::shape(const Micro& micro) const {
-  return {.num_heads = static_cast<int>(num_heads_),
-          .num_kv_heads = static_cast<int>(num_kv_heads_),
-          .qk_dim = static_cast<int>(head_dim_),
-          .v_dim = static_cast<int>(head_dim_),
-          .scale = 1 / std::sqrt(static_cast<double>(head_dim_)),
-          .num_sequences = micro.num_sequences,
-          .query_length = micro.sequence_length,
-          .key_length = micro.sequence_length};
-}
-
 // q and k are neighbours and their heads have one size: one rotation for both.
 void GroupedQueryAttention::rotate(const Tensor& qkv, const Tensor& positions, bool inverse) const {
   const Rope rotation{.num_heads = static_cast<int>(num_heads_ + num_kv_heads_),
@@ -83,39 +73,20 @@ void GroupedQueryAttention::rotate(const Tensor& qkv, const Tensor& positions, b
        qkv.column_slice(0, (num_heads_ + num_kv_heads_) * head_dim_));
 }
 
-Tensor GroupedQueryAttention::forward(const Tensor& x, const Micro& micro, Tape* tape) {
-  const Tensor qkv = qkv_.forward(x, micro, tape);
+Tensor GroupedQueryAttention::forward(const Tensor& x, const Micro& micro, Pass pass) {
+  const Tensor qkv = qkv_.forward(x, micro, pass);
   rotate(qkv, micro.positions, false);
-  Attention attend = shape(micro);
-  const Tensor out(qkv.device(), qkv.dtype(), {qkv.rows(), num_heads_ * head_dim_});
-  const Tensor log_sum_exp(qkv.device(), accumulation_type(qkv.dtype()), {qkv.rows(), num_heads_});
-  Tensor keys = k(qkv), values = v(qkv);
-  if (micro.cache != nullptr) {
-    KvCache::Entry& cached = micro.cache->layers[this];
-    if (cached.k.empty()) {
-      cached.k = Tensor(x.device(), x.dtype(), {micro.cache->capacity, keys.columns()});
-      cached.v = Tensor(x.device(), x.dtype(), {micro.cache->capacity, values.columns()});
-    }
-    copy(context_.stream, keys, cached.k.row_slice(micro.cache->length, x.rows()));
-    copy(context_.stream, values, cached.v.row_slice(micro.cache->length, x.rows()));
-    attend.key_length = micro.cache->length + x.rows();
-    keys = cached.k.row_slice(0, attend.key_length);
-    values = cached.v.row_slice(0, attend.key_length);
-  }
-  attention(context_.stream, attend, q(qkv), keys, values, micro.document_starts, out, log_sum_exp);
-  if (tape)
-    tape->frame<Saved>(this) = {qkv,   out, log_sum_exp, micro.positions, micro.document_starts,
-                                attend};
-  return out_.forward(out, micro, tape);
+  const AttentionCore::Attended attended = core_.forward(q(qkv), k(qkv), v(qkv), micro, pass);
+  if (pass.tape) pass.tape->frame<Saved>(this) = {qkv, micro.positions, attended};
+  return out_.forward(attended.out, micro, pass);
 }
 
 Tensor GroupedQueryAttention::backward_input(const Tensor& dy, Tape& tape) {
   const Tensor dout = out_.backward_input(dy, tape);
   const Saved& saved = tape.frame<Saved>(this);
   const Tensor dqkv(dout.device(), dout.dtype(), {dout.rows(), saved.qkv.columns()});
-  attention_backward(context_.stream, saved.shape, q(saved.qkv), k(saved.qkv), v(saved.qkv),
-                     saved.document_starts, saved.out, saved.log_sum_exp, dout,
-                     {.dq = q(dqkv), .dk = k(dqkv), .dv = v(dqkv)});
+  core_.backward(saved.attended, q(saved.qkv), k(saved.qkv), v(saved.qkv), dout,
+                 {.dq = q(dqkv), .dk = k(dqkv), .dv = v(dqkv)});
   rotate(dqkv, saved.positions, true);
   tape.release(this);
   return qkv_.backward_input(dqkv, tape);

@@ -4,10 +4,10 @@
 //   q, k, v = split(x W_qkv^T);  out = W_o concat_heads(softmax(RoPE(q) RoPE(k)^T / sqrt(D)) v)
 #pragma once
 
-#include "kernels/attention.h"
 #include "kernels/rope.h"
+#include "trainer/model/attention_core.h"
 #include "trainer/model/linear.h"
-#include "trainer/recipe.h"
+#include "trainer/model/options.h"
 
 namespace tessera {
 
@@ -16,7 +16,7 @@ class GroupedQueryAttention : public Layer {
   // prefix: "model.layers.3.self_attn."; rope_table: kernels/rope.h, shared by all layers.
   GroupedQueryAttention(LayerContext context, const std::string& prefix, const ModelOptions& model,
                         Tensor rope_table);
-  Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;  // (T, H) -> (T, H)
+  Tensor forward(const Tensor& x, const Micro& micro, Pass pass) override;  // (T, H) -> (T, H)
   Tensor backward_input(const Tensor& dy, Tape& tape) override;
   void backward_weight(Tape& tape) override;
   std::vector<Stack> weights() const override;
@@ -24,7 +24,6 @@ class GroupedQueryAttention : public Layer {
   void restore_input(Tape& tape, const Tensor& x) override { qkv_.restore_input(tape, x); }
 
  private:
-  Attention shape(const Micro& micro) const;
   void rotate(const Tensor& qk, const Tensor& positions, bool inverse) const;
   Tensor q(const Tensor& qkv) const;  // column slices of (T, (heads + 2 kv_heads) * D)
   Tensor k(const Tensor& qkv) const;
@@ -34,6 +33,7 @@ class GroupedQueryAttention : public Layer {
   int64_t num_heads_;  // this rank's, of the tensor group
   int64_t num_kv_heads_;
   int64_t head_dim_;
+  AttentionCore core_;
   Tensor rope_table_;
   Linear qkv_;
   Linear out_;

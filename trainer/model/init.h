@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "trainer/recipe.h"
+#include "trainer/model/options.h"
 
 namespace tessera {
 

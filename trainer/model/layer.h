@@ -12,7 +12,7 @@
 #include "parallel/tensor_parallel.h"
 #include "trainer/model/micro.h"
 #include "trainer/model/parameter.h"
-#include "trainer/model/tape.h"
+#include "trainer/model/pass.h"
 
 namespace tessera {
 
@@ -36,14 +36,23 @@ struct LayerContext {
 class Layer {
  public:
   virtual ~Layer() = default;
-  // Remembers in `tape` what the halves below need; null: evaluation.
-  virtual Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) = 0;
+  // Remembers in the pass's tape what the halves below need.
+  virtual Tensor forward(const Tensor& x, const Micro& micro, Pass pass) = 0;
   // Returns dL/dx; touches no parameter gradient.
   virtual Tensor backward_input(const Tensor& dy, Tape& tape) = 0;
   // Adds dL/dw; afterwards `tape` holds nothing of this layer.
   virtual void backward_weight(Tape& tape) = 0;
   // What backward_weight() adds a microbatch's gradient to.
   virtual std::vector<Stack> weights() const = 0;
+
+  // Questions to the layers of a chunk; what is inside them is not asked.
+  // Weights to which forward() itself, given a tape, adds a microbatch's gradient: those of heads.
+  virtual std::vector<Stack> forward_weights() const { return {}; }
+  virtual void begin_step() {}
+  // A sum of losses beside the main one since begin_step(), as ExactSum words; null: there is none.
+  virtual const Tensor* extra_loss_words() const { return nullptr; }
+  // For a model's last layer: logits (T, V) in the place of the losses that forward() gives.
+  virtual Tensor logits(const Tensor& x) const;
 
   // Selective recompute: between forward and backward_input the input x is not kept (drop), but
   // made again by whoever made it (restore). Layers that do not keep their input do nothing.

@@ -49,8 +49,8 @@ Linear::Linear(LayerContext context, Style style, std::vector<Parameter> members
   weight_ = context.store.add(std::move(members));
 }
 
-Tensor Linear::forward(const Tensor& x, const Micro& micro, Tape* tape) {
-  if (tape) tape->frame<Saved>(this) = {.x = x, .dy = {}, .rows = micro.rows()};
+Tensor Linear::forward(const Tensor& x, const Micro& micro, Pass pass) {
+  if (pass.tape) pass.tape->frame<Saved>(this) = {.x = x, .dy = {}, .rows = micro.rows()};
   const Tensor whole =
       style_ == Style::column ? tensor_.gather_rows(x, micro.rows(), "activations") : x;
   const Tensor y = matmul(context_.stream, whole, context_.store.value(weight_), true);

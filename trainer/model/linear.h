@@ -18,7 +18,7 @@ class Linear : public Layer {
   // members: already cut as `style` says, see cut_rows() and cut_columns().
   Linear(LayerContext context, Style style, std::vector<Parameter> members);
 
-  Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;
+  Tensor forward(const Tensor& x, const Micro& micro, Pass pass) override;
   Tensor backward_input(const Tensor& dy, Tape& tape) override;
   void backward_weight(Tape& tape) override;
   std::vector<Stack> weights() const override { return {weight_}; }

@@ -30,14 +30,14 @@ Tensor LossHead::logits(const Tensor& x) const {
   return out;
 }
 
-Tensor LossHead::forward(const Tensor& mine, const Micro& micro, Tape* tape) {
+Tensor LossHead::forward(const Tensor& mine, const Micro& micro, Pass pass) {
   Stream& stream = context_.stream;
   const Tensor x = context_.tensor().gather_rows(mine, micro.rows(), "head input");
   Communicator& slices = context_.comms.along(Axis::tensor);
   const Tensor weight = context_.store.value(weight_);
   const DType wide = accumulation_type(x.dtype());
   const Tensor loss(x.device(), DType::f64, {x.rows()});
-  const Tensor dx = tape ? Tensor(x.device(), x.dtype(), {x.rows(), x.columns()}) : Tensor();
+  const Tensor dx = pass.tape ? Tensor(x.device(), x.dtype(), {x.rows(), x.columns()}) : Tensor();
   for (int64_t first = 0; first < x.rows(); first += kChunkRows) {
     const int64_t rows = std::min(kChunkRows, x.rows() - first);
     const Tensor xs = x.row_slice(first, rows);
@@ -49,7 +49,7 @@ Tensor LossHead::forward(const Tensor& mine, const Micro& micro, Tape* tape) {
     softmax_stats(stream, scores, targets, first_class_, stats);
     slices.all_gather(stream, stats, Cut::even(all.rows(), slices.size()), all, "softmax");
     cross_entropy(stream, all, targets, log_sum_exp, loss.column_slice(first, rows));
-    if (!tape) continue;
+    if (!pass.tape) continue;
     const Tensor dscores =
         x.dtype() == wide ? scores : Tensor(x.device(), x.dtype(), {rows, weight.rows()});
     cross_entropy_backward(stream, scores, targets, first_class_, log_sum_exp, micro.dloss,
@@ -57,8 +57,9 @@ Tensor LossHead::forward(const Tensor& mine, const Micro& micro, Tape* tape) {
     gemm(stream, {.a = dscores, .b = weight, .c = dx.row_slice(first, rows)});
     add_weight_gradient(context_, weight_, dscores, xs);
   }
-  if (tape)
-    tape->frame<Saved>(this).dx = context_.tensor().scatter_sum_rows(dx, "head input gradient");
+  if (pass.tape)
+    pass.tape->frame<Saved>(this).dx =
+        context_.tensor().scatter_sum_rows(dx, "head input gradient");
   return loss;
 }
 

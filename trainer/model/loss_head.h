@@ -16,12 +16,13 @@ class LossHead : public Layer {
   // embedding. first_class: where the slice begins.
   LossHead(LayerContext context, Stack weight, int64_t first_class);
   // (t, H) -> the loss of each of all rows, (T) f64, on every rank; 0 where the target is negative.
-  Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;
+  Tensor forward(const Tensor& x, const Micro& micro, Pass pass) override;
   Tensor backward_input(const Tensor& unused, Tape& tape) override;  // -> (t, H)
   void backward_weight(Tape& tape) override;
-  std::vector<Stack> weights() const override { return {weight_}; }
+  std::vector<Stack> weights() const override { return {}; }
+  std::vector<Stack> forward_weights() const override { return {weight_}; }
   // All rows (T, H) -> (T, my slice of V), accumulation type.
-  Tensor logits(const Tensor& x) const;
+  Tensor logits(const Tensor& x) const override;
 
  private:
   LayerContext context_;

@@ -3,22 +3,13 @@
 // activations. Rows are sequence after sequence, position after position.
 #pragma once
 
-#include <unordered_map>
+#include <cstdint>
+#include <span>
 
+#include "kernels/base/stream.h"
 #include "kernels/base/tensor.h"
 
 namespace tessera {
-
-// Keys and values of the tokens generated so far, per attention layer (inference only).
-struct KvCache {
-  int64_t capacity = 0;  // positions
-  int64_t length = 0;    // positions filled; advanced by the caller after each forward pass
-  struct Entry {
-    Tensor k;  // (capacity, kv_heads * head_dim); latent attention: (capacity, kv_lora + rope)
-    Tensor v;  // latent attention: empty, values are made of the latent in k
-  };
-  std::unordered_map<const void*, Entry> layers;
-};
 
 struct Micro {
   int64_t num_sequences = 0;
@@ -37,9 +28,21 @@ struct Micro {
   Tensor sequence_scale;
   int64_t first_row = -1;      // in the step's global batch; negative: not part of a step
   double mtp_loss_weight = 0;  // of the further tokens' mean loss (mtp.h)
-  KvCache* cache = nullptr;    // inference: attend to earlier calls too; one sequence
 
   int64_t rows() const { return num_sequences * sequence_length; }
 };
+
+// A microbatch in the host's memory. Spans, because a model does not know which reader of text
+// (data/packer.h) or which request they come from.
+struct HostMicro {
+  int64_t num_sequences = 0;
+  int64_t sequence_length = 0;
+  std::span<const int32_t> tokens;           // (rows)
+  std::span<const int32_t> targets;          // (rows), negative: not counted; empty: none
+  std::span<const int32_t> positions;        // (rows)
+  std::span<const int32_t> document_starts;  // (rows), or empty
+};
+// Moves it to the stream's device.
+Micro to_micro(Stream& stream, const HostMicro& host);
 
 }  // namespace tessera

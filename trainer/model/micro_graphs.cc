@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <string_view>
 #include <utility>
 
 #include "kernels/base/trace.h"
@@ -23,9 +22,8 @@ bool one_after_another(const Plan& plan) {
   return plan.ranks.front() == schedule;
 }
 
-// A group of this rank alone, and nothing of it through the host.
 bool alone(const LayerContext& context, Axis axis) {
-  return context.comms.along(axis).transport() == std::string_view("self");
+  return context.comms.along(axis).is_local();
 }
 
 // Experts that are all here need the host for nothing (expert_parallel.h), but f32 products of them

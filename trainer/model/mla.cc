@@ -14,11 +14,10 @@ namespace {
 constexpr double kLatentEpsilon = 1e-6;
 
 struct Saved {
-  Tensor down;              // (t, q_rank + kv_rank + rope)
-  Tensor q, k, v;           // as attention reads them; empty: to be made again
-  Tensor x;                 // selective recompute without query compression: q is made of it
-  Tensor out;               // (T, heads * v)
-  Tensor log_sum_exp;       // (T, heads)
+  Tensor down;     // (t, q_rank + kv_rank + rope)
+  Tensor q, k, v;  // as attention reads them; empty: to be made again
+  Tensor x;        // selective recompute without query compression: q is made of it
+  AttentionCore::Attended attended;
   const Micro* micro = {};  // outlives the tape
 };
 
@@ -46,7 +45,7 @@ Parameter query_projection(const LayerContext& context, const std::string& prefi
 
 double softmax_scale(const ModelOptions& model) {
   const RopeScaling& yarn = model.rope_scaling;
-  const double m = yarn.type.empty() ? 1 : yarn_attention_factor(yarn.factor, yarn.mscale_all_dim);
+  const double m = !yarn.type ? 1 : yarn_attention_factor(yarn.factor, yarn.mscale_all_dim);
   return m * m / std::sqrt(static_cast<double>(model.qk_nope_head_dim + model.qk_rope_head_dim));
 }
 
@@ -55,7 +54,7 @@ double softmax_scale(const ModelOptions& model) {
 Tensor latent_rope_table(Device device, DType dtype, const ModelOptions& model, int64_t positions) {
   const int dim = static_cast<int>(model.qk_rope_head_dim);
   const RopeScaling& yarn = model.rope_scaling;
-  if (yarn.type.empty())
+  if (!yarn.type)
     return rope_table(device, dtype, rope_inverse_frequencies(dim, model.rope_theta), positions);
   const std::vector<double> frequencies =
       yarn_inverse_frequencies(dim, model.rope_theta,
@@ -78,7 +77,16 @@ LatentAttention::LatentAttention(LayerContext context, const std::string& prefix
              .nope_dim = static_cast<int>(model.qk_nope_head_dim),
              .rope_dim = static_cast<int>(model.qk_rope_head_dim),
              .v_dim = static_cast<int>(model.v_head_dim)},
-      scale_(softmax_scale(model)),
+      core_(context, {.num_heads = sizes_.num_heads,
+                      .num_kv_heads = sizes_.num_heads,
+                      .qk_dim = sizes_.nope_dim + sizes_.rope_dim,
+                      .v_dim = sizes_.v_dim,
+                      .scale = softmax_scale(model)}),
+      absorbed_(context, {.num_heads = sizes_.num_heads,
+                          .num_kv_heads = 1,
+                          .qk_dim = static_cast<int>(kv_rank_) + sizes_.rope_dim,
+                          .v_dim = static_cast<int>(kv_rank_),
+                          .scale = softmax_scale(model)}),
       rope_table_(std::move(rope_table)),
       down_(context, Linear::Style::replicated, down_projections(prefix, model)),
       q_norm_(q_rank_ == 0 ? nullptr
@@ -97,17 +105,6 @@ LatentAttention::LatentAttention(LayerContext context, const std::string& prefix
                matrix(prefix + "o_proj.weight", model.hidden_size,
                       model.num_attention_heads * model.v_head_dim, residual_deviation(model)),
                context.tensor())}) {}
-
-Attention LatentAttention::shape(const Micro& micro) const {
-  return {.num_heads = sizes_.num_heads,
-          .num_kv_heads = sizes_.num_heads,
-          .qk_dim = sizes_.nope_dim + sizes_.rope_dim,
-          .v_dim = sizes_.v_dim,
-          .scale = scale_,
-          .num_sequences = micro.num_sequences,
-          .query_length = micro.sequence_length,
-          .key_length = micro.sequence_length};
-}
 
 void LatentAttention::rotate(const Tensor& x, int64_t num_heads, int64_t offset,
                              const Tensor& positions, bool inverse) const {
@@ -129,42 +126,39 @@ Tensor LatentAttention::shared_key(const Tensor& down, const Micro& micro) const
 }
 
 Tensor LatentAttention::queries(const Tensor& x, const Tensor& down, const Micro& micro,
-                                Tape* tape) {
-  if (!q_norm_) return q_.forward(x, micro, tape);
-  return q_.forward(q_norm_->forward(latent_queries(down), micro, tape), micro, tape);
+                                const Pass& pass) {
+  if (!q_norm_) return q_.forward(x, micro, pass);
+  return q_.forward(q_norm_->forward(latent_queries(down), micro, pass), micro, pass);
 }
 
 LatentAttention::Heads LatentAttention::heads(const Tensor& q, const Tensor& latents,
-                                              const Tensor& down, const Micro& micro, Tape* tape) {
+                                              const Tensor& down, const Micro& micro,
+                                              const Pass& pass) {
   rotate(q, num_heads_, sizes_.nope_dim, micro.positions, false);
-  const Tensor up = kv_up_.forward(latents, micro, tape);
+  const Tensor up = kv_up_.forward(latents, micro, pass);
   const Tensor k(q.device(), q.dtype(), {q.rows(), q.columns()});
   const Tensor v(q.device(), q.dtype(), {q.rows(), num_heads_ * sizes_.v_dim});
   latent_heads(context_.stream, sizes_, up, shared_key(down, micro), k, v);
   return {q, k, v};
 }
 
-Tensor LatentAttention::forward(const Tensor& x, const Micro& micro, Tape* tape) {
-  const Tensor down = down_.forward(x, micro, tape);
-  const Tensor q = queries(x, down, micro, tape);
-  const Tensor latents = kv_norm_.forward(latent(down), micro, tape);
-  if (micro.cache != nullptr)
-    return out_.forward(absorbed(q, latents, down, micro), micro, nullptr);
-  const Heads made = heads(q, latents, down, micro, tape);
-  const Tensor out(q.device(), q.dtype(), {q.rows(), num_heads_ * sizes_.v_dim});
-  const Tensor log_sum_exp(q.device(), accumulation_type(q.dtype()), {q.rows(), num_heads_});
-  attention(context_.stream, shape(micro), made.q, made.k, made.v, micro.document_starts, out,
-            log_sum_exp);
-  const Tensor y = out_.forward(out, micro, tape);
-  if (!tape) return y;
-  Saved& saved = tape->frame<Saved>(this);
+Tensor LatentAttention::forward(const Tensor& x, const Micro& micro, Pass pass) {
+  const Tensor down = down_.forward(x, micro, pass);
+  const Tensor q = queries(x, down, micro, pass);
+  const Tensor latents = kv_norm_.forward(latent(down), micro, pass);
+  if (AttentionCore::path(pass) == AttentionPath::cache)
+    return out_.forward(absorbed(q, latents, down, micro, pass), micro, pass);
+  const Heads made = heads(q, latents, down, micro, pass);
+  const AttentionCore::Attended attended = core_.forward(made.q, made.k, made.v, micro, pass);
+  const Tensor y = out_.forward(attended.out, micro, pass);
+  if (!pass.tape) return y;
+  Saved& saved = pass.tape->frame<Saved>(this);
   saved.down = down;
-  saved.out = out;
-  saved.log_sum_exp = log_sum_exp;
+  saved.attended = attended;
   saved.micro = &micro;
   if (context_.selective_recompute) {
-    kv_up_.drop_input(*tape);
-    if (q_norm_) q_.drop_input(*tape);
+    kv_up_.drop_input(*pass.tape);
+    if (q_norm_) q_.drop_input(*pass.tape);
     saved.x = x;  // until drop_input()
   } else {
     saved.q = made.q;
@@ -197,8 +191,7 @@ Tensor LatentAttention::backward_input(const Tensor& dy, Tape& tape) {
     return Tensor(x.device(), x.dtype(), {x.rows(), x.columns()});
   };
   const Tensor dq = like(made.q), dk = like(made.k), dv = like(made.v);
-  attention_backward(context_.stream, shape(micro), made.q, made.k, made.v, micro.document_starts,
-                     saved.out, saved.log_sum_exp, dout, {.dq = dq, .dk = dk, .dv = dv});
+  core_.backward(saved.attended, made.q, made.k, made.v, dout, {.dq = dq, .dk = dk, .dv = dv});
   rotate(dq, num_heads_, sizes_.nope_dim, micro.positions, true);
   const Tensor dup(dq.device(), dq.dtype(),
                    {dq.rows(), num_heads_ * (sizes_.nope_dim + sizes_.v_dim)});
@@ -252,16 +245,13 @@ void LatentAttention::restore_input(Tape& tape, const Tensor& x) {
 // (T, heads * v) without keys or values of any head: scores are q_nope W_uk against the latent plus
 // q_rope against the shared key, and W_uv follows the sum (DeepSeek-V2, 2.1.2).
 Tensor LatentAttention::absorbed(const Tensor& q, const Tensor& latents, const Tensor& down,
-                                 const Micro& micro) {
+                                 const Micro& micro, const Pass& pass) {
   Stream& stream = context_.stream;
   rotate(q, num_heads_, sizes_.nope_dim, micro.positions, false);
-  KvCache& cache = *micro.cache;
-  KvCache::Entry& cached = cache.layers[this];
   const int64_t width = kv_rank_ + sizes_.rope_dim, rows = q.rows();
-  if (cached.k.empty()) cached.k = Tensor(q.device(), q.dtype(), {cache.capacity, width});
-  const Tensor fresh = cached.k.row_slice(cache.length, rows);
-  copy(stream, latents, fresh.column_slice(0, kv_rank_));
-  copy(stream, shared_key(down, micro), fresh.column_slice(kv_rank_, sizes_.rope_dim));
+  const Tensor keys(q.device(), q.dtype(), {rows, width});
+  copy(stream, latents, keys.column_slice(0, kv_rank_));
+  copy(stream, shared_key(down, micro), keys.column_slice(kv_rank_, sizes_.rope_dim));
 
   const Tensor up = context_.store.value(kv_up_.weights().front());
   const int64_t of_head = sizes_.nope_dim + sizes_.rope_dim;
@@ -274,16 +264,7 @@ Tensor LatentAttention::absorbed(const Tensor& q, const Tensor& latents, const T
     copy(stream, q.column_slice(head * of_head + sizes_.nope_dim, sizes_.rope_dim),
          wide.column_slice(head * width + kv_rank_, sizes_.rope_dim));
   }
-  Attention attend = shape(micro);
-  attend.num_kv_heads = 1;
-  attend.qk_dim = static_cast<int>(width);
-  attend.v_dim = static_cast<int>(kv_rank_);
-  attend.key_length = cache.length + rows;
-  const Tensor keys = cached.k.row_slice(0, attend.key_length);
-  const Tensor sums(q.device(), q.dtype(), {rows, num_heads_ * kv_rank_});
-  const Tensor log_sum_exp(q.device(), accumulation_type(q.dtype()), {rows, num_heads_});
-  attention(stream, attend, wide, keys, keys.column_slice(0, kv_rank_), micro.document_starts, sums,
-            log_sum_exp);
+  const Tensor sums = absorbed_.forward(wide, keys, {}, micro, pass).out;
   const Tensor out(q.device(), q.dtype(), {rows, num_heads_ * sizes_.v_dim});
   for (int64_t head = 0; head < num_heads_; ++head)
     gemm(stream, {.a = sums.column_slice(head * kv_rank_, kv_rank_),

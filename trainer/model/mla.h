@@ -14,12 +14,12 @@
 
 #include <memory>
 
-#include "kernels/attention.h"
 #include "kernels/latent_heads.h"
 #include "kernels/rope.h"
+#include "trainer/model/attention_core.h"
 #include "trainer/model/linear.h"
 #include "trainer/model/norm.h"
-#include "trainer/recipe.h"
+#include "trainer/model/options.h"
 
 namespace tessera {
 
@@ -28,7 +28,7 @@ class LatentAttention : public Layer {
   // prefix: "model.layers.3.self_attn."; rope_table: latent_rope_table(), shared by all layers.
   LatentAttention(LayerContext context, const std::string& prefix, const ModelOptions& model,
                   Tensor rope_table);
-  Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;  // (t, H) -> (t, H)
+  Tensor forward(const Tensor& x, const Micro& micro, Pass pass) override;  // (t, H) -> (t, H)
   Tensor backward_input(const Tensor& dy, Tape& tape) override;
   void backward_weight(Tape& tape) override;
   std::vector<Stack> weights() const override;
@@ -45,12 +45,12 @@ class LatentAttention : public Layer {
   Tensor latent_queries(const Tensor& down) const { return down.column_slice(0, q_rank_); }
   Tensor latent(const Tensor& down) const { return down.column_slice(q_rank_, kv_rank_); }
   Tensor shared_key(const Tensor& down, const Micro& micro) const;  // (T, rope), rotated
-  Tensor queries(const Tensor& x, const Tensor& down, const Micro& micro, Tape* tape);
+  Tensor queries(const Tensor& x, const Tensor& down, const Micro& micro, const Pass& pass);
   Heads heads(const Tensor& q, const Tensor& latents, const Tensor& down, const Micro& micro,
-              Tape* tape);
+              const Pass& pass);
   Heads made_again(const Micro& micro, Tape& tape);
-  Tensor absorbed(const Tensor& q, const Tensor& latents, const Tensor& down, const Micro& micro);
-  Attention shape(const Micro& micro) const;
+  Tensor absorbed(const Tensor& q, const Tensor& latents, const Tensor& down, const Micro& micro,
+                  const Pass& pass);
   void rotate(const Tensor& x, int64_t num_heads, int64_t offset, const Tensor& positions,
               bool inverse) const;
 
@@ -58,7 +58,8 @@ class LatentAttention : public Layer {
   int64_t q_rank_, kv_rank_;  // 0: queries are not compressed
   int64_t num_heads_;         // this rank's
   LatentHeads sizes_;
-  double scale_;
+  AttentionCore core_;      // over keys and values of each head
+  AttentionCore absorbed_;  // over latents and the shared key: one key head, its latent the value
   Tensor rope_table_;
   Linear down_;                      // (q_rank + kv_rank + rope, H)
   std::unique_ptr<RmsNorm> q_norm_;  // null: queries are not compressed

@@ -29,12 +29,13 @@ std::unique_ptr<SwiGlu> shared_experts(LayerContext context, const std::string& 
 }  // namespace
 
 struct MixtureOfExperts::Parts {
-  Parts(LayerContext of, const std::string& prefix, const Recipe& recipe, int64_t layer_number)
+  Parts(LayerContext of, const std::string& prefix, const ModelOptions& model,
+        const RouterOptions& balancing, int64_t layer_number)
       : context(of),
         layer(layer_number),
-        router(of, prefix, recipe, layer_number),
-        experts(of, prefix, recipe),
-        shared(shared_experts(of, prefix, recipe.model)) {}
+        router(of, prefix, model, balancing, layer_number),
+        experts(of, prefix, model, balancing.expert_buffer),
+        shared(shared_experts(of, prefix, model)) {}
 
   LayerContext context;
   int64_t layer;
@@ -44,24 +45,25 @@ struct MixtureOfExperts::Parts {
 };
 
 MixtureOfExperts::MixtureOfExperts(LayerContext context, const std::string& prefix,
-                                   const Recipe& recipe, int64_t layer)
-    : parts_(std::make_unique<Parts>(context, prefix, recipe, layer)) {
+                                   const ModelOptions& model, const RouterOptions& balancing,
+                                   int64_t layer)
+    : parts_(std::make_unique<Parts>(context, prefix, model, balancing, layer)) {
   if (context.routing) context.routing->hold(layer, &parts_->experts);
 }
 
 MixtureOfExperts::~MixtureOfExperts() = default;
 
-Tensor MixtureOfExperts::forward(const Tensor& x, const Micro& micro, Tape* tape) {
+Tensor MixtureOfExperts::forward(const Tensor& x, const Micro& micro, Pass pass) {
   Saved saved;
   bool counted = false;
-  saved.choice = parts_->router.choose(x, micro, tape != nullptr, counted);
-  const Tensor y = parts_->experts.forward(x, saved.choice, tape != nullptr, saved.experts);
+  saved.choice = parts_->router.choose(x, micro, pass.tape != nullptr, counted);
+  const Tensor y = parts_->experts.forward(x, saved.choice, pass.tape != nullptr, saved.experts);
   if (counted)
     parts_->context.routing->add_rounds(static_cast<int64_t>(saved.experts.routes.size()) - 1);
-  if (parts_->shared) add(parts_->context.stream, y, parts_->shared->forward(x, micro, tape), y);
-  if (!tape) return y;
+  if (parts_->shared) add(parts_->context.stream, y, parts_->shared->forward(x, micro, pass), y);
+  if (!pass.tape) return y;
   saved.x = x;
-  tape->frame<Saved>(this) = std::move(saved);
+  pass.tape->frame<Saved>(this) = std::move(saved);
   return y;
 }
 

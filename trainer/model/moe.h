@@ -11,17 +11,17 @@
 #include <string>
 
 #include "trainer/model/layer.h"
-#include "trainer/recipe.h"
+#include "trainer/model/options.h"
 
 namespace tessera {
 
 class MixtureOfExperts : public Layer {
  public:
   // prefix: "model.layers.3.mlp."; layer: 3. context.routing may be null: no biases, no counts.
-  MixtureOfExperts(LayerContext context, const std::string& prefix, const Recipe& recipe,
-                   int64_t layer);
+  MixtureOfExperts(LayerContext context, const std::string& prefix, const ModelOptions& model,
+                   const RouterOptions& balancing, int64_t layer);
   ~MixtureOfExperts() override;
-  Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;  // (t, H) -> (t, H)
+  Tensor forward(const Tensor& x, const Micro& micro, Pass pass) override;  // (t, H) -> (t, H)
   Tensor backward_input(const Tensor& dy, Tape& tape) override;
   void backward_weight(Tape& tape) override;
   std::vector<Stack> weights() const override;

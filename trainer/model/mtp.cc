@@ -53,9 +53,9 @@ Tensor MultiTokenPrediction::concatenate(const Tensor& embedding, const Tensor& 
   return both;
 }
 
-Tensor MultiTokenPrediction::forward(const Tensor& h, const Micro& micro, Tape* tape) {
-  if (!tape) return h;
-  std::vector<std::unique_ptr<Micro>>& micros = tape->frame<Saved>(this).micros;
+Tensor MultiTokenPrediction::forward(const Tensor& h, const Micro& micro, Pass pass) {
+  if (!pass.tape) return h;
+  std::vector<std::unique_ptr<Micro>>& micros = pass.tape->frame<Saved>(this).micros;
   Tensor x = h;
   for (size_t i = 0; i < depths_.size(); ++i) {
     Depth& depth = depths_[i];
@@ -63,12 +63,12 @@ Tensor MultiTokenPrediction::forward(const Tensor& h, const Micro& micro, Tape* 
         std::make_unique<Micro>(seen_from(context_.stream, micro, static_cast<int64_t>(i) + 1)));
     Micro& seen = *micros.back();
     seen.dloss = micro.dloss * micro.mtp_loss_weight / static_cast<double>(depths_.size());
-    const Tensor embedded = depth.embedding->forward({}, seen, tape);
-    x = concatenate(depth.embedding_norm->forward(embedded, seen, tape),
-                    depth.hidden_norm->forward(x, seen, tape));
-    x = depth.projection->forward(x, seen, tape);
-    for (const auto& layer : depth.block) x = layer->forward(x, seen, tape);
-    exact_sum(context_.stream, depth.head->forward(depth.norm->forward(x, seen, tape), seen, tape),
+    const Tensor embedded = depth.embedding->forward({}, seen, pass);
+    x = concatenate(depth.embedding_norm->forward(embedded, seen, pass),
+                    depth.hidden_norm->forward(x, seen, pass));
+    x = depth.projection->forward(x, seen, pass);
+    for (const auto& layer : depth.block) x = layer->forward(x, seen, pass);
+    exact_sum(context_.stream, depth.head->forward(depth.norm->forward(x, seen, pass), seen, pass),
               loss_words_);
   }
   return h;
@@ -122,9 +122,9 @@ std::vector<Stack> MultiTokenPrediction::weights() const {
   return all;
 }
 
-std::vector<Stack> MultiTokenPrediction::head_weights() const {
+std::vector<Stack> MultiTokenPrediction::forward_weights() const {
   std::vector<Stack> all;
-  for (const Depth& depth : depths_) all.push_back(depth.head->weights().front());
+  for (const Depth& depth : depths_) all.push_back(depth.head->forward_weights().front());
   return all;
 }
 

@@ -18,7 +18,7 @@
 #include "trainer/model/linear.h"
 #include "trainer/model/loss_head.h"
 #include "trainer/model/norm.h"
-#include "trainer/recipe.h"
+#include "trainer/model/options.h"
 
 namespace tessera {
 
@@ -35,17 +35,17 @@ class MultiTokenPrediction : public Layer {
   };
   MultiTokenPrediction(LayerContext context, std::vector<Depth> depths);
 
-  Tensor forward(const Tensor& h, const Micro& micro, Tape* tape) override;  // (t, H) -> h
+  Tensor forward(const Tensor& h, const Micro& micro, Pass pass) override;  // (t, H) -> h
   Tensor backward_input(const Tensor& dy, Tape& tape) override;
   void backward_weight(Tape& tape) override;
   // Of all but the heads, whose gradients are made in forward() (loss_head.h).
   std::vector<Stack> weights() const override;
-  std::vector<Stack> head_weights() const;
+  std::vector<Stack> forward_weights() const override;
 
-  void begin_step();
+  void begin_step() override;
   // Sum of loss_k over all rows and depths since begin_step(), as ExactSum words. Divided by D and
   // the step's target tokens: the step's mtp_loss.
-  const Tensor& loss_words() const { return loss_words_; }
+  const Tensor* extra_loss_words() const override { return &loss_words_; }
 
  private:
   Tensor concatenate(const Tensor& embedding, const Tensor& hidden) const;

@@ -24,12 +24,12 @@ RmsNorm::RmsNorm(LayerContext context, std::string name, int64_t width, double e
   weight_ = context.store.add(std::move(weight));
 }
 
-Tensor RmsNorm::forward(const Tensor& x, const Micro&, Tape* tape) {
+Tensor RmsNorm::forward(const Tensor& x, const Micro&, Pass pass) {
   const Tensor y(x.device(), x.dtype(), {x.rows(), x.columns()});
   const Tensor inv_rms(x.device(), accumulation_type(x.dtype()), {x.rows()});
   rms_norm(context_.stream, x, context_.store.value(weight_), epsilon_, y, inv_rms);
-  if (tape) {
-    Saved& saved = tape->frame<Saved>(this);
+  if (pass.tape) {
+    Saved& saved = pass.tape->frame<Saved>(this);
     saved.x = x;
     saved.inv_rms = inv_rms;
   }

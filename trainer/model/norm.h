@@ -9,7 +9,7 @@ namespace tessera {
 class RmsNorm : public Layer {
  public:
   RmsNorm(LayerContext context, std::string name, int64_t width, double epsilon);
-  Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;  // (T, H) -> (T, H)
+  Tensor forward(const Tensor& x, const Micro& micro, Pass pass) override;  // (T, H) -> (T, H)
   Tensor backward_input(const Tensor& dy, Tape& tape) override;
   void backward_weight(Tape& tape) override;
   std::vector<Stack> weights() const override { return {weight_}; }

@@ -11,10 +11,10 @@ struct Saved {
 
 }  // namespace
 
-Tensor Recompute::forward(const Tensor& x, const Micro& micro, Tape* tape) {
-  if (tape) tape->frame<Saved>(this) = {.x = x, .micro = &micro};
+Tensor Recompute::forward(const Tensor& x, const Micro& micro, Pass pass) {
+  if (pass.tape) pass.tape->frame<Saved>(this) = {.x = x, .micro = &micro};
   Tensor y = x;
-  for (const auto& layer : inner_) y = layer->forward(y, micro, nullptr);
+  for (const auto& layer : inner_) y = layer->forward(y, micro, pass.without_tape());
   return y;
 }
 

@@ -12,7 +12,7 @@ namespace tessera {
 class Recompute : public Layer {
  public:
   explicit Recompute(std::vector<std::unique_ptr<Layer>> inner) : inner_(std::move(inner)) {}
-  Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;
+  Tensor forward(const Tensor& x, const Micro& micro, Pass pass) override;
   Tensor backward_input(const Tensor& dy, Tape& tape) override;
   void backward_weight(Tape& tape) override;
   std::vector<Stack> weights() const override;

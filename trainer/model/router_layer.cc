@@ -32,24 +32,25 @@ Tensor zeros(Stream& stream, DType dtype, int64_t rows, int64_t columns) {
 
 RouterRules router_rules(const ModelOptions& model) {
   RouterRules rules;
-  rules.scoring = model.scoring() == "sigmoid" ? Scoring::sigmoid : Scoring::softmax;
+  rules.scoring = model.scoring();
   rules.weights.normalize = model.normalizes_topk();
   rules.weights.factor = model.routed_scaling_factor;
-  const std::string method = model.selection();
-  if (method == "greedy" || model.n_group == 1) return rules;
+  const Selection method = model.selection();
+  if (method == Selection::greedy || model.n_group == 1) return rules;
   // DeepSeek's code and transformers score a group by its best two under noaux_tc, whatever
   // num_experts_per_tok is; the paper's k / topk_group is the same for V3 alone.
   rules.groups = {.groups = model.n_group,
                   .kept_groups = model.topk_group,
-                  .best_of_group = method == "noaux_tc" ? kBestOfGroup : 1};
+                  .best_of_group = method == Selection::noaux_tc ? kBestOfGroup : 1};
   return rules;
 }
 
-Router::Router(LayerContext context, const std::string& prefix, const Recipe& recipe, int64_t layer)
+Router::Router(LayerContext context, const std::string& prefix, const ModelOptions& model,
+               const RouterOptions& options, int64_t layer)
     : context_(context),
-      model_(recipe.model),
-      options_(recipe.router),
-      rules_(router_rules(recipe.model)),
+      model_(model),
+      options_(options),
+      rules_(router_rules(model)),
       layer_(layer) {
   Parameter weight = matrix(prefix + "gate.weight", model_.n_routed_experts, model_.hidden_size,
                             model_.initializer_range);

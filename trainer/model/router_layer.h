@@ -9,7 +9,7 @@
 
 #include "kernels/router.h"
 #include "trainer/model/layer.h"
-#include "trainer/recipe.h"
+#include "trainer/model/options.h"
 
 namespace tessera {
 
@@ -17,7 +17,7 @@ namespace tessera {
 // DeepSeek's code and in transformers alike, so a group has at least as many experts.
 inline constexpr int64_t kBestOfGroup = 2;
 
-// How the recipe has scores chosen from.
+// How scores are made and chosen from.
 struct RouterRules {
   Scoring scoring = Scoring::softmax;
   ExpertGroups groups;
@@ -36,7 +36,8 @@ struct RouterChoice {
 
 class Router {
  public:
-  Router(LayerContext context, const std::string& prefix, const Recipe& recipe, int64_t layer);
+  Router(LayerContext context, const std::string& prefix, const ModelOptions& model,
+         const RouterOptions& options, int64_t layer);
   // learns: a backward pass may follow. counted: whether this step saw the microbatch here for the
   // first time.
   RouterChoice choose(const Tensor& x, const Micro& micro, bool learns, bool& counted) const;

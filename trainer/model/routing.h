@@ -20,7 +20,7 @@
 #include "kernels/base/tensor.h"
 #include "parallel/expert_placement.h"
 #include "trainer/model/micro.h"
-#include "trainer/recipe.h"
+#include "trainer/model/options.h"
 
 namespace tessera {
 

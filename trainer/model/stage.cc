@@ -7,13 +7,8 @@
 
 namespace tessera {
 
-Stage::Stage(LayerContext context, std::vector<Chunk> chunks, LossHead* head,
-             MultiTokenPrediction* mtp, int64_t hidden_size)
-    : context_(context),
-      chunks_(std::move(chunks)),
-      head_(head),
-      mtp_(mtp),
-      hidden_size_(hidden_size) {
+Stage::Stage(LayerContext context, std::vector<Chunk> chunks, int64_t hidden_size)
+    : context_(context), chunks_(std::move(chunks)), hidden_size_(hidden_size) {
   no_words_ = Tensor(context.stream.device(), DType::i64, {ExactSum::kWords});
   fill(context.stream, 0, no_words_);
   loss_words_ = Tensor(context.stream.device(), DType::i64, {ExactSum::kWords});
@@ -34,17 +29,18 @@ void Stage::begin(std::vector<Micro> micros, Gradients* gradients) {
   tapes_.resize(chunks_.size() * micros_.size());
   gradients_ = gradients;
   fill(context_.stream, 0, loss_words_);
-  if (mtp_) mtp_->begin_step();
+  for (const Chunk& chunk : chunks_)
+    for (const auto& layer : chunk.layers) layer->begin_step();
 }
 
 Tape& Stage::tape(int chunk, int micro) {
   return tapes_[static_cast<size_t>(chunk) * micros_.size() + static_cast<size_t>(micro)];
 }
 
-Tensor Stage::through(const Chunk& chunk, Tensor x, const Micro& micro, Tape* tape,
+Tensor Stage::through(const Chunk& chunk, Tensor x, const Micro& micro, const Pass& pass,
                       size_t num_layers) {
   for (size_t layer = 0; layer < num_layers; ++layer)
-    x = chunk.layers[layer]->forward(x, micro, tape);
+    x = chunk.layers[layer]->forward(x, micro, pass);
   return x;
 }
 
@@ -56,9 +52,11 @@ Tensor Stage::forward(int chunk, int micro, const Tensor& x) {
   if (!remember && chunk + 1 == static_cast<int>(chunks_.size()))
     progress_(static_cast<double>(micro + 1) / static_cast<double>(micros_.size()));
   if (!mine.last) return y;
-  // Heads have made their weights' gradients already (loss_head.h).
-  if (remember) gradients_->added(head_->weights(), is_last(micro));
-  if (remember && mtp_) gradients_->added(mtp_->head_weights(), is_last(micro));
+  // Heads have made their weights' gradients already (loss_head.h). The last layer's go first:
+  // their reductions start in this order.
+  if (remember)
+    for (size_t layer = mine.layers.size(); layer-- > 0;)
+      gradients_->added(mine.layers[layer]->forward_weights(), is_last(micro));
   exact_sum(context_.stream, y, loss_words_);
   return {};
 }
@@ -91,7 +89,7 @@ Tensor Stage::backward(int chunk, int micro, const Tensor& dy) {
 void Stage::weight_half(int chunk, size_t layer, int micro) {
   Layer& mine = *chunks_[static_cast<size_t>(chunk)].layers[layer];
   mine.backward_weight(tape(chunk, micro));
-  if (&mine != head_) gradients_->added(mine.weights(), is_last(micro));
+  gradients_->added(mine.weights(), is_last(micro));
 }
 
 Tensor Stage::boundary(int micro) {
@@ -119,9 +117,18 @@ Tensor Stage::losses(const Micro& micro) {
   return through(chunks_.front(), {}, micro, nullptr, chunks_.front().layers.size());
 }
 
-Tensor Stage::logits(const Micro& micro) {
-  return head_->logits(
-      through(chunks_.front(), {}, micro, nullptr, chunks_.front().layers.size() - 1));
+Tensor Stage::logits(const Micro& micro, AttentionCache* cache) {
+  const Chunk& whole = chunks_.front();
+  Pass pass = nullptr;
+  pass.cache = cache;
+  return whole.layers.back()->logits(through(whole, {}, micro, pass, whole.layers.size() - 1));
+}
+
+const Tensor& Stage::mtp_loss_words() const {
+  for (const Chunk& chunk : chunks_)
+    for (const auto& layer : chunk.layers)
+      if (const Tensor* words = layer->extra_loss_words()) return *words;
+  return no_words_;
 }
 
 }  // namespace tessera

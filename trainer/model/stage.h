@@ -11,8 +11,6 @@
 #include "parallel/pipeline/executor.h"
 #include "trainer/model/gradients.h"
 #include "trainer/model/layer.h"
-#include "trainer/model/loss_head.h"
-#include "trainer/model/mtp.h"
 
 namespace tessera {
 
@@ -26,10 +24,7 @@ struct Chunk {
 
 class Stage : public PipelineStage {
  public:
-  // head, mtp: owned by the chunks; null when this rank does not hold the last one, mtp also when
-  // the model predicts one token.
-  Stage(LayerContext context, std::vector<Chunk> chunks, LossHead* head, MultiTokenPrediction* mtp,
-        int64_t hidden_size);
+  Stage(LayerContext context, std::vector<Chunk> chunks, int64_t hidden_size);
 
   void begin_step(std::vector<Micro> micros, Gradients& gradients);
   // Forward passes that remember nothing. `progress` hears what part of them is done.
@@ -53,24 +48,23 @@ class Stage : public PipelineStage {
   // ranks of the last stage; zero elsewhere.
   const Tensor& loss_words() const { return loss_words_; }
 
-  // The same of multi-token prediction, over all depths.
-  const Tensor& mtp_loss_words() const { return mtp_ ? mtp_->loss_words() : no_words_; }
+  // The same of the layer that adds a loss of its own (multi-token prediction, over all depths).
+  const Tensor& mtp_loss_words() const;
 
   // Of a model that is whole on this rank, without a tape: the loss of each row (rows) f64, and
-  // logits (rows, V).
+  // logits (rows, V). cache: of the tokens before these; null: there are none.
   Tensor losses(const Micro& micro);
-  Tensor logits(const Micro& micro);
+  Tensor logits(const Micro& micro, AttentionCache* cache = nullptr);
 
  private:
   void begin(std::vector<Micro> micros, Gradients* gradients);
   Tape& tape(int chunk, int micro);
-  Tensor through(const Chunk& chunk, Tensor x, const Micro& micro, Tape* tape, size_t num_layers);
+  Tensor through(const Chunk& chunk, Tensor x, const Micro& micro, const Pass& pass,
+                 size_t num_layers);
   void weight_half(int chunk, size_t layer, int micro);
 
   LayerContext context_;
   std::vector<Chunk> chunks_;
-  LossHead* head_;
-  MultiTokenPrediction* mtp_;
   int64_t hidden_size_;
   std::vector<Micro> micros_;
   std::vector<Tape> tapes_;         // [chunk][micro]

@@ -31,11 +31,11 @@ Tensor SwiGlu::product(const Tensor& gate_up) const {
   return y;
 }
 
-Tensor SwiGlu::forward(const Tensor& x, const Micro& micro, Tape* tape) {
-  const Tensor gate_up = gate_up_.forward(x, micro, tape);
-  if (tape) tape->frame<Saved>(this).gate_up = gate_up;
-  const Tensor y = down_.forward(product(gate_up), micro, tape);
-  if (tape && context_.selective_recompute) down_.drop_input(*tape);
+Tensor SwiGlu::forward(const Tensor& x, const Micro& micro, Pass pass) {
+  const Tensor gate_up = gate_up_.forward(x, micro, pass);
+  if (pass.tape) pass.tape->frame<Saved>(this).gate_up = gate_up;
+  const Tensor y = down_.forward(product(gate_up), micro, pass);
+  if (pass.tape && context_.selective_recompute) down_.drop_input(*pass.tape);
   return y;
 }
 

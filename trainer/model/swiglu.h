@@ -11,7 +11,7 @@ class SwiGlu : public Layer {
   // prefix: "model.layers.3.mlp."; deviations of gate and up, and of down.
   SwiGlu(LayerContext context, const std::string& prefix, int64_t hidden_size, int64_t width,
          double deviation, double down_deviation);
-  Tensor forward(const Tensor& x, const Micro& micro, Tape* tape) override;  // (T, H) -> (T, H)
+  Tensor forward(const Tensor& x, const Micro& micro, Pass pass) override;  // (T, H) -> (T, H)
   Tensor backward_input(const Tensor& dy, Tape& tape) override;
   void backward_weight(Tape& tape) override;
   std::vector<Stack> weights() const override;

@@ -16,7 +16,7 @@
 #include "tests/support/rank_world.h"
 #include "tests/support/temporary.h"
 #include "trainer/model/gradients.h"
-#include "trainer/model/model_state.h"
+#include "trainer/model_state.h"
 #include "trainer/training_plan.h"
 #include "trainer/verify/capture.h"
 

@@ -25,7 +25,7 @@ json vectors() {
 
 ModelOptions model_of(const json& sizes, int64_t chosen) {
   ModelOptions model;
-  model.architecture = "deepseek_v3";
+  model.architecture = Architecture::deepseek_v3;
   model.n_routed_experts = sizes["experts"];
   model.n_group = sizes["n_group"];
   model.topk_group = sizes["topk_group"];
@@ -77,7 +77,7 @@ TEST(ExpertGroups, AreScoredByTheirBestTwoForEveryNumberOfExpertsAToken) {
 
 TEST(ExpertGroups, OfASingleGroupLeaveEveryExpertToChooseFrom) {
   ModelOptions model;
-  model.architecture = "deepseek_v3";
+  model.architecture = Architecture::deepseek_v3;
   model.n_routed_experts = 1;
   model.num_experts_per_tok = 1;
   EXPECT_EQ(router_rules(model).groups.groups, 1);
@@ -103,7 +103,7 @@ TEST(ExpertGroups, AreWarnedOfWhereACheckpointWasTrainedUnderTheEarlierRule) {
   all_kept.topk_group = all_kept.n_group;
   EXPECT_EQ(group_rule_warning(all_kept, old), "");
   ModelOptions maximum = model_of(sizes, 8);
-  maximum.topk_method = "group_limited_greedy";
+  maximum.topk_method = Selection::group_limited_greedy;
   EXPECT_EQ(group_rule_warning(maximum, old), "");
   EXPECT_EQ(group_rule_warning(ModelOptions{}, old), "");  // llama
 

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/parameters.h"
+#include "trainer/model/attention_cache.h"
 #include "trainer/model/block.h"
 #include "trainer/model/embedding.h"
 #include "trainer/model/gqa.h"
@@ -116,15 +117,15 @@ struct Layers : testing::Test {
     model.head_dim = 4;  // 4 x 4 is not the hidden size
     return model;
   }
-  std::unique_ptr<GroupedQueryAttention> attention() {
+  std::unique_ptr<GroupedQueryAttention> attention(int64_t positions = kLength) {
     const ModelOptions model = grouped_model();
     return std::make_unique<GroupedQueryAttention>(
         context, "attention.", model,
-        rope_table(kReference, DType::f64, rope_inverse_frequencies(4, 100), kLength));
+        rope_table(kReference, DType::f64, rope_inverse_frequencies(4, 100), positions));
   }
   std::unique_ptr<LatentAttention> latent_attention(int64_t q_rank) {
     ModelOptions model;
-    model.architecture = "deepseek_v3";
+    model.architecture = Architecture::deepseek_v3;
     model.hidden_size = 6;
     model.num_attention_heads = 3;
     model.q_lora_rank = q_rank;
@@ -133,7 +134,7 @@ struct Layers : testing::Test {
     model.qk_rope_head_dim = 4;
     model.v_head_dim = 5;
     model.rope_theta = 100;
-    model.rope_scaling.type = "yarn";
+    model.rope_scaling.type = RopeType::yarn;
     model.rope_scaling.factor = 4;
     model.rope_scaling.original_max_position_embeddings = 8;
     model.rope_scaling.mscale_all_dim = 0.7;
@@ -172,37 +173,52 @@ TEST_F(Layers, LatentAttentionHasItsGradients) {
     }
 }
 
-// In steps of three, one and six tokens, as it is done to generate text.
+// The numbers kept for a token, after one sequence in steps of three, one and six tokens, as it is
+// done to generate text.
+int64_t expect_the_same_with_a_cache(Layer& layer, const Micro& like) {
+  Micro whole = like;
+  whole.num_sequences = 1;
+  whole.sequence_length = kRows;
+  whole.positions = Layers::host_ints({0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+  whole.document_starts = {};
+  const Tensor x = normal(DType::f64, kRows, 6, 8);
+  const std::vector<double> truth = values_of(layer.forward(x, whole, nullptr));
+  SequenceCache cache(kRows);
+  std::vector<double> stepwise;
+  for (const int64_t rows : {3, 1, 6}) {
+    Micro step = whole;
+    step.sequence_length = rows;
+    step.positions = whole.positions.column_slice(cache.length(), rows);
+    const std::vector<double> part =
+        values_of(layer.forward(x.row_slice(cache.length(), rows), step, cache));
+    stepwise.insert(stepwise.end(), part.begin(), part.end());
+    cache.advance(rows);
+  }
+  EXPECT_EQ(stepwise.size(), truth.size());
+  for (size_t i = 0; i < truth.size(); ++i) EXPECT_NEAR(stepwise[i], truth[i], 1e-12);
+  return cache.numbers_per_token();
+}
+
 TEST_F(Layers, LatentAttentionWithACacheEqualsTheWholeSequence) {
   for (const int64_t q_rank : {0, 5}) {
     store = ParameterStore();
     const auto layer = latent_attention(q_rank);
     allocate();
-    Micro whole = micro;
-    whole.num_sequences = 1;
-    whole.sequence_length = kRows;
-    whole.positions = host_ints({0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
-    whole.document_starts = {};
-    const Tensor x = normal(DType::f64, kRows, 6, 8);
-    const std::vector<double> truth = values_of(layer->forward(x, whole, nullptr));
-    KvCache cache;
-    cache.capacity = kRows;
-    std::vector<double> stepwise;
-    for (const int64_t rows : {3, 1, 6}) {
-      Micro step = whole;
-      step.sequence_length = rows;
-      step.positions = whole.positions.column_slice(cache.length, rows);
-      step.cache = &cache;
-      const std::vector<double> part =
-          values_of(layer->forward(x.row_slice(cache.length, rows), step, nullptr));
-      stepwise.insert(stepwise.end(), part.begin(), part.end());
-      cache.length += rows;
-    }
-    ASSERT_EQ(stepwise.size(), truth.size());
-    for (size_t i = 0; i < truth.size(); ++i) EXPECT_NEAR(stepwise[i], truth[i], 1e-12);
-    EXPECT_EQ(cache.layers.begin()->second.k.columns(), 7 + 4) << "kv_lora_rank + rope";
-    EXPECT_TRUE(cache.layers.begin()->second.v.empty());
+    EXPECT_EQ(expect_the_same_with_a_cache(*layer, micro), 7 + 4) << "kv_lora_rank + rope";
   }
+}
+
+TEST_F(Layers, GroupedQueryAttentionWithACacheEqualsTheWholeSequence) {
+  const auto layer = attention(kRows);
+  allocate();
+  EXPECT_EQ(expect_the_same_with_a_cache(*layer, micro), 2 * 2 * 4) << "two heads of k and of v";
+}
+
+TEST_F(Layers, AttentionRefusesACacheOfOneSequenceForSeveral) {
+  const auto layer = attention();
+  allocate();
+  SequenceCache cache(kRows);
+  EXPECT_THROW(layer->forward(normal(DType::f64, kRows, 6, 8), micro, cache), Error);
 }
 
 TEST_F(Layers, AttentionSeesNeitherTheFutureNorOtherDocumentsNorSequences) {
@@ -286,7 +302,7 @@ TEST_F(Layers, TiedLossHeadAddsItsGradientToTheEmbeddingsOnce) {
   gradients.begin_step(false);
   Tape tape;
   head.forward(table.forward({}, micro, &tape), micro, &tape);
-  gradients.added(head.weights(), true);
+  gradients.added(head.forward_weights(), true);
   table.backward_input(head.backward_input({}, tape), tape);
   head.backward_weight(tape);
   table.backward_weight(tape);

@@ -8,6 +8,7 @@
 #include "tests/support/rank_world.h"
 #include "trainer/model/moe.h"
 #include "trainer/model/routing.h"
+#include "trainer/recipe.h"
 
 namespace tessera::test {
 namespace {
@@ -17,7 +18,7 @@ constexpr int64_t kSequences = 2, kLength = 7, kRows = kSequences * kLength, kHi
 Recipe recipe_of(double buffer) {
   Recipe recipe;
   ModelOptions& model = recipe.model;
-  model.architecture = "deepseek_v3";
+  model.architecture = Architecture::deepseek_v3;
   model.hidden_size = kHidden;
   model.num_hidden_layers = 1;
   model.moe_intermediate_size = 9;
@@ -43,7 +44,8 @@ struct Mixture {
       : dtype(device.kind == Device::Kind::reference ? DType::f64 : DType::f32),
         stream(device),
         routing(stream, recipe.model, micros * kRows),
-        layer({stream, store, comms, dtype, false, &routing}, "mlp.", recipe, 0) {
+        layer({stream, store, comms, dtype, false, &routing}, "mlp.", recipe.model, recipe.router,
+              0) {
     const Communicator &dense = comms.data(), &expert = comms.along(Axis::expert_data);
     store.allocate(device, dtype,
                    {.stage = zero,

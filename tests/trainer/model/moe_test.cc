@@ -7,10 +7,12 @@
 #include <functional>
 
 #include "kernels/base/exact_sum.h"
+#include "kernels/router.h"
 #include "tests/support/numeric.h"
 #include "tests/support/parameters.h"
 #include "trainer/model/recompute.h"
 #include "trainer/model/routing.h"
+#include "trainer/recipe.h"
 
 namespace tessera::test {
 namespace {
@@ -20,7 +22,7 @@ constexpr int64_t kSequences = 2, kLength = 5, kRows = kSequences * kLength, kHi
 Recipe moe_recipe() {
   Recipe recipe;
   ModelOptions& model = recipe.model;
-  model.architecture = "deepseek_v3";
+  model.architecture = Architecture::deepseek_v3;
   model.hidden_size = kHidden;
   model.num_hidden_layers = 2;
   model.first_k_dense_replace = 1;
@@ -45,7 +47,7 @@ struct Mixture {
     LayerContext context{stream, store, comms, dtype};
     context.selective_recompute = selective;
     context.routing = &routing;
-    layer = std::make_unique<MixtureOfExperts>(context, "mlp.", recipe, 1);
+    layer = std::make_unique<MixtureOfExperts>(context, "mlp.", recipe.model, recipe.router, 1);
     store.allocate(device, dtype);
     store.initialize(7);
     micro.num_sequences = kSequences;
@@ -141,8 +143,8 @@ TEST(MixtureOfExperts, HasItsGradients) {
 
 TEST(MixtureOfExperts, OfSoftmaxWithEveryBalanceLossHasItsGradients) {
   Recipe recipe = moe_recipe();
-  recipe.model.scoring_func = "softmax";
-  recipe.model.topk_method = "group_limited_greedy";
+  recipe.model.scoring_func = Scoring::softmax;
+  recipe.model.topk_method = Selection::group_limited_greedy;
   recipe.model.norm_topk_prob = false;
   recipe.model.n_shared_experts = 0;
   recipe.router.sequence_aux_loss = 0.3;
@@ -192,7 +194,7 @@ TEST(MixtureOfExperts, OfForcedRoutingHasCorrectGradientsAndIdleExpertsHaveNone)
 }
 
 TEST(MixtureOfExperts, InF32AgreesWithTheReference) {
-  for (const char* scoring : {"sigmoid", "softmax"}) {
+  for (const Scoring scoring : {Scoring::sigmoid, Scoring::softmax}) {
     Recipe recipe = moe_recipe();
     recipe.model.scoring_func = scoring;
     recipe.router.sequence_aux_loss = 0.3;
@@ -296,7 +298,8 @@ TEST(MixtureOfExperts, RunsDryOnAnyRankOfAGrid) {
     Stream stream(dry);
     ParameterStore store;
     Routing routing(stream, recipe.model, 64 * 512);
-    MixtureOfExperts layer({stream, store, comms, DType::bf16, false, &routing}, "mlp.", recipe, 1);
+    MixtureOfExperts layer({stream, store, comms, DType::bf16, false, &routing}, "mlp.",
+                           recipe.model, recipe.router, 1);
     store.allocate(dry, DType::bf16);
     Micro micro;
     micro.num_sequences = 4;

@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kLength = 6;
 
-ModelOptions predicting(const std::string& architecture, int64_t depth, bool tied) {
+ModelOptions predicting(Architecture architecture, int64_t depth, bool tied) {
   ModelOptions model = tiny_model();
   model.architecture = architecture;
   model.hidden_size = 8;
@@ -49,12 +49,10 @@ struct Model {
   std::vector<Micro> micros;
 
   Model(Device device, DType dtype, const ModelOptions& options,
-        const std::string& recompute = "none")
+        Recomputation recomputation = Recomputation::none)
       : stream(device) {
-    Recipe recipe;
-    recipe.model = options;
-    recipe.parallel.recompute = recompute;
-    stage = build_stage({stream, store, comms, dtype}, recipe, kLength);
+    stage = build_stage({stream, store, comms, dtype},
+                        {.model = options, .recomputation = recomputation, .positions = kLength});
     store.allocate(device, dtype);
     store.initialize(3);
     gradients = std::make_unique<Gradients>(stream, store, comms);
@@ -93,7 +91,7 @@ const std::string kFused = "F0.0 B0.0 W0.0 F0.1 B0.1 W0.1";
 const std::string kDelayed = "F0.0 F0.1 B0.1 B0.0 W0.0 W0.1";
 
 TEST(MultiTokenPrediction, AddsTheDerivativesOfItsWeightedMeanLoss) {
-  for (const char* architecture : {"llama", "deepseek_v3"})
+  for (const Architecture architecture : {Architecture::llama, Architecture::deepseek_v3})
     for (const bool tied : {false, true}) {
       constexpr int64_t kDepth = 2;
       Model model(kReference, DType::f64, predicting(architecture, kDepth, tied));
@@ -121,7 +119,7 @@ TEST(MultiTokenPrediction, AddsTheDerivativesOfItsWeightedMeanLoss) {
           element = before;
           EXPECT_NEAR((above - below) / (2 * kStep), slopes[first + static_cast<size_t>(i)],
                       5e-6 * largest + 1e-9)
-              << architecture << ' ' << parameter.name << ", element " << i;
+              << name_of(architecture) << ' ' << parameter.name << ", element " << i;
         }
         first += static_cast<size_t>(weight.size());
       }
@@ -129,7 +127,7 @@ TEST(MultiTokenPrediction, AddsTheDerivativesOfItsWeightedMeanLoss) {
 }
 
 TEST(MultiTokenPrediction, HasTheNamesOfReleasedWeights) {
-  Model model(kReference, DType::f64, predicting("deepseek_v3", 1, false));
+  Model model(kReference, DType::f64, predicting(Architecture::deepseek_v3, 1, false));
   std::vector<std::string> names;
   for (const Parameter& parameter : model.store.all()) names.push_back(parameter.name);
   for (const char* name :
@@ -143,8 +141,8 @@ TEST(MultiTokenPrediction, HasTheNamesOfReleasedWeights) {
 }
 
 TEST(MultiTokenPrediction, LeavesTheMainLossAndEvaluationAlone) {
-  Model with(kCpu, DType::f32, predicting("llama", 2, false));
-  Model without(kCpu, DType::f32, predicting("llama", 0, false));
+  Model with(kCpu, DType::f32, predicting(Architecture::llama, 2, false));
+  Model without(kCpu, DType::f32, predicting(Architecture::llama, 0, false));
   with.train(kFused);
   without.train(kFused);
   EXPECT_EQ(with.loss(), without.loss()) << "equal names have equal initial weights";
@@ -157,13 +155,14 @@ TEST(MultiTokenPrediction, LeavesTheMainLossAndEvaluationAlone) {
 TEST(MultiTokenPrediction, KeepsBitsWhateverTheScheduleAndRecompute) {
   for (const DType dtype : {DType::f32, DType::bf16})
     for (const bool tied : {false, true}) {
-      const ModelOptions options = predicting("deepseek_v3", 2, tied);
+      const ModelOptions options = predicting(Architecture::deepseek_v3, 2, tied);
       Model truth(kCpu, dtype, options);
       truth.train(kFused);
-      for (const char* recompute : {"none", "selective", "full"}) {
+      for (const Recomputation recompute :
+           {Recomputation::none, Recomputation::selective, Recomputation::full}) {
         Model model(kCpu, dtype, options, recompute);
         model.train(kDelayed);
-        EXPECT_TRUE(grads_of(model.store) == grads_of(truth.store)) << recompute;
+        EXPECT_TRUE(grads_of(model.store) == grads_of(truth.store)) << name_of(recompute);
         EXPECT_EQ(model.mtp_loss(), truth.mtp_loss());
       }
     }

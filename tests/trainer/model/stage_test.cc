@@ -30,12 +30,10 @@ struct Model {
   std::vector<Micro> micros;
 
   Model(Device device, DType dtype, const ModelOptions& options,
-        const std::string& recompute = "none")
+        Recomputation recomputation = Recomputation::none)
       : stream(device) {
-    Recipe recipe;
-    recipe.model = options;
-    recipe.parallel.recompute = recompute;
-    stage = build_stage({stream, store, comms, dtype}, recipe, kLength);
+    stage = build_stage({stream, store, comms, dtype},
+                        {.model = options, .recomputation = recomputation, .positions = kLength});
     store.allocate(device, dtype);
     store.initialize(3);
     // Weights that any compute type holds, so that types differ in arithmetic alone.
@@ -137,18 +135,18 @@ TEST(Stage, GivesTheSameBitsWhenActivationsAreMadeAgain) {
   for (const DType dtype : {DType::f32, DType::bf16}) {
     Model remembering(kCpu, dtype, model_with(true));
     remembering.train(kFused);
-    for (const char* recompute : {"selective", "full"})
+    for (const Recomputation recompute : {Recomputation::selective, Recomputation::full})
       for (const std::string& schedule : {kFused, kDelayed}) {
         Model model(kCpu, dtype, model_with(true), recompute);
         model.train(schedule);
-        EXPECT_TRUE(grads_of(model.store) == grads_of(remembering.store)) << recompute;
+        EXPECT_TRUE(grads_of(model.store) == grads_of(remembering.store)) << name_of(recompute);
         EXPECT_EQ(model.loss(), remembering.loss());
       }
   }
 }
 
 TEST(Stage, KeepsLessWhenActivationsAreMadeAgain) {
-  const auto live_after_forward = [](const std::string& recompute) {
+  const auto live_after_forward = [](Recomputation recompute) {
     Model model(kCpu, DType::f32, model_with(false), recompute);
     model.gradients->begin_step(false);
     model.stage->begin_step(model.micros, *model.gradients);
@@ -157,8 +155,8 @@ TEST(Stage, KeepsLessWhenActivationsAreMadeAgain) {
     model.stage->forward(0, 0, {});
     return memory_use().now[activations] - before;
   };
-  EXPECT_LT(live_after_forward("selective"), live_after_forward("none"));
-  EXPECT_LT(live_after_forward("full"), live_after_forward("selective"));
+  EXPECT_LT(live_after_forward(Recomputation::selective), live_after_forward(Recomputation::none));
+  EXPECT_LT(live_after_forward(Recomputation::full), live_after_forward(Recomputation::selective));
 }
 
 TEST(Stage, OnTheCpuAgreesWithTheReference) {

@@ -204,7 +204,7 @@ struct ExpertFaults : testing::Test {
     tiny.model = tiny_deepseek();
     tiny.model.num_nextn_predict_layers = 0;
     tiny.model.routed_scaling_factor = 2.5;
-    tiny.router.balance = "aux_free";
+    tiny.router.balance = Balance::aux_free;
     tiny.router.bias_update_speed = 0.01;
     return tiny;
   }

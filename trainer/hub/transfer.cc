@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "trainer/hub/transfer.h"
+
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -9,7 +11,7 @@
 #include "checkpoint/layout.h"
 #include "checkpoint/shard_writer.h"
 #include "kernels/copy.h"
-#include "trainer/hugging_face.h"
+#include "trainer/hub/config.h"
 
 namespace tessera {
 namespace {

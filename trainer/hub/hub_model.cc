@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "trainer/hub/hub_model.h"
+
 #include <algorithm>
 #include <set>
 
@@ -8,10 +10,10 @@
 #include "kernels/base/half.h"
 #include "kernels/copy.h"
 #include "kernels/transfer.h"
-#include "trainer/hugging_face.h"
+#include "trainer/hub/config.h"
 #include "trainer/model/build.h"
-#include "trainer/model/model_state.h"
 #include "trainer/model/routing.h"
+#include "trainer/model_state.h"
 
 namespace tessera {
 namespace {
@@ -45,13 +47,10 @@ using NamedShape = std::pair<std::string, std::vector<int64_t>>;
 // The layers of the whole model declare them; nothing is allocated.
 std::vector<NamedShape> declared_parameters(const ModelOptions& model) {
   constexpr int64_t kNoPositions = 1;
-  Recipe recipe;
-  recipe.model = model;
-  recipe.precision.compute = "f32";
   const Communicators alone;
   Stream stream{Device{}};
   ParameterStore store;
-  build_stage({stream, store, alone, DType::f32}, recipe, kNoPositions);
+  build_stage({stream, store, alone, DType::f32}, {.model = model, .positions = kNoPositions});
   std::vector<NamedShape> all;
   for (const Parameter& parameter : store.all())
     all.emplace_back(parameter.name, parameter.shard.global_shape);

@@ -4,28 +4,17 @@
 // in and out one at a time, whatever the size of the model. Not thread-safe.
 #pragma once
 
-#include <functional>
 #include <map>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "checkpoint/lease.h"
-#include "checkpoint/reader.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/state.h"
-#include "checkpoint/writer.h"
-#include "trainer/recipe.h"
+#include "checkpoint/storage.h"
+#include "trainer/model/options.h"
 
 namespace tessera {
-
-// The model that a config.json describes: LlamaForCausalLM, Deepseek(V2|V3)ForCausalLM. A value
-// that would change what is computed and that Tessera cannot honour is Error{checkpoint} naming
-// `where` and the key.
-ModelOptions model_of_config(const std::string& config, const std::string& where);
-// The config.json of a model whose weights are stored in `dtype`.
-std::string config_of_model(const ModelOptions& model, DType dtype);
 
 class HubModel {
  public:
@@ -60,29 +49,5 @@ class HubModel {
 
 // Whether `path` is such a directory.
 bool is_hub_model(Storage& storage, const std::string& path);
-
-struct HubExport {
-  std::string directory;              // made; must not exist
-  DType dtype = DType::bf16;          // of matrices and norms; biases of routers stay f32
-  int64_t max_shard = 5'000'000'000;  // bytes of one file, unless one tensor has more
-  std::string tokenizer;              // tokenizer.json to copy; empty: none
-};
-struct HubReport {
-  int64_t tensors = 0;
-  int64_t bytes = 0;
-  int files = 0;
-};
-// Writes the weights of a checkpoint. Appears at one instant, complete.
-HubReport export_to_hub(
-    CheckpointReader& from, const ModelOptions& model, const HubExport& options,
-    const std::function<void(int64_t bytes)>& progress = [](int64_t) {});
-
-// Writes a checkpoint of weights alone (step 0) under root, a gibibyte of tensors in memory at a
-// time. recipe: its text, stored in the checkpoint. lease: on root, while this writes there.
-// made_with: scalars beside the steps.
-SaveReport import_from_hub(
-    Storage& storage, HubModel& from, const std::string& root, const std::string& recipe,
-    const std::function<void(int64_t tensors, int64_t of)>& progress = [](int64_t, int64_t) {},
-    const Lease* lease = nullptr, const std::map<std::string, std::string>& made_with = {});
 
 }  // namespace tessera

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "trainer/model/model_state.h"
+#include "trainer/model_state.h"
 
 #include <functional>
 
@@ -40,7 +40,7 @@ State weights_of(const ParameterStore& store, const Communicators& comms) {
 }
 
 void add_biases(const Routing& routing, const ModelOptions& model, bool owner, State& state) {
-  if (model.selection() != "noaux_tc") return;
+  if (!model.has_selection_biases()) return;
   for (int64_t i = 0; i < routing.num_layers(); ++i) {
     const int64_t layer = routing.first_layer() + i;
     state.entries.push_back(
