@@ -24,13 +24,18 @@ add_custom_target(tsan_tests)
 add_custom_target(gpu_tests)
 
 # What every test sees. All test files are compiled with the flags of this target, so that they can
-# share its precompiled headers. -O1, since tests take longer to compile than to run (and GCC 12 at
-# -O2 warns of strings inside precompiled headers that are sound). GCC is asked to keep the directive
-# that names them, without which ccache would not remember such objects. nlohmann-json costs each
-# file that sees it 0.9 s, precompiled or not used, so only the tests of the program see that.
+# share its precompiled headers. -O1, with sanitizers -Og, since tests take longer to compile than to
+# run (and GCC 12 at -O2 warns of strings inside precompiled headers that are sound). GCC is asked to
+# keep the directive that names them, without which ccache would not remember such objects.
+# nlohmann-json costs each file that sees it 0.9 s, precompiled or not used, so only the tests of the
+# program see that.
 add_library(test_headers OBJECT support/precompiled.cc)
 add_library(test_json_headers OBJECT support/precompiled.cc)
 set(test_options "")
+set(test_optimization -O1)
+if(TESSERA_SANITIZE)
+  set(test_optimization -Og)
+endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   set(test_options -fpch-preprocess)
 endif()
@@ -43,7 +48,7 @@ function(tessera_test_flags TARGET)
   target_link_libraries(${TARGET} PUBLIC tessera GTest::gtest GTest::gmock
     nlohmann_json::nlohmann_json)
   target_compile_options(${TARGET} PRIVATE ${TESSERA_WARNINGS} ${test_options}
-    $<$<CONFIG:Release>:-O1>)
+    $<$<CONFIG:Release>:${test_optimization}>)
   target_compile_definitions(${TARGET} PRIVATE
     TESSERA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" TESSERA_SANITIZERS="${TESSERA_SANITIZE}"
     TESSERA_BINARY="$<TARGET_FILE:tessera_cli>"
