@@ -43,8 +43,9 @@ class Communicator {
   virtual int size() const = 0;
   virtual const std::string& label() const = 0;  // "data", "tensor", ... for messages only
   virtual const char* transport() const = 0;     // "self", "mpi", ...; for messages only
-  // Whether this rank needs nobody for it: each collective is a copy in the stream, without a peer
-  // and without the host. Such a group needs no staging and may be recorded (kernels/base/graph.h).
+  // True when this rank needs nobody for it: each collective is a copy in the stream, without a
+  // peer and without the host. Such a group needs no staging and may be recorded
+  // (kernels/base/graph.h).
   virtual bool is_local() const { return false; }
 
   // out = reduction of `in` over ranks. out may be in. `tag` says in messages what is reduced.

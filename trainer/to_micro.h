@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the loader's microbatch to the one that layers see: the model knows no reader of text, and
-// data/ knows no model.
+// The loader's microbatch becomes the one that layers see here, since the model knows no reader of
+// text and data/ knows no model.
 #pragma once
 
 #include "data/packer.h"

@@ -34,7 +34,7 @@ Plan evaluation_plan(const ParallelOptions& parallel, const Plan& training, int 
 // more (the last one has the head); those of multi-token prediction count as the last stage's.
 // Throws Error{capacity} when a list does not add up.
 std::vector<int64_t> deal_layers(const Recipe& recipe, int num_stages);
-// What the layers take of a recipe. positions: the longest sequence that will be seen.
+// Layers take these options of a recipe. positions: the longest sequence that will be seen.
 StageOptions stage_options(const Recipe& recipe, int64_t positions);
 // Which stages of the model the pipeline coordinate's chunks are.
 StagePlacement placement_of(const Recipe& recipe, const Plan& plan, int coordinate);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Closed sets of words: an enum and, beside it, the one table of its words, which readers, writers,
-// help and errors share.
+// A closed set of words is an enum and, beside it, the one table of its words, which readers,
+// writers, help and errors share.
 //
 //   enum class Balance { none, aux_free };
 //   template <>

@@ -54,7 +54,7 @@ RecipeField word_row(std::string key, Pick<E> pick, std::string doc) {
           }};
 }
 
-// The same, or null: what decides then, the documentation says.
+// This one may also be null; its line of documentation says what decides then.
 template <typename E>
 RecipeField word_or_null_row(std::string key, Pick<std::optional<E>> pick, std::string doc) {
   return {std::move(key),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// config.json in. Keys and defaults: transformers' LlamaConfig, DeepseekV2Config, DeepseekV3Config,
-// DeepSeek's own configuration_deepseek.py, and the config.json files of the published models.
+// Reads config.json. Keys and defaults are those of transformers' LlamaConfig, DeepseekV2Config and
+// DeepseekV3Config, of DeepSeek's own configuration_deepseek.py, and of the config.json files of
+// the published models.
 #include "trainer/hub/config.h"
 
 #include <cmath>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model's config.json, as Hugging Face's transformers reads and writes it, to and from
-// ModelOptions.
+// These two functions turn the config.json of Hugging Face's transformers into ModelOptions and
+// back.
 #pragma once
 
 #include <string>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One config.json while it is read: values of a wanted type, and complaints that name the file and
-// the key. A key that is absent has its family's default; where null means something else ("no
-// query compression"), absent() tells the two apart.
+// A ConfigJson gives the values of one config.json by their wanted types, and complains with the
+// names of the file and the key. A key that is absent has its family's default; where null means
+// something else ("no query compression"), absent() tells the two apart.
 #pragma once
 
 #include <algorithm>

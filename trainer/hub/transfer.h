@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checkpoints to and from directories of Hugging Face (hub_model.h), one tensor or a gibibyte of
-// them in memory at a time.
+// These functions move checkpoints to and from directories of Hugging Face (hub_model.h), with one
+// tensor or a gibibyte of them in memory at a time.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// config.json out, with the keys that transformers writes.
+// Writes config.json with the keys that transformers writes.
 #include <nlohmann/json.hpp>
 
 #include "trainer/hub/config.h"

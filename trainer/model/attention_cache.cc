@@ -6,7 +6,7 @@
 
 namespace tessera {
 
-// The rows so far, to which `fresh` is added.
+// Adds `fresh` to the rows of earlier passes and returns all of them.
 Tensor SequenceCache::kept(Stream& stream, Tensor& all, const Tensor& fresh) const {
   if (all.empty()) all = Tensor(fresh.device(), fresh.dtype(), {capacity_, fresh.columns()});
   copy(stream, fresh, all.row_slice(length_, fresh.rows()));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keys and values of the tokens that came before those of a pass, for all attention layers of a
-// model. How they lie in memory is the cache's own business, and so is the kernel that reads them.
-// Whoever generates text owns the cache and hands it to Stage::logits().
+// A cache keeps the keys and values of the tokens that came before those of a pass, for all
+// attention layers of a model. Their place in memory is the cache's own business, and so is the
+// kernel that reads them. Whoever generates text owns the cache and hands it to Stage::logits().
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ class AttentionCache {
                       const Tensor& out, const Tensor& log_sum_exp) = 0;
 };
 
-// The rows of one sequence, one after another in a tensor for each layer.
+// This cache keeps the rows of one sequence, one after another, in a tensor for each layer.
 class SequenceCache : public AttentionCache {
  public:
   // capacity: the longest sequence, in tokens. Memory is taken when a layer first attends.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What lies between the projections of an attention layer, grouped-query (gqa.h) or latent (mla.h):
-// queries, keys and values in, weighted sums of values out. It alone decides who computes them: the
+// An AttentionCore lies between the projections of an attention layer, grouped-query (gqa.h) or
+// latent (mla.h): it takes queries, keys and values and gives weighted sums of values. It alone
+// decides who computes them: the
 // pass's cache where there is one, else the ring of the context axis, which calls the device's
 // kernels.
 #pragma once

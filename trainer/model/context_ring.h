@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention over sequences whose tokens may lie on several ranks of the context axis: each rank
-// attends to the keys of all (ring attention, arXiv:2310.01889). Today sequences are whole on each
-// rank, so the only ring is that of one rank, which calls the kernels and sends nothing.
+// A ring computes attention over sequences whose tokens may lie on several ranks of the context
+// axis: each rank attends to the keys of all (ring attention, arXiv:2310.01889). Today sequences
+// are whole on each rank, so the only ring is that of one rank, which calls the kernels and sends
+// nothing.
 #pragma once
 
 #include "kernels/attention.h"

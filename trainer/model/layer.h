@@ -45,7 +45,7 @@ class Layer {
   // What backward_weight() adds a microbatch's gradient to.
   virtual std::vector<Stack> weights() const = 0;
 
-  // Questions to the layers of a chunk; what is inside them is not asked.
+  // A stage asks these questions of the layers of a chunk, not of the layers inside them.
   // Weights to which forward() itself, given a tape, adds a microbatch's gradient: those of heads.
   virtual std::vector<Stack> forward_weights() const { return {}; }
   virtual void begin_step() {}

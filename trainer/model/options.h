@@ -12,7 +12,7 @@
 
 namespace tessera {
 
-// The families of decoders, by their model_type in config.json.
+// A family of decoders has the name that its config.json calls model_type.
 enum class Architecture { llama, deepseek, deepseek_v2, deepseek_v3 };
 template <>
 inline constexpr auto kWords<Architecture> =
@@ -22,13 +22,13 @@ enum class RopeType { yarn };
 template <>
 inline constexpr auto kWords<RopeType> = std::array{"yarn"};
 
-// How a router makes scores of its logits (kernels/router.h defines it).
+// A router makes scores of its logits by one of these functions (defined in kernels/router.h).
 enum class Scoring;
 template <>
 inline constexpr auto kWords<Scoring> = std::array{"softmax", "sigmoid"};
 
-// How experts are chosen by their scores: the best of all, the best of the best groups, or the same
-// by scores with a bias for each expert.
+// Experts are chosen by their scores: the best of all, the best of the best groups, or the best of
+// the best groups by scores to which a bias of each expert was added.
 enum class Selection { greedy, group_limited_greedy, noaux_tc };
 template <>
 inline constexpr auto kWords<Selection> = std::array{"greedy", "group_limited_greedy", "noaux_tc"};
@@ -37,8 +37,8 @@ enum class Balance { none, aux_free };
 template <>
 inline constexpr auto kWords<Balance> = std::array{"none", "aux_free"};
 
-// How much of its activations the model computes again in the backward pass instead of keeping it
-// (docs/parallelism.md, recompute).
+// The model keeps all activations for the backward pass, or computes some or nearly all of them
+// again (docs/parallelism.md, recompute).
 enum class Recomputation { none, selective, full };
 template <>
 inline constexpr auto kWords<Recomputation> = std::array{"none", "selective", "full"};
@@ -107,7 +107,7 @@ struct ModelOptions {
   Scoring scoring() const;
   Selection selection() const;
   bool normalizes_topk() const;
-  // Whether each expert has a bias that steers the choice.
+  // True when each expert has a bias that steers the choice.
   bool has_selection_biases() const { return selection() == Selection::noaux_tc; }
 
   int64_t kv_heads() const {
@@ -120,8 +120,8 @@ struct ModelOptions {
   int64_t head_size() const { return head_dim ? head_dim : hidden_size / num_attention_heads; }
 };
 
-// How the load of experts is balanced. The losses' factors are those of the papers: DeepSeek-V3
-// (arXiv:2412.19437) 2.1.2, DeepSeek-V2 (arXiv:2405.04434) 2.2.3.
+// These options say how the load of experts is balanced. The losses' factors are those of the
+// papers: DeepSeek-V3 (arXiv:2412.19437) 2.1.2, DeepSeek-V2 (arXiv:2405.04434) 2.2.3.
 struct RouterOptions {
   Balance balance = Balance::none;    // aux_free: a bias per expert, for the choice alone
   double bias_update_speed = 0.001;   // aux_free: what a bias changes by after each update
@@ -141,7 +141,7 @@ struct MtpOptions {
   double second_loss_weight = 0.1;
 };
 
-// All that decides which layers a rank builds, but for its place in the pipeline.
+// These options and a place in the pipeline decide which layers a rank builds.
 struct StageOptions {
   ModelOptions model;
   RouterOptions router{};

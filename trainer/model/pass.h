@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a forward pass leaves behind: a tape for its own backward pass, or keys and values for the
-// tokens of later passes. An evaluation leaves nothing.
+// A forward pass leaves behind a tape for its own backward pass, or keys and values for the tokens
+// of later passes. An evaluation leaves nothing.
 #pragma once
 
 #include "trainer/model/tape.h"

@@ -17,7 +17,7 @@ namespace tessera {
 // DeepSeek's code and in transformers alike, so a group has at least as many experts.
 inline constexpr int64_t kBestOfGroup = 2;
 
-// How scores are made and chosen from.
+// These rules say how scores are made and chosen from.
 struct RouterRules {
   Scoring scoring = Scoring::softmax;
   ExpertGroups groups;
