@@ -4,6 +4,8 @@
 // one CPU or one GPU. A step has --microbatches of them, one without it, of which all but the last
 // are launched as a graph where that is possible (micro_graphs.h), as in training. With one, how
 // long the passes of a further one take that is launched as a graph is measured beside.
+#include "trainer/step.h"
+
 #include <cmath>
 #include <cstdio>
 #include <memory>
@@ -20,7 +22,6 @@
 #include "trainer/model/counts.h"
 #include "trainer/model/mtp.h"
 #include "trainer/planner.h"
-#include "trainer/step.h"
 #include "trainer/training_plan.h"
 
 namespace tessera {

@@ -151,7 +151,7 @@ TEST_F(StepCalls, AreWhatIsPlannedInLayoutsThatNoRecipeHas) {
          r.model.tie_word_embeddings = true;
        }},
       {"balance losses", [](Recipe& r) { r.router.sequence_aux_loss = 0.001; }},
-      {"no biases", [](Recipe& r) { r.router.balance = "none"; }},
+      {"no biases", [](Recipe& r) { r.router.balance = Balance::none; }},
       {"experts", [](Recipe& r) { r.parallel.expert = 2; }},
   };
   for (const char* file : {"llama_124m.yaml", "deepseek_tiny.yaml"})
