@@ -31,7 +31,7 @@ struct StepWishes {
   bool stop = false;  // end the run after this step (preemption)
 };
 
-// What the host knows of a step before it is queued.
+// The host knows this of a step before it is queued.
 struct StepInputs {
   std::vector<Micro> micros{};  // of this rank; the step adds scales and weights to them
   int64_t number = 1;           // of the step in the run, from 1
@@ -57,13 +57,13 @@ enum class StepEvent {
   share_weights,      // rows that other data ranks have updated
 };
 
-// What a driver puts around the events of a step. Here nothing.
+// A driver may put something around the events of a step, a clock for example; this adds nothing.
 class StepProbe {
  public:
   virtual ~StepProbe() = default;
   // Called for each event in order; calls `work` exactly once.
   virtual void around(StepEvent /*event*/, const std::function<void()>& work) { work(); }
-  // What the plan drives in the place of `own`, which outlives the step.
+  // Returns what the plan drives in the place of `own`, which outlives the step.
   virtual PipelineStage& passes(PipelineStage& own) { return own; }
 };
 
@@ -97,14 +97,14 @@ class Step {
   Gradients& gradients() { return *gradients_; }
   const Optimizer& optimizer() const { return *optimizer_; }
   StepNumbers& numbers() { return *numbers_; }
-  // What plans drive: the stage, or the graphs that record its passes.
+  // Plans drive this: the stage, or the graphs that record its passes.
   PipelineStage& passes();
   bool records_passes() const { return graphs_ != nullptr; }
   // Whether the device need not wait for the host, which may read a step's numbers while the next
   // step runs.
   bool reports_late() const { return !stream_.device().is_host(); }
 
-  // What goes to the host with the numbers (StepNumbers::Values::more).
+  // These go to the host with the numbers, in this order (StepNumbers::Values::more).
   enum More : size_t { kOverflows, kExpertCounts, kBalanceLosses };
 
  private:

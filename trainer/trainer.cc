@@ -23,7 +23,7 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// How long this rank waited for the others' gradients.
+// Measures how long this rank waits for the gradients of others.
 class CommTimer : public StepProbe {
  public:
   void around(StepEvent event, const std::function<void()>& work) override {
@@ -131,7 +131,7 @@ std::vector<double> Trainer::choices(Reached now) const {
   return table;
 }
 
-// now: before the step.
+// `now` is where the run stood before the batch was read.
 StepInputs Trainer::inputs_of(const Batch& batch, const Reached& now, const StepWishes& wishes) {
   const RouterOptions& router = recipe_.router;
   Reached after = reached();

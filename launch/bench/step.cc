@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // `tessera bench step`: whole training steps of a recipe's model (a dense decoder of 124M
-// parameters without one) on random tokens, in the order of Trainer::step(), timed part by part; on
-// one CPU or one GPU. A step has --microbatches of them, one without it, of which all but the last
-// are launched as a graph where that is possible (micro_graphs.h), as in training. With one, how
-// long the passes of a further one take that is launched as a graph is measured beside.
+// parameters without one) on random tokens, each the Step of training (trainer/step.h), timed part
+// by part; on one CPU or one GPU. A step has --microbatches of them, one without it, of which all
+// but the last are launched as a graph where that is possible (micro_graphs.h), as in training.
+// With one, how long the passes of a further one take that is launched as a graph is measured
+// beside.
 #include "trainer/step.h"
 
 #include <cmath>
@@ -40,7 +41,7 @@ Recipe dense_124m(int64_t sequence) {
   return recipe;
 }
 
-// What a step of the command trains: the model, the optimizer and the recompute of its recipe, on
+// A step of the command trains with the model, the optimizer and the recompute of its recipe, on
 // one rank and on random tokens.
 Recipe recipe_of(const BenchCommand& command, Device device) {
   Recipe recipe = command.recipe.empty() ? dense_124m(command.sequence)
@@ -204,8 +205,8 @@ class StepBench {
   void forget() { timer_.forget(); }
   const std::vector<PartTimer::Part>& parts() const { return timer_.parts(); }
 
-  // Both passes of a microbatch that is launched as a graph, by the device's clock; nothing where
-  // graphs are not possible or are in step() itself.
+  // Times both passes of a microbatch that is launched as a graph, by the device's clock. Empty
+  // where graphs are not possible or are in step() itself.
   std::vector<double> seconds_of_graphs(int rounds) {
     std::vector<double> seconds;
     if (num_micro_ > 1 || !step_.records_passes()) return seconds;

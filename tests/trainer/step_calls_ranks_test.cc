@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What `tessera plan` plays of a recipe is what a rank does: the same calls of the same groups in
-// the same order with the same bytes. Every recipe of recipes/ is tried, its model made narrow and
+// `tessera plan` plays of a recipe what a rank does: the same calls of the same groups in the same
+// order with the same bytes. Every recipe of recipes/ is tried, its model made narrow and
 // its axes cut down to this many ranks, and so are the layouts that no recipe has.
 #include <filesystem>
 
@@ -88,7 +88,7 @@ class StepCalls : public testing::Test {
     return recipe;
   }
 
-  // Which rows an expert gets is known to the real step alone.
+  // The real step alone knows which rows an expert gets.
   static DryCalls comparable(DryCalls calls) {
     for (DryCall& call : calls)
       if (call.group == "expert" || call.group == "expert tensor") call.bytes = 0;
