@@ -3,11 +3,13 @@
 # headers cost more than most tests do. Each test file stays a test of its own for ctest, in a
 # process of its own: PROGRAM --tests kernels/norm_test (support/chosen_tests.h).
 #
-# tessera_test(kernels/norm_test [RANKS 1 2 4] [LABELS ranks] [SOURCES extra.cc ...] [LINKS t ...]
+# tessera_test(kernels/norm_test [RANKS 1 2 4] [SANITIZED_RANKS 2] [LABELS ranks] [SOURCES extra.cc ...] [LINKS t ...]
 #              [NEEDS target ...] [GPU_STAND_IN] [ON_CUDA] [ON_GPU] [THREADS] [ALONE])
 #   tests/kernels/norm_test.cc. With RANKS it runs once under mpirun for each number of ranks, with
 #   the World of support/rank_world.h. Labels: unit (default), ranks, e2e, gpu, long (which the plain
-#   test command leaves out).
+#   test command leaves out). With a sanitizer, numbers of ranks other than SANITIZED_RANKS have the
+#   label sanitized_long, too; without that list, 1 and 8 have it where there is another number.
+#   LONG_IF_SANITIZED: with a sanitizer, the test has the label sanitized_long, too.
 #   ON_CUDA: once more on the CUDA kernels compiled for the host, as kernels/norm_test_on_cuda.
 #   ON_GPU: once more on a GPU, as ..._on_gpu, and everywhere through its stand-in, whose kernels are
 #           the CPU's, so that the way there and back is tested, as ..._through_stand_in.
@@ -100,13 +102,16 @@ function(tessera_ctest NAME LABELS ENVIRONMENT)
 endfunction()
 
 function(tessera_test PATH)
-  cmake_parse_arguments(TEST "GPU_STAND_IN;ON_CUDA;ON_GPU;THREADS;ALONE" ""
-    "RANKS;LABELS;SOURCES;LINKS;NEEDS" ${ARGN})
+  cmake_parse_arguments(TEST "GPU_STAND_IN;ON_CUDA;ON_GPU;THREADS;ALONE;LONG_IF_SANITIZED" ""
+    "RANKS;SANITIZED_RANKS;LABELS;SOURCES;LINKS;NEEDS" ${ARGN})
   if(NOT TEST_LABELS)
     set(TEST_LABELS unit)
   endif()
   if(TEST_THREADS)
     list(APPEND TEST_LABELS threads)
+  endif()
+  if(TEST_LONG_IF_SANITIZED AND TESSERA_SANITIZE)
+    list(APPEND TEST_LABELS sanitized_long)
   endif()
   if(TEST_GPU_STAND_IN)
     list(APPEND TEST_NEEDS tessera_cuda_stand_in)
@@ -157,8 +162,18 @@ function(tessera_test PATH)
   endif()
 
   if(TEST_RANKS)
+    set(plain_ranks ${TEST_RANKS})
+    if(TESSERA_SANITIZE AND TEST_SANITIZED_RANKS)
+      set(plain_ranks ${TEST_SANITIZED_RANKS})
+    elseif(TESSERA_SANITIZE)
+      list(FILTER plain_ranks EXCLUDE REGEX "^[18]$")
+    endif()
     foreach(ranks ${TEST_RANKS})
-      tessera_ctest(${PATH}@${ranks} "${TEST_LABELS}" "${rank_environment}" ${CMAKE_COMMAND} -E env
+      set(labels ${TEST_LABELS})
+      if(plain_ranks AND NOT ranks IN_LIST plain_ranks)
+        list(APPEND labels sanitized_long)
+      endif()
+      tessera_ctest(${PATH}@${ranks} "${labels}" "${rank_environment}" ${CMAKE_COMMAND} -E env
         OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
         ${MPIEXEC_EXECUTABLE} --oversubscribe --bind-to none -n ${ranks}
         $<TARGET_FILE:${program}> --tests ${PATH})

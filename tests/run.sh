@@ -108,6 +108,8 @@ sanitize_stages() {
 long_stages() {
   stage "build (gcc, warnings are errors)" build ci
   stage "long tests" run_tests ci -L long -j 1
+  stage "build (address, undefined)" build asan checked_tests
+  stage "long tests, sanitized" run_tests asan -L sanitized_long
   stage "build (fuzzers)" build fuzz fuzzers
   stage "fuzzing" fuzz 600
 }
@@ -118,7 +120,9 @@ for name in $stages; do "${name}_stages"; done
 
 if [[ $stages == *full* ]]; then
   long_tests=$(ctest --test-dir build/ci -N -L long | sed -n 's/^Total Tests: //p')
+  for_later=$(ctest --test-dir build/asan -N -L sanitized_long | sed -n 's/^Total Tests: //p')
   not_run+=("$((long_tests + 6)) take long: tests/run.sh --long (tests with that label, fuzzers for longer)")
+  not_run+=("$for_later take long with sanitizers: tests/run.sh --long")
 fi
 printf '\n%-34s %7s %8s\n' stage time processor
 printf '%s\n' "${budget[@]}"
