@@ -13,6 +13,7 @@
 #include "launch/job/in_world.h"
 #include "launch/recipe/changes.h"
 #include "launch/recipe/reader.h"
+#include "launch/run/scalar_lines.h"
 
 namespace tessera {
 namespace {
@@ -49,22 +50,6 @@ std::string brief_identities(const std::vector<std::string>& identities) {
 bool all_may_be_equal(const std::vector<std::string>& a, const std::vector<std::string>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
                     [](const auto& x, const auto& y) { return may_be_equal(x, y); });
-}
-
-// The ranks' scalars travel as lines.
-std::string to_text(const MadeWith& made) {
-  std::string text;
-  for (const auto& [name, value] : scalars_of(made)) text += name + "=" + value + "\n";
-  return text;
-}
-
-MadeWith from_text(const std::string& text) {
-  std::map<std::string, std::string> scalars;
-  for (const std::string& line : split(text, '\n')) {
-    const size_t equals = line.find('=');
-    scalars[line.substr(0, equals)] = line.substr(equals + 1);
-  }
-  return made_with(scalars).value();
 }
 
 std::optional<Recipe> recipe_of(const Manifest& manifest) {
@@ -139,8 +124,8 @@ void require_equal_files(const Recipe& recipe, const std::vector<MadeWith>& of_r
 
 MadeWith agree_on(World& world, const Recipe& recipe, const MadeWith& mine) {
   std::vector<MadeWith> of_ranks;
-  for (const std::string& text : world.all().all_gather(to_text(mine), "made with"))
-    of_ranks.push_back(from_text(text));
+  for (const std::string& text : world.all().all_gather(to_lines(scalars_of(mine)), "made with"))
+    of_ranks.push_back(made_with(from_lines(text)).value());
   in_agreement(world, "made with", [&] {
     if (world.rank() == 0) require_equal_files(recipe, of_ranks);
   });

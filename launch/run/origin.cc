@@ -11,7 +11,6 @@
 #include "checkpoint/reader.h"
 #include "kernels/base/log.h"
 #include "kernels/base/warning.h"
-#include "kernels/cpu_path.h"
 #include "launch/job/in_world.h"
 #include "launch/open_checkpoint.h"
 #include "parallel/section.h"
@@ -63,7 +62,9 @@ class Restoring {
         warn(Warning::init_from_unused, "--init-from " + job_.command.init_from +
                                             " is not used: the run goes on from step " + step +
                                             "; --resume none starts afresh");
-      warn_of_other_path(report.directory);
+      const CheckpointReader from = open(report.directory);
+      origin_.run_id = from.manifest().run_id;
+      warn_of_other_machine(from);
       warn_of_groups(report.directory);
     }
     origin_.words = "resume " + std::string(6 - std::min<size_t>(6, step.size()), ' ') + step +
@@ -96,10 +97,12 @@ class Restoring {
     refuse_changes(changes, parse_allowed(job_.command.allow_changed), from.directory());
     const std::string since = "since step " + std::to_string(from.manifest().step);
     origin_.changed = changes.empty() ? "" : since + ": " + in_one_line(changes);
-    if (!made_with(from.scalars()))
-      origin_.changed +=
-          (origin_.changed.empty() ? since + ": " : ", ") +
-          std::string("tokenizer and data are not known, for the checkpoint does not tell");
+    std::string unknown = made_with(from.scalars()) ? "" : "tokenizer and data";
+    if (!made_on(from.scalars()))
+      unknown += (unknown.empty() ? "" : ", ") + std::string("device and instruction set");
+    if (!unknown.empty())
+      origin_.changed += (origin_.changed.empty() ? since + ": " : ", ") + unknown +
+                         " are not known, for the checkpoint does not tell";
   }
 
   // Weights under a new recipe are a new run, whose length and rates are its own.
@@ -126,23 +129,10 @@ class Restoring {
     if (!warning.empty()) job_.warnings.push_back(warning);
   }
 
-  // The instruction-set path and the GPU stand in the recipe that the checkpoint carries
-  // (TrainJob::header).
-  void warn_of_other_path(const std::string& directory) {
-    const CheckpointReader reader = open(directory);
-    const std::string& text = reader.recipe();
-    origin_.run_id = reader.manifest().run_id;
-    const std::string path = std::string("x86-64-") + name(cpu_path());
-    if (text.find(path + ",") == std::string::npos)
-      warn(Warning::other_instruction_set,
-           "saved under another instruction-set path than " + path +
-               ": bits may differ from the run that was interrupted");
-    const bool was_gpu = text.find(", cuda:") != std::string::npos;
-    if (was_gpu != (job_.device.kind == Device::Kind::cuda))
-      warn(Warning::other_device,
-           std::string("saved on a ") +
-               (was_gpu ? "GPU, resumed on the CPU" : "CPU, resumed on a GPU") +
-               ": the rest agrees with the run that was interrupted within rounding only");
+  void warn_of_other_machine(const CheckpointReader& from) {
+    const std::optional<MadeOn> then = made_on(from.scalars());
+    if (!then) return;
+    for (const std::string& warning : moved(*then, job_.machine)) job_.warnings.push_back(warning);
   }
 
   void warn(Warning warning, const std::string& text) {

@@ -8,6 +8,7 @@
 #include "launch/job/device_choice.h"
 #include "launch/job/in_world.h"
 #include "launch/open_checkpoint.h"
+#include "launch/run/scalar_lines.h"
 #include "launch/version.h"
 #include "trainer/training_plan.h"
 
@@ -24,6 +25,10 @@ TrainJob::TrainJob(const TrainCommand& asked, World& all)
       comms(world, ProcessGrid::filling(world.size(), grid_sizes(recipe.parallel)),
             recipe.model.kv_replicas(recipe.parallel.tensor)) {
   gpu_groups.fit(comms, device);
+  // Ranks have devices of their own; a checkpoint tells of rank 0's.
+  const MadeOn mine = made_on(device, world.size(), world.library());
+  machine =
+      made_on(from_lines(world.all().broadcast(to_lines(scalars_of(mine)), 0, "made on"))).value();
   resolved = resolved_yaml(loaded, header());
 }
 

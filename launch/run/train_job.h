@@ -10,6 +10,7 @@
 #include "checkpoint/storage.h"
 #include "launch/recipe/reader.h"
 #include "launch/run/directory.h"
+#include "launch/run/made_on.h"
 #include "launch/run/made_with.h"
 #include "launch/run/memory_fit.h"
 #include "launch/run/preflight.h"
@@ -40,6 +41,7 @@ struct TrainJob {
   Device device;  // preflight() fills it, and the members from `data` on
   GpuGroups gpu_groups;
   Communicators comms;
+  MadeOn machine;
   std::string resolved;  // the text of recipe.resolved.yaml
 
  private:

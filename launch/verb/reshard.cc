@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
-#include <sstream>
 
 #include <nlohmann/json.hpp>
 
@@ -14,6 +13,7 @@
 #include "launch/open_checkpoint.h"
 #include "launch/report/format.h"
 #include "launch/report/progress.h"
+#include "launch/run/made_on.h"
 #include "launch/verb/common_flags.h"
 #include "launch/verb/verbs.h"
 #include "launch/version.h"
@@ -39,13 +39,12 @@ void check_overrides(const std::vector<std::string>& overrides) {
               "` is no layout; here parallel.* and batch.micro may change");
 }
 
-// The comments on top of the stored recipe: the machine and its instruction-set path stay true.
-std::vector<std::string> header_of(const std::string& recipe, int ranks) {
-  std::vector<std::string> lines;
-  std::istringstream in(recipe);
-  for (std::string line; std::getline(in, line) && line.starts_with("# ");)
-    if (!line.starts_with("# ranks ")) lines.push_back(line.substr(2));
-  lines.push_back("ranks " + std::to_string(ranks) + ", resharded by " + version_string());
+// Comments on top of the stored recipe, for people: this layout, and what computed the weights.
+std::vector<std::string> header_of(const CheckpointReader& from, int ranks) {
+  std::vector<std::string> lines = {"ranks " + std::to_string(ranks) + ", resharded by " +
+                                    version_string()};
+  if (const auto made = made_on(from.scalars()))
+    lines.push_back("computed by " + made->hardware + ", " + made->transport + ", " + made->build);
   return lines;
 }
 
@@ -69,13 +68,12 @@ int run_reshard(const ReshardCommand& command) {
   ProgressLine line("reshard", bytes);
   const auto lease =
       hold_for_new_step(storage, command.output, from.manifest().step, command.take_over);
-  const ReshardReport report =
-      reshard(storage, from, loaded.recipe,
-              {.root = command.output,
-               .num_ranks = ranks,
-               .recipe = resolved_yaml(loaded, header_of(from.recipe(), ranks)),
-               .lease = lease.get()},
-              [&](int64_t done) { line.at(done); });
+  const ReshardReport report = reshard(storage, from, loaded.recipe,
+                                       {.root = command.output,
+                                        .num_ranks = ranks,
+                                        .recipe = resolved_yaml(loaded, header_of(from, ranks)),
+                                        .lease = lease.get()},
+                                       [&](int64_t done) { line.at(done); });
   line.finish();
   if (command.json) {
     std::printf("%s\n", nlohmann::ordered_json{{"directory", report.directory},

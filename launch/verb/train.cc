@@ -41,6 +41,7 @@ LoopOptions loop_options(TrainJob& job, RunFiles& files, const Origin& origin) {
   loop.on_saved = [&files](int64_t step) { files.saved(step); };
   loop.resolved_recipe = job.resolved;
   loop.made_with = scalars_of(job.made);
+  loop.made_with.merge(scalars_of(job.machine));
   loop.pinned_steps = origin.pinned;
   loop.trace_file = job.directory.path() + "/trace/trace.json";
   loop.stop_after = job.command.stop_after;
