@@ -155,8 +155,8 @@ std::string World::library() const {
   int length = 0;
   MPI_Get_library_version(text, &length);
   const std::string whole(text, static_cast<size_t>(length));
-  const size_t comma = whole.find(',');
-  std::string first = whole.substr(0, comma);  // "Open MPI v4.1.4"
+  // Open MPI tells more after a comma, MPICH in further lines.
+  std::string first = whole.substr(0, whole.find_first_of(",\n"));  // "Open MPI v4.1.4"
   if (const size_t v = first.find(" v"); v != std::string::npos) first.erase(v + 1, 1);
   return first;
 }
