@@ -370,7 +370,8 @@ PrepareReport Preparation::run() {
   const bool made = training_vocabulary(options_.tokenizer) || options_.tokenizer == "bytes" ||
                     options_.tokenizer == "chars";
   if (!made) given_ = Tokenizer::load(options_.tokenizer);
-  SplitRule(options_.split, 1);  // a wrong --split is told before the inputs are read
+  // A wrong --split is told before the inputs are read.
+  [[maybe_unused]] const SplitRule checked(options_.split, 1);
   make_directories(path_of(".prepare"));
   {
     const DirectoryLock lock(work("lock"));
