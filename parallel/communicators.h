@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "parallel/communicator.h"
-#include "parallel/dry_run_communicator.h"
 #include "parallel/process_grid.h"
+#include "parallel/transport/dry_run_communicator.h"
 #include "parallel/world.h"
 
 namespace tessera {
@@ -32,13 +32,13 @@ class Communicators {
                 Transport transport = Transport::best);
   // Groups of one for every axis: a single process without MPI (tools, tests).
   Communicators();
-  // Rank `rank` of a grid that is not there (parallel/dry_run_communicator.h): nothing is sent, and
-  // the calls of all its groups are appended to *calls in their order. Not collective.
+  // Rank `rank` of a grid that is not there (parallel/transport/dry_run_communicator.h): nothing is
+  // sent, and the calls of all its groups are appended to *calls in their order. Not collective.
   static Communicators dry_run(const ProcessGrid& grid, int rank, std::shared_ptr<DryCalls> calls,
                                int replicas = 1);
 
   // `other` is asked for every group and may return one to stand in its place, which the group
-  // outlives: host staging (parallel/host_staging.h), and what tests put between.
+  // outlives: host staging (parallel/transport/host_staging.h), and what tests put between.
   void replace(const std::function<std::unique_ptr<Communicator>(Communicator&)>& other);
 
   const ProcessGrid& grid() const { return grid_; }

@@ -12,9 +12,9 @@
 
 #include "kernels/base/log.h"
 #include "kernels/cpu_path.h"
-#include "parallel/mpi_communicator.h"
 #include "parallel/section.h"
-#include "parallel/transports.h"
+#include "parallel/transport/mpi_communicator.h"
+#include "parallel/transport/transports.h"
 
 namespace tessera {
 namespace {

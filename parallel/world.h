@@ -33,7 +33,7 @@ class World {
 
   // The group of `ranks` (which include mine). Collective over the whole world: every rank calls
   // it at the same point with its own group, groups being disjoint. Over shared memory when its
-  // ranks are on one node (parallel/transports.h), unless MPI is asked for.
+  // ranks are on one node (parallel/transport/transports.h), unless MPI is asked for.
   std::unique_ptr<Communicator> group(const std::vector<int>& ranks, const std::string& label);
   std::unique_ptr<Communicator> mpi_group(const std::vector<int>& ranks, const std::string& label);
 

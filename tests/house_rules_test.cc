@@ -32,7 +32,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
 // them (a prefix of their path). tests/ may include anything.
 const std::multimap<std::string, std::string> kHomes = {
     {"mpi.h", "parallel/world.cc"},
-    {"mpi.h", "parallel/mpi_communicator.cc"},
+    {"mpi.h", "parallel/transport/mpi_communicator.cc"},
     {"hdf5.h", "checkpoint/h5_file.cc"},
     {"isa-l", "checkpoint/checksum.cc"},
     {"pcre2.h", "data/pretokenizer.cc"},
@@ -54,8 +54,8 @@ const std::multimap<std::string, std::string> kHomes = {
     {"mma.h", "kernels/cuda/"},
     {"nvtx3/", "kernels/cuda/"},
     {"nccl.h", "kernels/cuda/with_nccl.cc"},
-    {"nccl.h", "parallel/nccl_communicator.cc"},
-    {"nccl.h", "parallel/nccl_lane."},
+    {"nccl.h", "parallel/transport/nccl_communicator.cc"},
+    {"nccl.h", "parallel/transport/nccl_lane."},
     {"dlfcn.h", "kernels/cuda_plugin.cc"},
 };
 
@@ -118,6 +118,23 @@ TEST(HouseRules, NoIncludeClimbsTheStairs) {
       const bool allowed = room == source.room() || kMayInclude.at(source.room()).contains(room);
       EXPECT_TRUE(allowed) << source.path << " includes " << header;
     });
+}
+
+// The folders of parallel/ include what lies above them all, and never each other.
+TEST(HouseRules, FoldersOfParallelDoNotKnowEachOther) {
+  const auto folder_of = [](const std::string& path) {
+    for (const char* folder : {"parallel/transport/", "parallel/strategy/", "parallel/pipeline/"})
+      if (path.starts_with(folder)) return std::string(folder);
+    return std::string();
+  };
+  for (const Source& source : sources({"parallel"})) {
+    const std::string own = folder_of(source.path);
+    for_each_include(source, '"', [&](const std::string& header) {
+      const std::string other = folder_of(header);
+      EXPECT_TRUE(own.empty() || other.empty() || own == other)
+          << source.path << " includes " << header;
+    });
+  }
 }
 
 TEST(HouseRules, OnlyKernelsSeeBackends) {

@@ -6,7 +6,7 @@
 #include "kernels/copy.h"
 #include "launch/bench/bench.h"
 #include "launch/job/device_choice.h"
-#include "parallel/gpu_groups.h"
+#include "parallel/transport/gpu_groups.h"
 #include "parallel/world.h"
 
 namespace tessera {

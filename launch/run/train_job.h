@@ -16,7 +16,7 @@
 #include "launch/run/preflight.h"
 #include "launch/run/train_command.h"
 #include "parallel/communicators.h"
-#include "parallel/gpu_groups.h"
+#include "parallel/transport/gpu_groups.h"
 #include "parallel/world.h"
 
 namespace tessera {

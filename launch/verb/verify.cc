@@ -21,7 +21,7 @@
 #include "launch/run/preflight.h"
 #include "launch/verb/common_flags.h"
 #include "launch/verb/verbs.h"
-#include "parallel/gpu_groups.h"
+#include "parallel/transport/gpu_groups.h"
 #include "trainer/timeline.h"
 #include "trainer/training_plan.h"
 #include "trainer/verify/judge.h"

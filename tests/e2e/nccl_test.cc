@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Training over NCCL from the command line to the exit code, on machines without GPUs: the real
-// parallel/nccl_communicator.cc on the stand-ins of CUDA and NCCL. The stand-in of NCCL adds in the
-// order of Tessera's tree, so results must have the CPU's bits; on GPUs they are within the bound.
+// parallel/transport/nccl_communicator.cc on the stand-ins of CUDA and NCCL. The stand-in of NCCL
+// adds in the order of Tessera's tree, so results must have the CPU's bits; on GPUs they are within
+// the bound.
 #include <algorithm>
 #include <map>
 

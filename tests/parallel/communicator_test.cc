@@ -11,8 +11,8 @@
 #include <gtest/gtest.h>
 
 #include "kernels/cuda_plugin.h"
-#include "parallel/dry_run_communicator.h"
-#include "parallel/gpu_groups.h"
+#include "parallel/transport/dry_run_communicator.h"
+#include "parallel/transport/gpu_groups.h"
 #include "tests/support/device_communicator.h"
 #include "tests/support/errors.h"
 #include "tests/support/rank_world.h"

@@ -5,7 +5,7 @@
 
 #include <memory>
 
-#include "parallel/dry_run_communicator.h"
+#include "parallel/transport/dry_run_communicator.h"
 
 namespace tessera::test {
 

@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "kernels/base/check.h"
-#include "parallel/collective_arguments.h"
-#include "parallel/reduction_tree.h"
+#include "parallel/transport/collective_arguments.h"
+#include "parallel/transport/reduction_tree.h"
 
 namespace tessera {
 namespace {

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "parallel/communicators.h"
-#include "parallel/expert_placement.h"
+#include "parallel/strategy/expert_placement.h"
 #include "trainer/model/parameter.h"
 
 namespace tessera {

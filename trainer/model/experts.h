@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "parallel/expert_parallel.h"
+#include "parallel/strategy/expert_parallel.h"
 #include "trainer/model/layer.h"
 #include "trainer/model/router_layer.h"
 #include "trainer/model/routing.h"

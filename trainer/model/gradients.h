@@ -13,7 +13,7 @@
 #pragma once
 
 #include "parallel/communicators.h"
-#include "parallel/grad_reducer.h"
+#include "parallel/strategy/grad_reducer.h"
 #include "trainer/model/micro_sum.h"
 #include "trainer/model/parameter.h"
 

@@ -9,7 +9,7 @@
 #include "kernels/base/stream.h"
 #include "kernels/base/tensor.h"
 #include "parallel/communicators.h"
-#include "parallel/tensor_parallel.h"
+#include "parallel/strategy/tensor_parallel.h"
 #include "trainer/model/micro.h"
 #include "trainer/model/parameter.h"
 #include "trainer/model/pass.h"

@@ -2,8 +2,8 @@
 // A sum over the microbatches of a step in one of two orders:
 //   in turn    ((g0 + g1) + g2) + g3 ...
 //   as a tree  (g0 + g1) + (g2 + g3) ..., by a binary counter: log2 of the summands are kept.
-// The tree continues that of the data ranks (parallel/reduction_tree.h), so that moving a factor of
-// two between data ranks and microbatches changes no bit (docs/numerics.md, layout_free).
+// The tree continues that of the data ranks (parallel/transport/reduction_tree.h), so that moving a
+// factor of two between data ranks and microbatches changes no bit (docs/numerics.md, layout_free).
 #pragma once
 
 #include <vector>

@@ -18,7 +18,7 @@
 
 #include "kernels/base/stream.h"
 #include "kernels/base/tensor.h"
-#include "parallel/expert_placement.h"
+#include "parallel/strategy/expert_placement.h"
 #include "trainer/model/micro.h"
 #include "trainer/model/options.h"
 

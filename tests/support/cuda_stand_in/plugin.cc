@@ -5,9 +5,10 @@
 // asked for: one to the device reads its source when the next thing happens in its queue, one to
 // the host arrives when its queue or a mark behind it is waited for, and until then its target
 // holds garbage. So what a program forgets to wait for, a test sees. Ranks with a device each talk
-// over parallel/nccl_communicator.cc and the stand-in of NCCL (tests/support/nccl_stand_in), whose
-// results arrive when the next thing but a mark happens in their queue, or it is waited for. Graphs
-// (recording.h) hold addresses and no memory, and recording refuses what CUDA cannot record.
+// over parallel/transport/nccl_communicator.cc and the stand-in of NCCL
+// (tests/support/nccl_stand_in), whose results arrive when the next thing but a mark happens in
+// their queue, or it is waited for. Graphs (recording.h) hold addresses and no memory, and
+// recording refuses what CUDA cannot record.
 //
 // $TESSERA_STAND_IN_MEMORY    bytes of each device (1 GiB)
 // $TESSERA_STAND_IN_DEVICES   their number (1)
