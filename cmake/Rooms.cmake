@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # tessera_library(NAME SOURCES a.cc ... [USES room ...] [LINKS target ...])
-#   One room of the house, as the object library tessera_NAME. Object libraries share one include
-#   root, so the edges named by USES are held against the sources by tests/house_rules_test.cc.
+#   One room of the house, as the object library tessera_NAME. Rooms share one include root; the edges
+#   named by USES are held against the sources by tests/house_rules_test.cc (docs/decisions/0018-*).
 set(TESSERA_ROOMS "")
 set(TESSERA_WARNINGS -Wall -Wextra -Wpedantic -Wshadow)
 if(TESSERA_WERROR)

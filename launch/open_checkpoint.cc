@@ -68,7 +68,7 @@ LoadedRecipe recipe_of_hub(const HubModel& hub, const std::vector<std::string>& 
     recipe.data.tokenizer = (directory / "tokenizer.json").string();
   if (recipe.model.max_position_embeddings > 0)
     recipe.data.sequence_length = std::min(kLongestSample, recipe.model.max_position_embeddings);
-  recipe.precision.compute = "f32";
+  recipe.precision.compute = ComputeType::f32;
   recipe.run.steps = 1;
   const std::string text = resolved_yaml(loaded, {"from " + directory.string()});
   return parse_recipe(text, directory.string() + "/config.json (as a recipe)", overrides, 0);

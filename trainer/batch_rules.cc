@@ -80,7 +80,7 @@ class BatchRules {
   }
 
   void check_tree(int64_t num_micro) {
-    problems_.require(recipe_.run.determinism != "layout_free" ||
+    problems_.require(recipe_.run.determinism != Determinism::layout_free ||
                           (std::has_single_bit(static_cast<uint64_t>(data_)) &&
                            std::has_single_bit(static_cast<uint64_t>(num_micro))),
                       "run.determinism",

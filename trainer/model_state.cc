@@ -8,7 +8,7 @@ namespace {
 
 using TensorOf = std::function<Tensor(const Piece&)>;
 
-void add_entries(const ParameterStore& store, const Communicators& comms, const char* role,
+void add_entries(const ParameterStore& store, const Communicators& comms, const std::string& role,
                  const TensorOf& tensor_of, State& state) {
   for (const Piece& piece : store.pieces())
     state.entries.push_back({.name = store.at(piece.parameter).name,
@@ -61,21 +61,23 @@ State gradients_of(const ParameterStore& store, const Communicators& comms) {
 
 State tensors_of(const ParameterStore& store, const Communicators& comms) {
   State state = weights_of(store, comms);
-  add_entries(
-      store, comms, "exp_avg", [&](const Piece& piece) { return store.first_moment(piece); },
-      state);
-  add_entries(
-      store, comms, "exp_avg_sq", [&](const Piece& piece) { return store.second_moment(piece); },
-      state);
+  for (int i = 0; i < store.num_states(); ++i)
+    add_entries(
+        store, comms, store.state_role(i),
+        [&](const Piece& piece) { return store.state(i, piece); }, state);
   return state;
 }
 
-State new_tensors_of(const ParameterStore& store, const Communicators& comms) {
+State new_tensors_of(const ParameterStore& store, const Communicators& comms,
+                     const std::vector<std::string>& state_roles) {
   State state;
   const DType dtype = accumulation_type(store.compute_type());
-  for (const char* role : {"param", "exp_avg", "exp_avg_sq"})
+  const auto add = [&](const std::string& role) {
     add_entries(
         store, comms, role, [](const Piece&) { return Tensor(); }, state);
+  };
+  add("param");
+  for (const std::string& role : state_roles) add(role);
   std::erase_if(state.entries, [](const StateEntry& entry) { return !entry.owner; });
   for (StateEntry& entry : state.entries) {
     const std::vector<int64_t>& extent = entry.shard.box.extent;

@@ -3,6 +3,9 @@
 // rank counts and writes each. Pure functions of the store's layout and the rank's groups.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "checkpoint/state.h"
 #include "parallel/communicators.h"
 #include "trainer/model/parameter.h"
@@ -19,11 +22,12 @@ State weights_of(const ParameterStore& store, const Communicators& comms);  // r
 // Face's names; the tensors are views of the Routing's. owner: whether this rank saves them.
 void add_biases(const Routing& routing, const ModelOptions& model, bool owner, State& state);
 State gradients_of(const ParameterStore& store, const Communicators& comms);  // "grad"
-// "param", "exp_avg" and "exp_avg_sq": all tensors that continue a run.
+// "param" and the roles of the optimizer's state: all tensors that continue a run.
 State tensors_of(const ParameterStore& store, const Communicators& comms);
 
 // Those of tensors_of() that this rank writes, in new host memory that holds anything. REQUIRES
 // lay_out() of the store only.
-State new_tensors_of(const ParameterStore& store, const Communicators& comms);
+State new_tensors_of(const ParameterStore& store, const Communicators& comms,
+                     const std::vector<std::string>& state_roles);
 
 }  // namespace tessera

@@ -8,6 +8,7 @@
 #include "trainer/model/counts.h"
 #include "trainer/model/mtp.h"
 #include "trainer/optim/loss_scaler.h"
+#include "trainer/optim/optimizer.h"
 #include "trainer/step.h"
 #include "trainer/timeline.h"
 #include "trainer/training_plan.h"
@@ -120,7 +121,7 @@ std::vector<StageTimes> stage_times(const Recipe& recipe, const Plan& plan) {
   const int64_t depth = model.num_nextn_predict_layers;
   for (; layer < model.num_hidden_layers + depth; ++layer)
     add_block(block_work(model, layer, length), times.back());
-  if (recipe.parallel.recompute == "full")
+  if (recipe.parallel.recompute == Recomputation::full)
     for (StageTimes& stage : times) stage.backward_input += stage.forward;
   times.back().forward += 3 * head * static_cast<double>(1 + depth);
   return times;
@@ -151,9 +152,8 @@ std::vector<Traffic> traffic(const DryCalls& calls) {
 }
 
 int64_t checkpoint_bytes(const Recipe& recipe) {
-  constexpr int64_t kTensors = 3;  // master, first and second moment
-  return kTensors * size_of(accumulation_type(recipe.compute_type())) *
-         num_parameters(recipe.model);
+  const int64_t tensors = 1 + std::ssize(state_roles(recipe.optimizer.name));
+  return tensors * size_of(accumulation_type(recipe.compute_type())) * num_parameters(recipe.model);
 }
 
 std::vector<DryJob> dry_jobs(const Recipe& recipe, int num_ranks) {
@@ -197,8 +197,8 @@ std::vector<Move> moves(const Recipe& recipe) {
     add(now.zero < stage, "parallel.zero=" + std::to_string(stage),
         [stage](Recipe& r) { r.parallel.zero = stage; });
   };
-  const auto recompute = [&](bool possible, const char* what) {
-    add(possible, std::string("parallel.recompute=") + what,
+  const auto recompute = [&](bool possible, Recomputation what) {
+    add(possible, std::string("parallel.recompute=") + name_of(what),
         [what](Recipe& r) { r.parallel.recompute = what; });
   };
   const auto twice = [&](const char* axis, int64_t ParallelOptions::*size) {
@@ -210,11 +210,11 @@ std::vector<Move> moves(const Recipe& recipe) {
   };
   zero(1);
   zero(2);
-  recompute(now.recompute == "none", "selective");
+  recompute(now.recompute == Recomputation::none, Recomputation::selective);
   add(recipe.batch.micro % 2 == 0, "batch.micro=" + std::to_string(recipe.batch.micro / 2),
       [](Recipe& r) { r.batch.micro /= 2; });
   zero(3);
-  recompute(now.recompute != "full", "full");
+  recompute(now.recompute != Recomputation::full, Recomputation::full);
   twice("parallel.tensor", &ParallelOptions::tensor);
   twice("parallel.pipeline", &ParallelOptions::pipeline);
   return all;

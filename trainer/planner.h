@@ -80,7 +80,7 @@ struct Traffic {
 };
 std::vector<Traffic> traffic(const DryCalls& calls);
 
-// Bytes of the tensors of a checkpoint: masters and moments.
+// Bytes of the tensors of a checkpoint: masters and the optimizer's state.
 int64_t checkpoint_bytes(const Recipe& recipe);
 
 // The steps of a run that can need the most, from the first to the largest: those two, and the

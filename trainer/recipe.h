@@ -13,6 +13,7 @@
 #include "kernels/base/dtype.h"
 #include "trainer/model/length.h"
 #include "trainer/model/options.h"
+#include "trainer/option_words.h"
 
 namespace tessera {
 
@@ -56,15 +57,15 @@ struct ParallelOptions {
   int64_t expert = 1;
   int64_t expert_tensor = 1;
   int64_t zero = 0;
-  std::string schedule = "1f1b";          // a name of pipeline/generators.h, or file:PATH
+  std::string schedule = "1f1b";          // a name of parallel/pipeline/generators.h, or file:PATH
   int64_t chunks = 0;                     // model chunks per rank; 0: what the schedule needs
   std::vector<int64_t> layers_per_stage;  // empty: auto
-  std::string recompute = "none";         // none | selective | full
+  Recomputation recompute = Recomputation::none;
 };
 
 struct LossScalingOptions {
-  std::string mode = "auto";      // auto: dynamic for f16, none otherwise | none | dynamic
-  std::string style = "pytorch";  // pytorch | megatron
+  LossScalingMode mode = LossScalingMode::automatic;  // dynamic for f16, none otherwise
+  LossScalingStyle style = LossScalingStyle::pytorch;
   double initial = 65536;
   int64_t growth_interval = 2000;
   int64_t hysteresis = 1;  // megatron: overflows tolerated before the scale falls
@@ -72,15 +73,15 @@ struct LossScalingOptions {
 };
 
 struct PrecisionOptions {
-  std::string compute = "bf16";  // f32 | bf16 | f16; the reference device computes in f64
-  std::string master_weights = "f32";
-  std::string reduce = "f32";
+  ComputeType compute = ComputeType::bf16;  // the reference device computes in f64
+  WideType master_weights = WideType::f32;
+  WideType reduce = WideType::f32;
   bool tf32 = false;  // f32 operands of matrix products are rounded to TF32; GPUs only
   LossScalingOptions loss_scaling;
 };
 
 struct OptimizerOptions {
-  std::string name = "adamw";
+  OptimizerName name = OptimizerName::adamw;
   double lr = 1e-3;
   std::vector<double> betas = {0.9, 0.95};
   double eps = 1e-8;
@@ -91,13 +92,13 @@ struct OptimizerOptions {
 
 // A stretch of the learning rate: `lr` throughout, or a line or half a cosine to it.
 struct LrPhase {
-  std::string shape = "constant";  // constant | linear | cosine
-  std::optional<double> lr{};      // none: that of the phase before; before the first: optimizer.lr
+  LrShape shape = LrShape::constant;
+  std::optional<double> lr{};  // none: that of the phase before; before the first: optimizer.lr
   Length length{};
 };
 
 struct LrScheduleOptions {
-  std::string kind = "warmup_cosine";  // constant | warmup_cosine | wsd | multi_step | phases
+  LrKind kind = LrKind::warmup_cosine;
   Length warmup;
   Length decay;  // cosine: from the start to the minimum, none: the run; wsd: of the last phase
   double min_lr_ratio = 0.1;
@@ -113,7 +114,7 @@ struct RunOptions {
   std::string device = "auto";  // auto | cpu | reference | cuda
   bool cuda_graphs = true;      // where shapes allow: model/micro_graphs.h
   int64_t seed = 42;
-  std::string determinism = "same_layout";
+  Determinism determinism = Determinism::same_layout;
   int64_t log_every = 10;
   int64_t eval_every = 0;    // steps; 0: only at the end
   int64_t eval_batches = 0;  // global batches of the validation split; 0: all of it
@@ -130,12 +131,12 @@ struct CheckpointOptions {
   double every_seconds = 0;                     // e.g. "30min"
   KeepOptions keep;
   int64_t max_failures = 3;
-  std::string on_preempt = "save";  // save | stop
+  OnPreempt on_preempt = OnPreempt::save;
 };
 
 struct FailureOptions {
-  std::string non_finite = "skip";  // skip | stop
-  int64_t max_skips = 5;            // in a row; f16 loss scaling allows 20
+  OnNonFinite non_finite = OnNonFinite::skip;
+  int64_t max_skips = 5;  // in a row; f16 loss scaling allows 20
   double hang_timeout_seconds = 600;
   double start_timeout_seconds = 1800;
   double save_timeout_seconds = 1800;

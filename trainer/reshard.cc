@@ -9,6 +9,8 @@
 #include "checkpoint/load.h"
 #include "checkpoint/shard_writer.h"
 #include "trainer/model_state.h"
+#include "trainer/optim/optimizer.h"
+#include "trainer/rank_layout.h"
 #include "trainer/training_plan.h"
 
 namespace tessera {
@@ -57,11 +59,9 @@ class Resharding {
         recipe_, static_cast<int>(recipe_.batch.global / (recipe_.batch.micro * data)));
     Stream stream{Device{}};
     ParameterStore store;
-    const auto stage = build_stage({stream, store, comms, recipe_.compute_type()},
-                                   stage_options(recipe_, kNoPositions),
-                                   placement_of(recipe_, plan, comms.along(Axis::pipeline).rank()));
-    store.lay_out(recipe_.compute_type(), zero_sharding(recipe_, comms));
-    State state = new_tensors_of(store, comms);
+    const auto stage =
+        lay_out_rank({stream, store, comms, recipe_.compute_type()}, recipe_, plan, kNoPositions);
+    State state = new_tensors_of(store, comms, state_roles(recipe_.optimizer.name));
     if (recipe_.model.has_experts() && rank == 0)
       add_biases(Routing(stream, recipe_.model, 0), recipe_.model, true, state);
     return state;

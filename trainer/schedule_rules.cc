@@ -46,12 +46,9 @@ bool check_phases(const std::vector<LrPhase>& phases, Problems& problems) {
         which + " wants steps or tokens, at least 1");
     problems.require((length.tokens > 0) == (phases.front().length.tokens > 0), key,
                      which + " has another unit than the first: all in steps or all in tokens");
-    problems.require(
-        phase.shape == "constant" || phase.shape == "linear" || phase.shape == "cosine", key,
-        which + ": shape must be constant | linear | cosine, got '" + phase.shape + "'");
     problems.require(!phase.lr || *phase.lr >= 0, key, which + ": lr must not be negative");
-    problems.require(phase.shape == "constant" || phase.lr, key,
-                     which + ": a " + phase.shape + " wants the lr that it ends with");
+    problems.require(phase.shape == LrShape::constant || phase.lr, key,
+                     which + ": a " + name_of(phase.shape) + " wants the lr that it ends with");
   }
   return problems.found.size() == before;
 }
@@ -70,24 +67,24 @@ void check_milestones(const LrScheduleOptions& schedule, Problems& problems) {
 }
 
 void check_lr_schedule(const LrScheduleOptions& schedule, Problems& problems) {
-  problems.one_of(schedule.kind, "lr_schedule.kind",
-                  {"constant", "warmup_cosine", "wsd", "multi_step", "phases"});
   check_length(schedule.warmup, "lr_schedule.warmup", problems);
   check_length(schedule.decay, "lr_schedule.decay", problems);
-  const bool decays = schedule.kind == "warmup_cosine" || schedule.kind == "wsd";
+  const bool decays = schedule.kind == LrKind::warmup_cosine || schedule.kind == LrKind::wsd;
   problems.require(
       decays || !schedule.decay.given(),
       schedule.decay.tokens > 0 ? "lr_schedule.decay_tokens" : "lr_schedule.decay_steps",
-      "belongs to warmup_cosine and wsd, not to " + schedule.kind);
-  problems.require(schedule.kind != "wsd" || schedule.decay.given(), "lr_schedule.decay_steps",
+      "belongs to warmup_cosine and wsd, not to " + std::string(name_of(schedule.kind)));
+  problems.require(schedule.kind != LrKind::wsd || schedule.decay.given(),
+                   "lr_schedule.decay_steps",
                    "is missing: wsd falls over the last decay_steps (or decay_tokens) of the run");
-  if (schedule.kind == "multi_step") check_milestones(schedule, problems);
+  if (schedule.kind == LrKind::multi_step) check_milestones(schedule, problems);
   problems.require(schedule.min_lr_ratio >= 0 && schedule.min_lr_ratio <= 1,
                    "lr_schedule.min_lr_ratio", "must be in [0, 1]");
-  problems.require((schedule.kind == "phases") == !schedule.phases.empty(), "lr_schedule.phases",
-                   schedule.phases.empty()
-                       ? "is missing, with lr_schedule.kind: phases"
-                       : "belongs to lr_schedule.kind phases, not to " + schedule.kind);
+  problems.require(
+      (schedule.kind == LrKind::phases) == !schedule.phases.empty(), "lr_schedule.phases",
+      schedule.phases.empty()
+          ? "is missing, with lr_schedule.kind: phases"
+          : "belongs to lr_schedule.kind phases, not to " + std::string(name_of(schedule.kind)));
 }
 
 // Warm-up, decay and run are compared on one scale: steps, or tokens where one is given in tokens.
@@ -118,14 +115,14 @@ void check_room(const Recipe& recipe, Problems& problems) {
                      "the warm-up of " + text(length.warmup) + " " + length.unit + " is not over " +
                          what + " (" + text(end) + ")" + remedy);
   };
-  if (schedule.kind == "warmup_cosine" && length.decay > 0)
+  if (schedule.kind == LrKind::warmup_cosine && length.decay > 0)
     warmed_up(length.decay, "when the decay ends");
-  else if (schedule.kind == "warmup_cosine")
+  else if (schedule.kind == LrKind::warmup_cosine)
     warmed_up(length.run, "when the run ends");
-  if (schedule.kind == "multi_step" && !schedule.milestones.empty())
+  if (schedule.kind == LrKind::multi_step && !schedule.milestones.empty())
     warmed_up(LearningRate::milestone(schedule.milestones.front(), length.run),
               "at the first milestone");
-  if (schedule.kind == "wsd")
+  if (schedule.kind == LrKind::wsd)
     problems.require(
         length.decay <= length.run - length.warmup,
         schedule.decay.tokens > 0 ? "lr_schedule.decay_tokens" : "lr_schedule.decay_steps",

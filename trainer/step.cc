@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "kernels/base/trace.h"
-#include "trainer/training_plan.h"
+#include "trainer/rank_layout.h"
 
 namespace tessera {
 namespace {
@@ -29,14 +29,12 @@ Step::Step(const Recipe& recipe, Device device, const Communicators& comms,
                                          recipe.batch.global * recipe.data.sequence_length);
   LayerContext context{stream_, store_, comms_, recipe.compute_type()};
   context.routing = routing_.get();
-  const StagePlacement placement =
-      placement_of(recipe, plans_.begin()->second, comms.along(Axis::pipeline).rank());
-  stage_ = build_stage(context, stage_options(recipe, recipe.data.sequence_length), placement);
-  store_.allocate(device, recipe.compute_type(), zero_sharding(recipe, comms));
+  stage_ = lay_out_rank(context, recipe, plans_.begin()->second, recipe.data.sequence_length);
+  store_.allocate(device);
   if (recipe.run.cuda_graphs && MicroGraphs::possible(context, plans_))
     graphs_ = std::make_unique<MicroGraphs>(context, *stage_);
   gradients_ = std::make_unique<Gradients>(stream_, store_, comms);
-  optimizer_ = std::make_unique<Optimizer>(recipe.optimizer, store_);
+  optimizer_ = make_optimizer(optimizer_kind(recipe.optimizer.name), recipe.optimizer, store_);
   std::vector<Tensor> more = {gradients_->overflows()};
   if (routing_) more.insert(more.end(), {routing_->counts(), routing_->loss_words()});
   numbers_ = std::make_unique<StepNumbers>(stream_, store_, comms, std::move(more));

@@ -48,14 +48,14 @@ class Loop {
       finish_trace(last);
       const StepWishes agreed = std::exchange(agreed_, {});
       const bool preempted = agreed.stop && !last;
-      const bool stop_saves = preempted && recipe_.checkpoint.on_preempt == "save";
+      const bool stop_saves = preempted && recipe_.checkpoint.on_preempt == OnPreempt::save;
       save_is_due_ |= agreed.save;
       if (last) check_converging();
       if (last || stop_saves || (save_is_due_ && applied_)) save(last || stop_saves);
       if (preempted) return Outcome::preempted;
       // After the save, which an evaluation that fails or is ended must not cost.
       if (due(recipe_.run.eval_every, last) && !evaluate() && !last) {
-        if (recipe_.checkpoint.on_preempt == "save") save(true);
+        if (recipe_.checkpoint.on_preempt == OnPreempt::save) save(true);
         return Outcome::preempted;
       }
     }

@@ -122,8 +122,7 @@ std::vector<int64_t> deal_layers(const Recipe& recipe, int num_stages) {
 StageOptions stage_options(const Recipe& recipe, int64_t positions) {
   return {.model = recipe.model,
           .router = recipe.router,
-          .recomputation =
-              value_named<Recomputation>(recipe.parallel.recompute).value_or(Recomputation::none),
+          .recomputation = recipe.parallel.recompute,
           .decay_embeddings = recipe.optimizer.decay_embeddings,
           .positions = positions};
 }
@@ -132,17 +131,6 @@ StagePlacement placement_of(const Recipe& recipe, const Plan& plan, int coordina
   return {.stage_of_chunk = plan.stage_of_chunk[static_cast<size_t>(coordinate)],
           .num_stages = plan.num_stages(),
           .layers_per_stage = deal_layers(recipe, plan.num_stages())};
-}
-
-ZeroSharding zero_sharding(const Recipe& recipe, const Communicators& comms) {
-  const Communicator& dense = comms.data();
-  const Communicator& expert = comms.along(Axis::expert_data);
-  return {.stage = static_cast<int>(recipe.parallel.zero),
-          .rank = dense.rank(),
-          .ranks = dense.size(),
-          .layout_free = recipe.run.determinism == "layout_free",
-          .expert_rank = expert.rank(),
-          .expert_ranks = expert.size()};
 }
 
 }  // namespace tessera

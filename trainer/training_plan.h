@@ -38,7 +38,5 @@ std::vector<int64_t> deal_layers(const Recipe& recipe, int num_stages);
 StageOptions stage_options(const Recipe& recipe, int64_t positions);
 // Which stages of the model the pipeline coordinate's chunks are.
 StagePlacement placement_of(const Recipe& recipe, const Plan& plan, int coordinate);
-// What this rank has of each stack, of the data ranks of the stack's group.
-ZeroSharding zero_sharding(const Recipe& recipe, const Communicators& comms);
 
 }  // namespace tessera

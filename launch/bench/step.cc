@@ -7,20 +7,16 @@
 // beside.
 #include "trainer/step.h"
 
-#include <cmath>
-#include <cstdio>
+#include <algorithm>
+#include <map>
 #include <memory>
 
-#include <nlohmann/json.hpp>
-
 #include "kernels/base/random.h"
-#include "kernels/cpu_path.h"
 #include "kernels/transfer.h"
 #include "launch/bench/bench.h"
-#include "launch/job/device_choice.h"
+#include "launch/bench/part_timer.h"
+#include "launch/bench/step_report.h"
 #include "launch/recipe/reader.h"
-#include "launch/report/format.h"
-#include "trainer/model/counts.h"
 #include "trainer/model/mtp.h"
 #include "trainer/planner.h"
 #include "trainer/training_plan.h"
@@ -43,7 +39,7 @@ Recipe dense_124m(int64_t sequence) {
 
 // A step of the command trains with the model, the optimizer and the recompute of its recipe, on
 // one rank and on random tokens.
-Recipe recipe_of(const BenchCommand& command, Device device) {
+Recipe recipe_of(const BenchCommand& command, DType dtype, Device device) {
   Recipe recipe = command.recipe.empty() ? dense_124m(command.sequence)
                                          : load_recipe(command.recipe, command.overrides, 0).recipe;
   recipe.name = "bench";
@@ -51,7 +47,7 @@ Recipe recipe_of(const BenchCommand& command, Device device) {
   recipe.data.sequence_length = command.sequence;
   recipe.data.attend_across_documents = true;
   recipe.batch = {.global = command.batch * command.microbatches, .micro = command.batch};
-  const std::string recompute = recipe.parallel.recompute;
+  const Recomputation recompute = recipe.parallel.recompute;
   recipe.parallel = {};
   recipe.parallel.recompute = recompute;
   const bool graphs = recipe.run.cuda_graphs;
@@ -62,7 +58,7 @@ Recipe recipe_of(const BenchCommand& command, Device device) {
   recipe.lr_schedule = {};
   recipe.model.max_position_embeddings =
       std::max(recipe.model.max_position_embeddings, command.sequence);
-  recipe.precision.compute = command.dtype == "tf32" ? "f32" : command.dtype;
+  recipe.precision.compute = value_named<ComputeType>(name(dtype)).value_or(ComputeType::f32);
   recipe.precision.tf32 = false;
   return recipe;
 }
@@ -100,92 +96,6 @@ void check_step(const BenchCommand& command, const Recipe& recipe, Device device
                  std::to_string(command.sequence),
              static_cast<double>(DryJob(recipe, 1).play(0).memory.system_bytes), device);
 }
-
-// Times the parts of a step by the device's clock, since the host may be ahead of it. Of several
-// microbatches, those before the last are one part: a graph has both of their passes.
-class PartTimer : public StepProbe, public PipelineStage {
- public:
-  struct Part {
-    std::string name;
-    Event start, end;
-    std::vector<double> seconds = {};
-  };
-
-  static constexpr const char* kBeforeTheLast = "microbatches before the last";
-
-  PartTimer(Stream& stream, int num_micro) : stream_(stream), num_micro_(num_micro) {}
-  const std::vector<Part>& parts() const { return parts_; }
-  void forget() { parts_.clear(); }
-  void begin_step() { next_ = 0; }
-  void end_step() {
-    for (Part& part : parts_)
-      part.seconds.push_back(part.end.milliseconds_since(part.start) * kSecond);
-  }
-
-  void around(StepEvent event, const std::function<void()>& work) override {
-    const char* const part = part_of(event);
-    if (part == nullptr) return work();
-    start(part);
-    work();
-    end();
-  }
-  PipelineStage& passes(PipelineStage& own) override {
-    own_ = &own;
-    return *this;
-  }
-
-  Tensor forward(int chunk, int micro, const Tensor& x) override {
-    if (micro + 1 == num_micro_) {
-      if (micro > 0) end();
-      start("forward, loss head");
-    } else if (micro == 0) {
-      start(kBeforeTheLast);
-    }
-    Tensor y = own_->forward(chunk, micro, x);
-    if (micro + 1 == num_micro_) end();
-    return y;
-  }
-  Tensor backward(int chunk, int micro, const Tensor& dy) override {
-    const bool last = micro + 1 == num_micro_;
-    if (last) start("backward");
-    Tensor dx = own_->backward(chunk, micro, dy);
-    if (last) end();
-    return dx;
-  }
-  Tensor backward_input(int chunk, int micro, const Tensor& dy) override {
-    return own_->backward_input(chunk, micro, dy);
-  }
-  void backward_weight(int chunk, int micro) override { own_->backward_weight(chunk, micro); }
-  Tensor boundary(int micro) override { return own_->boundary(micro); }
-  void gather_weights(int chunk) override { own_->gather_weights(chunk); }
-  void release_weights(int chunk) override { own_->release_weights(chunk); }
-
- private:
-  static constexpr double kSecond = 1e-3;  // of a millisecond
-
-  // Null: an event that does next to nothing on one rank, or has parts of its own.
-  static const char* part_of(StepEvent event) {
-    switch (event) {
-      case StepEvent::zero_gradients: return "zero gradients";
-      case StepEvent::measure: return "gradient norm";
-      case StepEvent::update_weights: return "optimizer";
-      default: return nullptr;
-    }
-  }
-  void start(const char* name) {
-    const Device device = stream_.device();
-    if (next_ == parts_.size())
-      parts_.push_back({name, Event(device, Timing::on), Event(device, Timing::on)});
-    parts_[next_].start.record(stream_);
-  }
-  void end() { parts_[next_++].end.record(stream_); }
-
-  Stream& stream_;
-  int num_micro_;
-  PipelineStage* own_ = nullptr;
-  std::vector<Part> parts_;
-  size_t next_ = 0;
-};
 
 // Steps on the same tokens again and again.
 class StepBench {
@@ -259,9 +169,10 @@ class StepBench {
   int64_t updates_ = 0;
 };
 
-std::string span(const Spread& spread, double factor, int decimals) {
-  return fixed(spread.median * factor, decimals) + " [" + fixed(spread.least * factor, decimals) +
-         " .. " + fixed(spread.most * factor, decimals) + "]";
+std::vector<std::pair<std::string, Spread>> spreads(const std::vector<PartTimer::Part>& parts) {
+  std::vector<std::pair<std::string, Spread>> all;
+  for (const PartTimer::Part& part : parts) all.emplace_back(part.name, spread_of(part.seconds));
+  return all;
 }
 
 }  // namespace
@@ -269,8 +180,7 @@ std::string span(const Spread& spread, double factor, int decimals) {
 int bench_step(const BenchCommand& command, DType dtype, Device device) {
   // The first step queues kernel by kernel; with several microbatches the second one records them.
   const int warm_up = command.microbatches > 1 ? 2 : 1;
-  constexpr double kMilli = 1e3, kGiga = 1e-9;
-  const Recipe recipe = recipe_of(command, device);
+  const Recipe recipe = recipe_of(command, dtype, device);
   check_step(command, recipe, device);
   StepBench bench(command, recipe, device);
   Limit peak = flops_limit(device, dtype);
@@ -281,76 +191,16 @@ int bench_step(const BenchCommand& command, DType dtype, Device device) {
   for (int i = 0; i < command.rounds; ++i)
     seconds.push_back(seconds_of(bench.stream(), [&] { bench.step(); }));
   const MemoryUse memory = memory_use(device);
-  const int64_t new_allocations = memory.system_allocations - allocations;
   const std::vector<double> graph_seconds = bench.seconds_of_graphs(command.rounds);
-  const double limit = peak.value();
-
-  const Spread time = spread_of(seconds);
-  const auto tokens = static_cast<double>(command.batch * command.sequence * command.microbatches);
-  const double flops = tokens * training_flops_per_token(recipe.model, command.sequence);
-  const double share = limit > 0 ? 100 * flops / time.median / limit : 0;
-  nlohmann::ordered_json json = {{"benchmark", "step"},
-                                 {"dtype", command.dtype},
-                                 {"device", describe(device)},
-                                 {"path", name(cpu_path())},
-                                 {"threads", cpu_threads()},
-                                 {"parameters", num_parameters(recipe.model)},
-                                 {"batch", command.batch},
-                                 {"sequence", command.sequence},
-                                 {"microbatches", command.microbatches},
-                                 {"tokens_per_second", tokens / time.median},
-                                 {"tokens_per_second_least", tokens / time.most},
-                                 {"tokens_per_second_most", tokens / time.least},
-                                 {"gflops", flops / time.median * kGiga},
-                                 {"system_allocations_in_steady_steps", new_allocations},
-                                 {"peak_bytes", memory.peak_total}};
-  const std::map<std::string, double> earlier = earlier_medians(command);
-  if (!earlier.empty()) json["ratio"] = tokens / time.median / earlier.at("step");
-  if (limit > 0) {
-    json["peak_gflops"] = limit * kGiga;
-    json["percent_of_peak"] = share;
-  }
-  std::vector<std::vector<std::string>> rows = {{"part", "ms", "share %"}};
-  for (const PartTimer::Part& part : bench.parts()) {
-    const Spread spread = spread_of(part.seconds);
-    rows.push_back(
-        {part.name, span(spread, kMilli, 1), fixed(100 * spread.median / time.median, 1)});
-    json["ms"][part.name] = spread.median * kMilli;
-  }
-  rows.push_back({"step", span(time, kMilli, 1), "100"});
-  if (!graph_seconds.empty()) json["graph_ms"] = spread_of(graph_seconds).median * kMilli;
-  for (int i = 0; i < kNumMemoryClasses; ++i)
-    json["peak_bytes_by_class"][name(static_cast<MemoryClass>(i))] =
-        memory.peak[static_cast<size_t>(i)];
-  if (command.json) {
-    std::printf("%s\n", json.dump().c_str());
-    return 0;
-  }
-  const std::string times =
-      command.microbatches > 1 ? std::to_string(command.microbatches) + " x " : std::string();
-  std::printf("%s parameters, %sB=%lld T=%lld, %s, %s, median of %d steps\n",
-              with_prefix(static_cast<double>(num_parameters(recipe.model))).c_str(), times.c_str(),
-              static_cast<long long>(command.batch), static_cast<long long>(command.sequence),
-              command.dtype.c_str(), describe(device).c_str(), command.rounds);
-  std::fputs(table(rows).c_str(), stdout);
-  if (!graph_seconds.empty())
-    std::printf("forward and backward launched as one graph: %s ms\n",
-                span(spread_of(graph_seconds), kMilli, 1).c_str());
-  std::printf("system allocations in the steady steps: %lld\npeak memory:",
-              static_cast<long long>(new_allocations));
-  for (int i = 0; i < kNumMemoryClasses; ++i)
-    std::printf(" %s %s,", name(static_cast<MemoryClass>(i)),
-                as_bytes(static_cast<double>(memory.peak[static_cast<size_t>(i)])).c_str());
-  std::printf(" together %s\n", as_bytes(static_cast<double>(memory.peak_total)).c_str());
-  std::printf("%.1f tokens/s [%.1f .. %.1f], %.1f GFLOP/s", tokens / time.median,
-              tokens / time.most, tokens / time.least, flops / time.median * kGiga);
-  if (limit > 0)
-    std::printf(" = %.1f %% of the %s of %.0f\n", share, peak.words().c_str(), limit * kGiga);
-  else
-    std::printf(" (%s: not known for %s)\n", peak.words().c_str(), command.dtype.c_str());
-  if (!earlier.empty())
-    std::printf("%.3f of the %.1f tokens/s in %s\n", json["ratio"].get<double>(),
-                earlier.at("step"), command.compare.c_str());
+  report_step(command, {.model = recipe.model,
+                        .device = device,
+                        .step = spread_of(seconds),
+                        .parts = spreads(bench.parts()),
+                        .graph_seconds = graph_seconds,
+                        .memory = memory,
+                        .new_allocations = memory.system_allocations - allocations,
+                        .peak_flops = peak.value(),
+                        .peak_words = peak.words()});
   return 0;
 }
 

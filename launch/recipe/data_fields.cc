@@ -3,6 +3,7 @@
 #include "launch/recipe/rows.h"
 #include "launch/recipe/scalar.h"
 #include "launch/recipe/sections.h"
+#include "parallel/pipeline/generators.h"
 
 namespace tessera {
 namespace {
@@ -37,6 +38,14 @@ RecipeField blend() {
                       ", weight: " + format_number(s.weight) + "}";
             return "[" + list + "]";
           }};
+}
+
+// "gpipe, 1f1b, ..."
+std::string schedule_names() {
+  std::string names;
+  for (const ScheduleKind& kind : schedule_kinds())
+    names += (names.empty() ? "" : ", ") + std::string(kind.name);
+  return names;
 }
 
 }  // namespace
@@ -112,16 +121,16 @@ std::vector<RecipeField> data_fields() {
       "nothing"));
   add(text_row(
       "parallel.schedule", [](R & r) -> auto& { return r.parallel.schedule; },
-      "gpipe, 1f1b, interleaved, zb_h1, zb_h2, zb_v, dualpipe_v or file:PATH"));
+      schedule_names() + " or file:PATH"));
   add(integer_or_row(
       "parallel.chunks", "auto", [](R & r) -> auto& { return r.parallel.chunks; },
       "model chunks per rank; auto: what the schedule needs"));
   add(integers_or_auto_row(
       "parallel.layers_per_stage", [](R & r) -> auto& { return r.parallel.layers_per_stage; },
       "blocks of each stage, or auto: as even as can be"));
-  add(text_row("parallel.recompute", [](R & r) -> auto& { return r.parallel.recompute; },
-               "activations recomputed in backward; selective: norm outputs and SwiGLU products",
-               {"none", "selective", "full"}));
+  add(word_row<Recomputation>(
+      "parallel.recompute", [](R & r) -> auto& { return r.parallel.recompute; },
+      "activations recomputed in backward; selective: norm outputs and SwiGLU products"));
   return rows;
 }
 

@@ -7,14 +7,22 @@
 namespace tessera {
 namespace {
 
+LrShape shape_of(const std::string& word, size_t number) {
+  const auto shape = value_named<LrShape>(word);
+  if (!shape)
+    throw RuleError("phase " + std::to_string(number) + ": shape must be " +
+                    alternatives(names_of<LrShape>()) + ", got '" + word + "'");
+  return *shape;
+}
+
 // "{shape: cosine, lr: 2.2e-05, tokens: 4.3T}"
-LrPhase phase_of(const RecipeNode& node) {
+LrPhase phase_of(const RecipeNode& node, size_t number) {
   const auto unquoted = [](const RecipeNode& n) { return unquoted_scalar_of(n, "a number"); };
   LrPhase phase;
   if (node.kind != RecipeNode::Kind::map) throw ScalarError("wants maps in its list");
   for (const auto& entry : node.entries) {
     if (entry.key == "shape")
-      phase.shape = scalar_of(entry.value, "a word");
+      phase.shape = shape_of(scalar_of(entry.value, "a word"), number);
     else if (entry.key == "lr")
       phase.lr = parse_number(unquoted(entry.value));
     else if (entry.key == "steps")
@@ -29,7 +37,7 @@ LrPhase phase_of(const RecipeNode& node) {
 
 std::string written(const LrPhase& phase) {
   const bool tokens = phase.length.tokens > 0;
-  return "{shape: " + yaml_text(phase.shape) +
+  return "{shape: " + yaml_text(name_of(phase.shape)) +
          (phase.lr ? ", lr: " + format_number(*phase.lr) : "") +
          (tokens ? ", tokens: " : ", steps: ") +
          std::to_string(tokens ? phase.length.tokens : phase.length.steps) + "}";
@@ -47,7 +55,8 @@ RecipeField phases() {
         if (n.kind != RecipeNode::Kind::list)
           throw ScalarError("wants a list of {shape: WORD, lr: NUMBER, tokens: NUMBER}");
         r.lr_schedule.phases.clear();
-        for (const RecipeNode& item : n.items) r.lr_schedule.phases.push_back(phase_of(item));
+        for (const RecipeNode& item : n.items)
+          r.lr_schedule.phases.push_back(phase_of(item, r.lr_schedule.phases.size() + 1));
       },
       [](const Recipe& r) {
         std::string list;
@@ -63,23 +72,25 @@ std::vector<RecipeField> optimizer_fields() {
   using R = Recipe;
   std::vector<RecipeField> rows;
   const auto add = [&](RecipeField row) { rows.push_back(std::move(row)); };
-  add(text_row("precision.compute", [](R & r) -> auto& { return r.precision.compute; },
-               "type of activations and of the weights that layers read", {"f32", "bf16", "f16"}));
-  add(text_row("precision.master_weights",
-               [](R & r) -> auto& { return r.precision.master_weights; },
-               "type of the weights that the optimizer updates", {"f32"}));
-  add(text_row("precision.reduce", [](R & r) -> auto& { return r.precision.reduce; },
-               "type in which gradients are summed over ranks", {"f32"}));
+  add(word_row<ComputeType>(
+      "precision.compute", [](R & r) -> auto& { return r.precision.compute; },
+      "type of activations and of the weights that layers read"));
+  add(word_row<WideType>(
+      "precision.master_weights", [](R & r) -> auto& { return r.precision.master_weights; },
+      "type of the weights that the optimizer updates"));
+  add(word_row<WideType>(
+      "precision.reduce", [](R & r) -> auto& { return r.precision.reduce; },
+      "type in which gradients are summed over ranks"));
   add(boolean_row(
       "precision.tf32", [](R & r) -> auto& { return r.precision.tf32; },
       "on GPUs with compute f32: matrix products on tensor cores, operands rounded to TF32 (10 "
       "bits)"));
-  add(text_row("precision.loss_scaling.mode",
-               [](R & r) -> auto& { return r.precision.loss_scaling.mode; },
-               "auto: dynamic for f16, none otherwise", {"auto", "none", "dynamic"}));
-  add(text_row("precision.loss_scaling.style",
-               [](R & r) -> auto& { return r.precision.loss_scaling.style; },
-               "whose rules the scale follows", {"pytorch", "megatron"}));
+  add(word_row<LossScalingMode>(
+      "precision.loss_scaling.mode", [](R & r) -> auto& { return r.precision.loss_scaling.mode; },
+      "auto: dynamic for f16, none otherwise"));
+  add(word_row<LossScalingStyle>(
+      "precision.loss_scaling.style", [](R & r) -> auto& { return r.precision.loss_scaling.style; },
+      "whose rules the scale follows"));
   add(number_row(
       "precision.loss_scaling.initial",
       [](R & r) -> auto& { return r.precision.loss_scaling.initial; }, "first scale"));
@@ -95,8 +106,8 @@ std::vector<RecipeField> optimizer_fields() {
       "precision.loss_scaling.min", [](R & r) -> auto& { return r.precision.loss_scaling.min; },
       "megatron: the scale never falls below"));
 
-  add(text_row("optimizer.name", [](R & r) -> auto& { return r.optimizer.name; }, "optimizer",
-               {"adamw"}));
+  add(word_row<OptimizerName>(
+      "optimizer.name", [](R & r) -> auto& { return r.optimizer.name; }, "optimizer"));
   add(number_row(
       "optimizer.lr", [](R & r) -> auto& { return r.optimizer.lr; }, "peak learning rate"));
   add(numbers_row(
@@ -115,9 +126,9 @@ std::vector<RecipeField> optimizer_fields() {
       "optimizer.grad_clip", [](R & r) -> auto& { return r.optimizer.grad_clip; },
       "largest global gradient norm; 0: off"));
 
-  add(text_row("lr_schedule.kind", [](R & r) -> auto& { return r.lr_schedule.kind; },
-               "shape of the learning rate",
-               {"constant", "warmup_cosine", "wsd", "multi_step", "phases"}));
+  add(word_row<LrKind>(
+      "lr_schedule.kind", [](R & r) -> auto& { return r.lr_schedule.kind; },
+      "shape of the learning rate"));
   add(length_row(
       "lr_schedule.warmup_steps", "lr_schedule.warmup_tokens", "null",
       [](R & r) -> auto& { return r.lr_schedule.warmup.steps; }, "updates of linear warm-up"));

@@ -84,6 +84,9 @@ class Reader {
            nearest(value.text, field.choices), 2});
     } catch (const ScalarError& error) {
       errors_.push_back({value.place, width(value), field.key + " " + error.what(), "", 2});
+    } catch (const RuleError& error) {
+      errors_.push_back({place, static_cast<int>(last_part(field.key).size()),
+                         field.key + ": " + error.what(), "", 2});
     }
   }
 

@@ -67,8 +67,9 @@ std::vector<RecipeField> run_fields() {
       "(docs/cuda_kernels.md)"));
   add(integer_row(
       "run.seed", [](R & r) -> auto& { return r.run.seed; }, "of the initial weights"));
-  add(text_row("run.determinism", [](R & r) -> auto& { return r.run.determinism; },
-               "what is bit-equal (docs/numerics.md)", {"same_layout", "layout_free"}));
+  add(word_row<Determinism>(
+      "run.determinism", [](R & r) -> auto& { return r.run.determinism; },
+      "what is bit-equal (docs/numerics.md)"));
   add(integer_row(
       "run.log_every", [](R & r) -> auto& { return r.run.log_every; },
       "steps between lines on the console"));
@@ -92,12 +93,13 @@ std::vector<RecipeField> run_fields() {
   add(integer_row(
       "checkpoint.max_failures", [](R & r) -> auto& { return r.checkpoint.max_failures; },
       "failed saves in a row before the run ends with exit code 8"));
-  add(text_row("checkpoint.on_preempt", [](R & r) -> auto& { return r.checkpoint.on_preempt; },
-               "at SIGINT, SIGTERM, SIGHUP or SIGUSR1: save and exit 75, or stop and exit 75",
-               {"save", "stop"}));
+  add(word_row<OnPreempt>(
+      "checkpoint.on_preempt", [](R & r) -> auto& { return r.checkpoint.on_preempt; },
+      "at SIGINT, SIGTERM, SIGHUP or SIGUSR1: save and exit 75, or stop and exit 75"));
 
-  add(text_row("on_failure.non_finite", [](R & r) -> auto& { return r.on_failure.non_finite; },
-               "a gradient that is not finite (without loss scaling)", {"skip", "stop"}));
+  add(word_row<OnNonFinite>(
+      "on_failure.non_finite", [](R & r) -> auto& { return r.on_failure.non_finite; },
+      "a gradient that is not finite (without loss scaling)"));
   add(integer_row(
       "on_failure.max_skips", [](R & r) -> auto& { return r.on_failure.max_skips; },
       "skipped steps in a row before the run ends with exit code 6"));

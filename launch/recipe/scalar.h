@@ -17,6 +17,11 @@ struct ScalarError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// A value of the right kind breaks a rule: the error is shown at the key, like those of validate().
+struct RuleError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 int64_t parse_integer(const std::string& text);
 double parse_number(const std::string& text);
 bool parse_bool(const std::string& text);

@@ -65,8 +65,10 @@ std::string phases_words(const Recipe& recipe) {
   for (const LrPhase& phase : recipe.lr_schedule.phases) {
     lr = phase.lr.value_or(lr);
     end = sum(end, phase.length);
-    text += (text.empty() ? "" : ", ") + (phase.shape == "constant" ? "" : phase.shape + " to ") +
-            in_words(lr) + (phase.shape == "constant" ? " to " : " at ") + in_words(end);
+    const bool constant = phase.shape == LrShape::constant;
+    text += (text.empty() ? "" : ", ") +
+            (constant ? std::string() : name_of(phase.shape) + std::string(" to ")) + in_words(lr) +
+            (constant ? " to " : " at ") + in_words(end);
   }
   return text;
 }
@@ -89,12 +91,12 @@ std::string rate_words(const Recipe& recipe) {
   const std::string least = in_words(recipe.optimizer.lr * schedule.min_lr_ratio);
   std::string text;
   if (schedule.warmup.given()) text = "up to " + peak + " over " + in_words(schedule.warmup) + "; ";
-  if (schedule.kind == "phases") return text + phases_words(recipe);
-  if (schedule.kind == "multi_step") return text + steps_words(recipe);
-  if (schedule.kind == "warmup_cosine")
+  if (schedule.kind == LrKind::phases) return text + phases_words(recipe);
+  if (schedule.kind == LrKind::multi_step) return text + steps_words(recipe);
+  if (schedule.kind == LrKind::warmup_cosine)
     return text + "cosine to " + least + " at " +
            in_words(schedule.decay.given() ? schedule.decay : recipe.run.length());
-  if (schedule.kind == "wsd")
+  if (schedule.kind == LrKind::wsd)
     return text + peak + ", then a line to " + least + " over the last " + in_words(schedule.decay);
   return text + peak;
 }

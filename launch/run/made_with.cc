@@ -183,6 +183,11 @@ bool allows(const std::string& list, Kind kind) {
 
 void refuse_changes(const std::vector<Changed>& changes, const std::vector<Kind>& allowed,
                     const std::string& where) {
+  for (const Changed& change : changes)
+    check(change.what != "optimizer.name", ErrorKind::usage,
+          where + " holds the state of the optimizer " + change.before + ", from which " +
+              change.now + " cannot go on. Put optimizer.name back, or start " + change.now +
+              " from the weights alone with --init-from " + where);
   std::vector<std::string> sentences, kinds;
   bool model = false;
   for (const auto& [name, kind] : kKinds) {

@@ -146,7 +146,7 @@ Verb export_verb() {
           .flags = {checkpoint_row(c->checkpoint),
                     {"-o,--output", &c->output, "directory to make", {}, {.required = true}},
                     {"--to", &c->to, "form", OneOf{{"hf"}}, shown},
-                    {"--dtype", &c->dtype, "of the weights", OneOf{{"f32", "bf16", "f16"}}, shown},
+                    {"--dtype", &c->dtype, "of the weights", OneOf{names_of<ComputeType>()}, shown},
                     {"--max-shard", &c->max_shard, "bytes of a file, e.g. 500MB", {}, shown},
                     json_row(c->json),
                     allow_changed_row(c->allow_changed)},

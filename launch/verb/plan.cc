@@ -168,7 +168,7 @@ std::string schedule_line(const Report& report) {
          std::to_string(plan.num_stages()) + " stage" + (plan.num_stages() > 1 ? "s" : "") + "  " +
          std::to_string(plan.num_micro) + " microbatch" + (plan.num_micro > 1 ? "es" : "") +
          " a step  bubble " + fixed(100 * report.simulation.bubble(), 1) + "%  recompute " +
-         parallel.recompute + "\n" + earlier_lines(report);
+         name_of(parallel.recompute) + "\n" + earlier_lines(report);
 }
 
 // "6.84M parameters", of a mixture of experts "6.84M parameters (3.13M active)".

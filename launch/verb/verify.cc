@@ -142,7 +142,7 @@ class Verification {
     return resolve_device(layout.device, world_.local_rank());
   }
 
-  Layout one_rank(const std::string& device, const std::string& compute = "f32") const {
+  Layout one_rank(const std::string& device, ComputeType compute = ComputeType::f32) const {
     Layout layout;
     layout.parallel.data = 1;
     layout.device = device;
@@ -190,10 +190,10 @@ class Verification {
   };
 
   // Collective: rank 0 runs, the others learn the routing.
-  const Base& base_of(const std::string& compute) {
-    const auto known = bases_.find(compute);
+  const Base& base_of(ComputeType compute) {
+    const auto known = bases_.find(name_of(compute));
     if (known != bases_.end()) return known->second;
-    Base& base = bases_[compute];
+    Base& base = bases_[name_of(compute)];
     if (speaks()) {
       const Captured run = capture(in_layout(recipe_, one_rank("cpu", compute), command_.steps),
                                    alone_, {.record = &base.routing});
@@ -202,8 +202,8 @@ class Verification {
       base.bound.one_rank = errors_against(base.reference, run);
       const auto depth = static_cast<double>(Timeline(recipe_).batches().at(0) *
                                              recipe_.data.sequence_length);  // of step 1
-      base.bound.slack = kSlack * unit_roundoff(compute) * std::sqrt(depth);
-      base.bound.flip_margin = kFlipRoundoffs * unit_roundoff(compute);
+      base.bound.slack = kSlack * unit_roundoff(dtype_of(compute)) * std::sqrt(depth);
+      base.bound.flip_margin = kFlipRoundoffs * unit_roundoff(dtype_of(compute));
     }
     base.routing =
         routing_record(world_.all().broadcast(speaks() ? to_text(base.routing) : "", 0, "routing"));
@@ -212,7 +212,7 @@ class Verification {
 
   // own_class: its sums have NCCL's order, and equal bits are promised to its repetitions only.
   void judge_row(const Layout& layout, bool own_class, Captured run, const Table& table) {
-    const Base& base = bases_.at(layout.compute);
+    const Base& base = bases_.at(name_of(layout.compute));
     const int number = static_cast<int>(rows_.size()) + 1;
     const std::string group =
         class_of(layout, recipe_) + (own_class ? ", " + layout.to_string() : "");
@@ -264,7 +264,7 @@ class Verification {
   Communicators alone_;
   DataSummary data_;
   std::vector<Layout> layouts_;
-  std::map<std::string, Base> bases_;                       // by compute type
+  std::map<std::string, Base> bases_;                       // by the name of the compute type
   std::map<std::string, std::pair<int, Captured>> firsts_;  // of each class: row, run
   std::map<Verdict::Kind, int> counts_;
   nlohmann::ordered_json rows_ = nlohmann::ordered_json::array();

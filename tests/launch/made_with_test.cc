@@ -100,6 +100,15 @@ TEST(MadeWith, AModelThatComputesSomethingElseIsRefused) {
                     HasSubstr("--allow-changed model,tokenizer")));
 }
 
+TEST(MadeWith, AnotherOptimizerIsRefusedWhateverIsAllowed) {
+  const Changed other{Changed::Kind::harmless, "optimizer.name", "adamw", "lion"};
+  EXPECT_THAT(
+      error_of([&] { refuse_changes({other}, parse_allowed("model"), "runs/a/step-2"); }),
+      AllOf(StartsWith("usage: "),
+            HasSubstr("runs/a/step-2 holds the state of the optimizer adamw"),
+            HasSubstr("from which lion cannot go on"), HasSubstr("--init-from runs/a/step-2")));
+}
+
 TEST(MadeWith, TheSameFunctionInOtherWordsIsNotRefused) {
   for (const char* key : {"model.num_key_value_heads=4", "model.head_dim=8",
                           "model.initializer_range=0.5", "model.max_position_embeddings=64"})

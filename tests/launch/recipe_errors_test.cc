@@ -256,6 +256,9 @@ TEST(RecipeErrors, APhaseOfTheLearningRateIsReadStrictly) {
             "steps or all in tokens");
   EXPECT_EQ(first_line("[{steps: 2}, {shape: cosine, steps: 2}]"),
             "a.yaml:6:29: lr_schedule.phases: phase 2: a cosine wants the lr that it ends with");
+  EXPECT_EQ(first_line("[{steps: 2}, {shape: square, lr: 1e-4, steps: 2}]"),
+            "a.yaml:6:29: lr_schedule.phases: phase 2: shape must be constant | linear | cosine, "
+            "got 'square'");
   EXPECT_EQ(first_line("[{lr: 1}]"),
             "a.yaml:6:29: lr_schedule.phases: phase 1 wants steps or tokens, at least 1");
 }

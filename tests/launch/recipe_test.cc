@@ -69,7 +69,7 @@ TEST(Recipe, SchedulesInTokensArriveAndReadBack) {
   ASSERT_EQ(recipe.lr_schedule.phases.size(), 2u);
   EXPECT_FALSE(recipe.lr_schedule.phases[0].lr);
   EXPECT_EQ(recipe.lr_schedule.phases[1].lr, 2.2e-5);
-  EXPECT_EQ(recipe.lr_schedule.phases[1].shape, "cosine");
+  EXPECT_EQ(recipe.lr_schedule.phases[1].shape, LrShape::cosine);
   EXPECT_EQ(recipe.lr_schedule.phases[1].length.tokens, 4'300'000'000'000);
   const Recipe again = parse_recipe(resolved_yaml(loaded, {}), "resolved", {}, 1).recipe;
   EXPECT_EQ(all_values(again), all_values(recipe));

@@ -109,9 +109,9 @@ struct GoldenModel {
     recipe.data.sequence_length = static_cast<int64_t>(tokens[0].size()) - 1;
     recipe.data.shuffle = false;
     recipe.batch = {.global = static_cast<int64_t>(tokens.size()), .micro = 1};
-    recipe.precision.compute = "f32";
+    recipe.precision.compute = ComputeType::f32;
     recipe.optimizer.lr = 1e-3;
-    recipe.lr_schedule.kind = "constant";
+    recipe.lr_schedule.kind = LrKind::constant;
     recipe.run.steps = 10;
     recipe.run.device = "cpu";
     return recipe;

@@ -71,7 +71,7 @@ inline Recipe tiny_recipe(const std::string& tokens, const std::string& compute 
   recipe.data.train = tokens;
   recipe.data.sequence_length = 12;
   recipe.batch = {.global = 8, .micro = 2};
-  recipe.precision.compute = compute;
+  recipe.precision.compute = value_named<ComputeType>(compute).value();
   recipe.optimizer.lr = 1e-2;
   recipe.lr_schedule.warmup.steps = 2;
   recipe.run.steps = 40;

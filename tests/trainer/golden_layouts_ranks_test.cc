@@ -19,7 +19,7 @@ struct Layout {
   int data = 1, tensor = 1, pipeline = 1, expert = 1, expert_tensor = 1, zero = 0;
   const char* schedule = "1f1b";
   std::vector<int64_t> layers_per_stage = {};
-  const char* recompute = "none";
+  Recomputation recompute = Recomputation::none;
 
   int ranks() const { return data * tensor * pipeline; }
   std::string name() const {
@@ -28,24 +28,24 @@ struct Layout {
                        std::to_string(expert_tensor) + " zero" + std::to_string(zero) + " " +
                        schedule;
     for (const int64_t layers : layers_per_stage) text += " " + std::to_string(layers);
-    return text + " recompute " + recompute;
+    return text + " recompute " + name_of(recompute);
   }
 };
 
 const std::vector<Layout> kLayouts = {
     {},
-    {.recompute = "selective"},
-    {.recompute = "full"},
+    {.recompute = Recomputation::selective},
+    {.recompute = Recomputation::full},
     {.data = 2},
     {.data = 2, .zero = 1},
     {.data = 2, .zero = 2},
     {.data = 2, .zero = 3},
     {.data = 2, .expert = 2},
     {.data = 2, .expert = 2, .zero = 1},
-    {.data = 2, .expert = 2, .zero = 2, .recompute = "full"},
+    {.data = 2, .expert = 2, .zero = 2, .recompute = Recomputation::full},
     {.data = 2, .expert = 2, .zero = 3},
     {.tensor = 2},
-    {.tensor = 2, .recompute = "selective"},
+    {.tensor = 2, .recompute = Recomputation::selective},
     {.tensor = 2, .expert = 2},
     {.tensor = 2, .expert_tensor = 2},
     {.tensor = 4},
@@ -54,16 +54,16 @@ const std::vector<Layout> kLayouts = {
     {.data = 2, .tensor = 2},
     {.data = 2, .tensor = 2, .expert = 2, .zero = 1},
     {.data = 2, .tensor = 2, .expert = 4, .zero = 2},
-    {.data = 2, .tensor = 2, .expert = 2, .zero = 3, .recompute = "selective"},
+    {.data = 2, .tensor = 2, .expert = 2, .zero = 3, .recompute = Recomputation::selective},
     {.data = 2, .tensor = 2, .expert = 2, .expert_tensor = 2, .zero = 1},
     {.pipeline = 2},
     {.pipeline = 2, .schedule = "gpipe"},
     {.pipeline = 2, .schedule = "zb_h1"},
-    {.pipeline = 2, .schedule = "zb_h2", .recompute = "full"},
+    {.pipeline = 2, .schedule = "zb_h2", .recompute = Recomputation::full},
     {.pipeline = 2, .schedule = "interleaved", .layers_per_stage = {1, 1, 1, 0}},
     {.pipeline = 2, .schedule = "zb_v", .layers_per_stage = {1, 1, 1, 0}},
     {.pipeline = 3},
-    {.pipeline = 3, .schedule = "zb_h1", .recompute = "selective"},
+    {.pipeline = 3, .schedule = "zb_h1", .recompute = Recomputation::selective},
     {.data = 2, .pipeline = 2, .expert = 2},
     {.data = 2, .pipeline = 2, .expert = 2, .zero = 1},
     {.data = 2, .pipeline = 2, .expert = 2, .zero = 2},

@@ -124,8 +124,8 @@ TEST_F(MicroGraphsOf, AnyNumberHaveTheCpusBits) {
 }
 
 TEST_F(MicroGraphsOf, RecomputedActivationsHaveTheCpusBits) {
-  for (const char* recompute : {"selective", "full"}) {
-    SCOPED_TRACE(recompute);
+  for (const Recomputation recompute : {Recomputation::selective, Recomputation::full}) {
+    SCOPED_TRACE(name_of(recompute));
     Recipe options = recipe(3, "bf16");
     options.parallel.recompute = recompute;
     count();
@@ -182,7 +182,7 @@ TEST_F(MicroGraphsOf, NothingIsRecordedWhereItCannotBeOrShallNot) {
       {"experts in f32", [](Recipe& r) { r.model = tiny_deepseek(); }},
       {"all forward passes first", [](Recipe& r) { r.parallel.schedule = "gpipe"; }},
       {"sums in each microbatch", [](Recipe& r) { r.parallel.zero = 2; }},
-      {"sums as a tree", [](Recipe& r) { r.run.determinism = "layout_free"; }}};
+      {"sums as a tree", [](Recipe& r) { r.run.determinism = Determinism::layout_free; }}};
   for (const auto& [name, change] : cases) {
     SCOPED_TRACE(name);
     Recipe options = recipe(4);
@@ -197,8 +197,9 @@ TEST_F(MicroGraphsOf, NothingIsRecordedWhereItCannotBeOrShallNot) {
 // token counted once, also where the forward pass is made twice.
 TEST_F(MicroGraphsOf, ExpertsHaveTheCpusBitsAndCounts) {
   for (const char* compute : {"bf16", "f16"})
-    for (const char* recompute : {"none", "selective", "full"}) {
-      SCOPED_TRACE(std::string(compute) + " " + recompute);
+    for (const Recomputation recompute :
+         {Recomputation::none, Recomputation::selective, Recomputation::full}) {
+      SCOPED_TRACE(std::string(compute) + " " + name_of(recompute));
       Recipe options = experts(3, compute);
       options.parallel.recompute = recompute;
       count();

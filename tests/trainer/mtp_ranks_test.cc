@@ -17,15 +17,15 @@ namespace {
 struct Layout {
   int data = 1, tensor = 1, pipeline = 1, zero = 0;
   const char* schedule = "1f1b";
-  const char* recompute = "none";
+  Recomputation recompute = Recomputation::none;
   bool same_bits = false;  // as one rank
 };
 
 const std::vector<Layout> kLayouts = {
     {.pipeline = 2, .same_bits = true},
-    {.pipeline = 2, .schedule = "zb_h1", .recompute = "selective", .same_bits = true},
+    {.pipeline = 2, .schedule = "zb_h1", .recompute = Recomputation::selective, .same_bits = true},
     {.pipeline = 2, .schedule = "zb_v", .same_bits = true},
-    {.pipeline = 2, .schedule = "interleaved", .recompute = "full", .same_bits = true},
+    {.pipeline = 2, .schedule = "interleaved", .recompute = Recomputation::full, .same_bits = true},
     {.pipeline = 2, .schedule = "dualpipe_v", .same_bits = true},
     {.pipeline = 4, .same_bits = true},
     {.tensor = 2},

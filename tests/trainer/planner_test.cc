@@ -179,7 +179,8 @@ void expect_agreement(const DryJob& job, const std::string& form) {
 TEST(Planner, AllRanksAgreeInEveryForm) {
   for (const ScheduleKind& schedule : schedule_kinds())
     for (const int zero : {0, 1, 2, 3})
-      for (const char* recompute : {"none", "selective", "full"}) {
+      for (const Recomputation recompute :
+           {Recomputation::none, Recomputation::selective, Recomputation::full}) {
         Recipe recipe = tiny_recipe("corpus", zero == 2 ? "f16" : "bf16");
         recipe.model.num_hidden_layers = 4;
         recipe.model.tie_word_embeddings = zero % 2 == 0;
@@ -191,7 +192,8 @@ TEST(Planner, AllRanksAgreeInEveryForm) {
         recipe.parallel.recompute = recompute;
         ASSERT_THAT(validate(recipe, 8), IsEmpty());
         expect_agreement(DryJob(recipe, 8), std::string(schedule.name) + " zero " +
-                                                std::to_string(zero) + " recompute " + recompute);
+                                                std::to_string(zero) + " recompute " +
+                                                name_of(recompute));
       }
 }
 
@@ -223,10 +225,12 @@ TEST(Planner, ZeroCutsWhatItSaysItCuts) {
 
 TEST(Planner, RecomputeKeepsLess) {
   std::map<std::string, int64_t> activations;
-  for (const char* recompute : {"none", "selective", "full"}) {
+  for (const Recomputation recompute :
+       {Recomputation::none, Recomputation::selective, Recomputation::full}) {
     Recipe recipe = llama_70b();
     recipe.parallel.recompute = recompute;
-    activations[recompute] = bytes_of(DryJob(recipe, kRanks).play(0), MemoryClass::activations);
+    activations[name_of(recompute)] =
+        bytes_of(DryJob(recipe, kRanks).play(0), MemoryClass::activations);
   }
   EXPECT_LT(activations["selective"], activations["none"]);
   EXPECT_LT(activations["full"], activations["selective"] / 4);
@@ -260,7 +264,7 @@ TEST(Planner, StageTimesAddUpToTheFlopsOfATokenAndRecomputeAdds) {
   const double flops = training_flops_per_token(recipe.model, recipe.data.sequence_length);
   const double plain = sum_of(recipe);
   EXPECT_NEAR(2 * plain / flops, 1, 1e-12);
-  recipe.parallel.recompute = "full";
+  recipe.parallel.recompute = Recomputation::full;
   EXPECT_GT(sum_of(recipe), 1.3 * plain);
   EXPECT_LT(sum_of(recipe), 4.0 / 3 * plain);
 }

@@ -92,21 +92,14 @@ const std::vector<Rule> kRules = {
      ErrorKind::capacity},
     {"parallel.zero", [](Recipe& r) { r.parallel.zero = 4; }},
     {"parallel.schedule", [](Recipe& r) { r.parallel.schedule = "2f2b"; }, ErrorKind::capacity},
-    {"parallel.recompute", [](Recipe& r) { r.parallel.recompute = "all"; }},
     {"parallel.layers_per_stage", [](Recipe& r) { r.parallel.layers_per_stage = {1}; },
      ErrorKind::capacity},
-    {"precision.compute", [](Recipe& r) { r.precision.compute = "f8"; }},
-    {"precision.master_weights", [](Recipe& r) { r.precision.master_weights = "bf16"; }},
-    {"precision.reduce", [](Recipe& r) { r.precision.reduce = "bf16"; }},
-    {"precision.loss_scaling.mode", [](Recipe& r) { r.precision.loss_scaling.mode = "on"; }},
-    {"precision.loss_scaling.style", [](Recipe& r) { r.precision.loss_scaling.style = "apex"; }},
     {"precision.loss_scaling.initial", [](Recipe& r) { r.precision.loss_scaling.initial = 0; }},
     {"precision.loss_scaling.min", [](Recipe& r) { r.precision.loss_scaling.min = 0; }},
     {"precision.loss_scaling.growth_interval",
      [](Recipe& r) { r.precision.loss_scaling.growth_interval = 0; }},
     {"precision.loss_scaling.hysteresis",
      [](Recipe& r) { r.precision.loss_scaling.hysteresis = 0; }},
-    {"optimizer.name", [](Recipe& r) { r.optimizer.name = "sgd"; }},
     {"optimizer.lr", [](Recipe& r) { r.optimizer.lr = 0; }},
     {"optimizer.betas", [](Recipe& r) { r.optimizer.betas = {0.9}; }},
     {"optimizer.betas",
@@ -116,7 +109,6 @@ const std::vector<Rule> kRules = {
     {"optimizer.eps", [](Recipe& r) { r.optimizer.eps = 0; }},
     {"optimizer.weight_decay", [](Recipe& r) { r.optimizer.weight_decay = -1; }},
     {"optimizer.grad_clip", [](Recipe& r) { r.optimizer.grad_clip = -1; }},
-    {"lr_schedule.kind", [](Recipe& r) { r.lr_schedule.kind = "linear"; }},
     {"lr_schedule.warmup_steps", [](Recipe& r) { r.lr_schedule.warmup.steps = -1; }},
     {"lr_schedule.decay_steps", [](Recipe& r) { r.lr_schedule.decay.steps = -1; }},
     {"lr_schedule.min_lr_ratio", [](Recipe& r) { r.lr_schedule.min_lr_ratio = 1.5; }},
@@ -127,19 +119,19 @@ const std::vector<Rule> kRules = {
     {"lr_schedule.warmup_tokens", [](Recipe& r) { r.lr_schedule.warmup.tokens = 9; }},
     {"lr_schedule.decay_tokens",
      [](Recipe& r) {
-       r.lr_schedule.kind = "constant";
+       r.lr_schedule.kind = LrKind::constant;
        r.lr_schedule.decay.tokens = 9;
      }},
-    {"lr_schedule.phases", [](Recipe& r) { r.lr_schedule.kind = "phases"; }},
+    {"lr_schedule.phases", [](Recipe& r) { r.lr_schedule.kind = LrKind::phases; }},
     {"lr_schedule.phases", [](Recipe& r) { r.lr_schedule.phases = phases(9, 9); }},
     {"lr_schedule.phases",
      [](Recipe& r) {
-       r.lr_schedule.kind = "phases";
+       r.lr_schedule.kind = LrKind::phases;
        r.lr_schedule.phases = phases(1, 9);  // the warm-up is longer
      }},
     {"lr_schedule.phases",
      [](Recipe& r) {
-       r.lr_schedule.kind = "phases";
+       r.lr_schedule.kind = LrKind::phases;
        r.lr_schedule.phases = phases(9, 9);
        r.lr_schedule.phases[1].length = {.tokens = 9};
      }},
@@ -160,18 +152,17 @@ const std::vector<Rule> kRules = {
      }},
     {"run.determinism",
      [](Recipe& r) {
-       r.run.determinism = "layout_free";
+       r.run.determinism = Determinism::layout_free;
        r.batch.global = 16;  // 1, 2, 3 and 4 microbatches
        r.batch.ramp = {.from = 4, .increment = 4, .tokens = 100};
      },
      ErrorKind::capacity},
     {"precision.tf32",
      [](Recipe& r) {
-       r.precision.compute = "bf16";
+       r.precision.compute = ComputeType::bf16;
        r.precision.tf32 = true;
      }},
     {"run.device", [](Recipe& r) { r.run.device = "tpu"; }},
-    {"run.determinism", [](Recipe& r) { r.run.determinism = "none"; }},
     {"run.eval_every", [](Recipe& r) { r.run.eval_every = -1; }},
     {"run.eval_batches", [](Recipe& r) { r.run.eval_batches = -1; }},
     {"checkpoint.every", [](Recipe& r) { r.checkpoint.every_steps = -1; }},
@@ -181,8 +172,6 @@ const std::vector<Rule> kRules = {
     {"on_failure.hang_timeout", [](Recipe& r) { r.on_failure.hang_timeout_seconds = -1; }},
     {"on_failure.start_timeout", [](Recipe& r) { r.on_failure.start_timeout_seconds = -1; }},
     {"on_failure.save_timeout", [](Recipe& r) { r.on_failure.save_timeout_seconds = -1; }},
-    {"checkpoint.on_preempt", [](Recipe& r) { r.checkpoint.on_preempt = "ignore"; }},
-    {"on_failure.non_finite", [](Recipe& r) { r.on_failure.non_finite = "ignore"; }},
     {"checkpoint.max_failures", [](Recipe& r) { r.checkpoint.max_failures = 0; }},
 };
 
@@ -342,7 +331,7 @@ TEST(Validate, TellsEverythingAtOnceAndTheNearestLegalBatches) {
 
 TEST(Recipe, ComputesInF64OnTheReference) {
   Recipe recipe = sound();
-  recipe.precision.compute = "bf16";
+  recipe.precision.compute = ComputeType::bf16;
   EXPECT_EQ(recipe.compute_type(), DType::bf16);
   recipe.run.device = "reference";
   EXPECT_EQ(recipe.compute_type(), DType::f64);

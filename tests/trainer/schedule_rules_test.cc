@@ -30,7 +30,7 @@ std::vector<std::string> keys(const std::function<void(Recipe&)>& change) {
   return found;
 }
 
-LrScheduleOptions shape(const std::string& kind, int64_t warmup, int64_t decay) {
+LrScheduleOptions shape(LrKind kind, int64_t warmup, int64_t decay) {
   LrScheduleOptions schedule;
   schedule.kind = kind;
   schedule.warmup.steps = warmup;
@@ -42,22 +42,25 @@ std::vector<std::string> keys_of(const LrScheduleOptions& schedule) {
 }
 
 TEST(ScheduleRules, WantADecayForWarmupStableDecayThatHasRoom) {
-  EXPECT_THAT(keys_of(shape("wsd", 0, 0)), ElementsAre("lr_schedule.decay_steps"));
-  EXPECT_THAT(keys_of(shape("wsd", 2, 1000)), ElementsAre("lr_schedule.decay_steps"));
-  EXPECT_THAT(keys_of(shape("wsd", 2, 9)), ElementsAre("lr_schedule.decay_steps"));
-  EXPECT_THAT(keys_of(shape("wsd", 2, 8)), IsEmpty());
-  EXPECT_THAT(keys_of(shape("wsd", 0, 10)), IsEmpty());
+  EXPECT_THAT(keys_of(shape(LrKind::wsd, 0, 0)), ElementsAre("lr_schedule.decay_steps"));
+  EXPECT_THAT(keys_of(shape(LrKind::wsd, 2, 1000)), ElementsAre("lr_schedule.decay_steps"));
+  EXPECT_THAT(keys_of(shape(LrKind::wsd, 2, 9)), ElementsAre("lr_schedule.decay_steps"));
+  EXPECT_THAT(keys_of(shape(LrKind::wsd, 2, 8)), IsEmpty());
+  EXPECT_THAT(keys_of(shape(LrKind::wsd, 0, 10)), IsEmpty());
 }
 
 TEST(ScheduleRules, WantTheWarmUpToEndBeforeTheCosineDoes) {
-  EXPECT_THAT(keys_of(shape("warmup_cosine", 1000, 0)), ElementsAre("lr_schedule.warmup_steps"));
-  EXPECT_THAT(keys_of(shape("warmup_cosine", 10, 0)), ElementsAre("lr_schedule.warmup_steps"));
-  EXPECT_THAT(keys_of(shape("warmup_cosine", 6, 3)), ElementsAre("lr_schedule.warmup_steps"));
-  EXPECT_THAT(keys_of(shape("warmup_cosine", 6, 6)), ElementsAre("lr_schedule.warmup_steps"));
-  EXPECT_THAT(keys_of(shape("warmup_cosine", 6, 7)), IsEmpty());
-  EXPECT_THAT(keys_of(shape("warmup_cosine", 9, 0)), IsEmpty());
-  EXPECT_THAT(keys_of(shape("warmup_cosine", 0, 1000)), IsEmpty()) << "beyond the run is a choice";
-  EXPECT_THAT(keys_of(shape("constant", 1000, 0)), IsEmpty()) << "it has no shape to miss";
+  EXPECT_THAT(keys_of(shape(LrKind::warmup_cosine, 1000, 0)),
+              ElementsAre("lr_schedule.warmup_steps"));
+  EXPECT_THAT(keys_of(shape(LrKind::warmup_cosine, 10, 0)),
+              ElementsAre("lr_schedule.warmup_steps"));
+  EXPECT_THAT(keys_of(shape(LrKind::warmup_cosine, 6, 3)), ElementsAre("lr_schedule.warmup_steps"));
+  EXPECT_THAT(keys_of(shape(LrKind::warmup_cosine, 6, 6)), ElementsAre("lr_schedule.warmup_steps"));
+  EXPECT_THAT(keys_of(shape(LrKind::warmup_cosine, 6, 7)), IsEmpty());
+  EXPECT_THAT(keys_of(shape(LrKind::warmup_cosine, 9, 0)), IsEmpty());
+  EXPECT_THAT(keys_of(shape(LrKind::warmup_cosine, 0, 1000)), IsEmpty())
+      << "beyond the run is a choice";
+  EXPECT_THAT(keys_of(shape(LrKind::constant, 1000, 0)), IsEmpty()) << "it has no shape to miss";
 }
 
 TEST(ScheduleRules, CompareStepsWithTokens) {
@@ -76,7 +79,7 @@ TEST(ScheduleRules, CompareStepsWithTokens) {
 
 TEST(ScheduleRules, WantMilestonesThatIncreaseInsideTheRun) {
   const auto with = [](std::vector<double> milestones, double factor, int64_t warmup) {
-    LrScheduleOptions schedule = shape("multi_step", warmup, 0);
+    LrScheduleOptions schedule = shape(LrKind::multi_step, warmup, 0);
     schedule.milestones = std::move(milestones);
     schedule.milestone_factor = factor;
     return keys_of(schedule);

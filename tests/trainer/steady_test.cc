@@ -156,8 +156,8 @@ TEST_F(Steady, WaitsForNothingElseWhileItIsRecorded) {
 }
 
 TEST_F(Steady, FindsTheLossScaleOnTheDevice) {
-  for (const char* style : {"pytorch", "megatron"}) {
-    SCOPED_TRACE(style);
+  for (const LossScalingStyle style : {LossScalingStyle::pytorch, LossScalingStyle::megatron}) {
+    SCOPED_TRACE(name_of(style));
     Recipe options = recipe("f16");
     options.precision.loss_scaling.style = style;
     options.precision.loss_scaling.initial = 1 << 26;  // falls, step by step, until it is good

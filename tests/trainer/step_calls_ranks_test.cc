@@ -142,8 +142,8 @@ TEST_F(StepCalls, AreWhatIsPlannedInLayoutsThatNoRecipeHas) {
   } kChanges[] = {
       {"zero 2", [](Recipe& r) { r.parallel.zero = 2; }},
       {"zero 3", [](Recipe& r) { r.parallel.zero = 3; }},
-      {"layout_free", [](Recipe& r) { r.run.determinism = "layout_free"; }},
-      {"f16", [](Recipe& r) { r.precision.compute = "f16"; }},
+      {"layout_free", [](Recipe& r) { r.run.determinism = Determinism::layout_free; }},
+      {"f16", [](Recipe& r) { r.precision.compute = ComputeType::f16; }},
       {"tensor", [](Recipe& r) { r.parallel.tensor = 2; }},
       {"tied ends",
        [](Recipe& r) {

@@ -92,7 +92,7 @@ TEST_F(TrainingOnRanks, GivesTheLossesOfOneRankAlongARamp) {
 TEST_F(TrainingOnRanks, GivesTheBitsOfOneRankAlongARampWhenLayoutFree) {
   Recipe ramp = recipe();
   ramp.batch.ramp = {.from = 4, .increment = 4, .tokens = 12 * 6};
-  ramp.run.determinism = "layout_free";
+  ramp.run.determinism = Determinism::layout_free;
   std::vector<double> alone;
   if (world().rank() == 0) alone = run(ramp, Communicators(), 5);
   EXPECT_EQ(run(ramp, comms, 5), from_rank_0(alone));

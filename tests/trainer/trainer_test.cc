@@ -112,7 +112,7 @@ TEST_F(Training, TakesMoreSequencesAStepAlongARamp) {
   Recipe tokens = with_ramp(recipe());
   tokens.run.steps = 0;
   tokens.run.tokens = 12 * 30;
-  tokens.lr_schedule.kind = "phases";
+  tokens.lr_schedule.kind = LrKind::phases;
   tokens.lr_schedule.warmup = {};
   tokens.lr_schedule.phases = {{.lr = 1e-2, .length = {.tokens = 12 * 8}},
                                {.lr = 1e-3, .length = {.tokens = 12 * 22}}};
@@ -263,7 +263,7 @@ TEST_F(Training, ClipsTheGradientByItsGlobalNorm) {
   EXPECT_EQ(clipped.step({}).grad_norm, norm) << "reported before clipping";
   const auto moments = [](const Trainer& trainer) {
     const ParameterStore& store = trainer.parameters();
-    return values_of_all(store, [&](const Piece& piece) { return store.first_moment(piece); });
+    return values_of_all(store, [&](const Piece& piece) { return store.state(0, piece); });
   };
   const std::vector<double> whole = moments(free), cut = moments(clipped);
   double largest = 0, squares = 0;  // the first moment is 0.1 times the gradient

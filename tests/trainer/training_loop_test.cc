@@ -168,7 +168,7 @@ TEST_F(TrainingLoop, ARunThatLearnsNothingEndsWithAnErrorAndSavesNothing) {
 }
 
 TEST_F(TrainingLoop, ASaveThatFallsDueWhileStepsAreSkippedWaitsForTheNextUpdate) {
-  recipe.precision.compute = "f16";
+  recipe.precision.compute = ComputeType::f16;
   recipe.precision.loss_scaling.initial = 0x1p26;  // too high for some steps
   recipe.run.steps = 30;
   recipe.run.eval_every = 0;
@@ -246,7 +246,7 @@ TEST_F(TrainingLoop, ASignalEndsAnEvaluationAndSaves) {
   EXPECT_EQ(run(), Outcome::preempted);
   EXPECT_EQ(diary.text(), "1 2 c2");
   EXPECT_THAT(diary.warnings, ElementsAre(HasSubstr("ended the evaluation of step 2")));
-  recipe.checkpoint.on_preempt = "stop";
+  recipe.checkpoint.on_preempt = OnPreempt::stop;
   EXPECT_EQ(run(), Outcome::preempted);
 }
 
@@ -276,7 +276,7 @@ TEST_F(TrainingLoop, ASignalDuringTheLastStepIsARunThatIsDone) {
 }
 
 TEST_F(TrainingLoop, ASignalSavesNothingWhenTheRecipeSaysStop) {
-  recipe.checkpoint.on_preempt = "stop";
+  recipe.checkpoint.on_preempt = OnPreempt::stop;
   options.stop_requested = [] { return true; };
   EXPECT_EQ(run(), Outcome::preempted);
   EXPECT_EQ(diary.text(), "1");

@@ -6,14 +6,11 @@
 
 #include <cmath>
 
-#include "checkpoint/json.h"
 #include "kernels/rope.h"
 #include "trainer/hub/config_json.h"
 
 namespace tessera {
 namespace {
-
-using nlohmann::json;
 
 // The defaults of a family's configuration class, for the keys that change what is computed.
 struct Defaults {
@@ -45,7 +42,7 @@ void check_attention_factor(const ConfigJson& rope, const RopeScaling& yarn) {
                           yarn_attention_factor(yarn.factor, yarn.mscale_all_dim);
   constexpr double kRounding = 1e-6;
   if (std::abs(rope.number("attention_factor", computed) - computed) > kRounding * computed)
-    rope.refuse("attention_factor: Tessera has only " + json(computed).dump() +
+    rope.refuse("attention_factor: Tessera has only " + ConfigJson::written(computed) +
                 ", which factor, mscale and mscale_all_dim give");
 }
 
@@ -134,7 +131,7 @@ void read_experts(const ConfigJson& config, const Defaults& defaults, ModelOptio
 }  // namespace
 
 ModelOptions model_of_config(const std::string& text, const std::string& where) {
-  const ConfigJson config(parse_json(text, where), where);
+  const ConfigJson config(text, where);
   ModelOptions model;
   const std::string type = config.text("model_type", "");
   const std::optional<Architecture> family = value_named<Architecture>(type);

@@ -4,54 +4,31 @@
 // something else ("no query compression"), absent() tells the two apart.
 #pragma once
 
-#include <algorithm>
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
-#include "kernels/base/check.h"
 #include "kernels/base/closed_set.h"
 
 namespace tessera {
 
 class ConfigJson {
  public:
-  ConfigJson(nlohmann::json object, std::string where)
-      : object_(std::move(object)), where_(std::move(where)) {
-    if (!object_.is_object()) refuse("is no object");
-  }
+  // where: the file that holds the text.
+  ConfigJson(const std::string& text, const std::string& where);
 
-  bool has(const char* key) const { return object_.contains(key) && !object_[key].is_null(); }
-  bool absent(const char* key) const { return !object_.contains(key); }
-  bool empty() const { return object_.empty(); }
-  int64_t integer(const char* key, int64_t otherwise) const {
-    if (!has(key)) return otherwise;
-    if (!object_[key].is_number_integer()) refuse(std::string(key) + " wants a whole number");
-    return object_[key].get<int64_t>();
-  }
-  int64_t integer(const char* key) const {
-    if (!has(key)) refuse(std::string(key) + " is missing");
-    return integer(key, 0);
-  }
-  double number(const char* key, double otherwise) const {
-    if (!has(key)) return otherwise;
-    if (!object_[key].is_number()) refuse(std::string(key) + " wants a number");
-    return object_[key].get<double>();
-  }
-  bool boolean(const char* key, bool otherwise) const {
-    if (!has(key)) return otherwise;
-    if (!object_[key].is_boolean()) refuse(std::string(key) + " wants true or false");
-    return object_[key].get<bool>();
-  }
-  std::string text(const char* key, const std::string& otherwise) const {
-    if (!has(key)) return otherwise;
-    if (!object_[key].is_string()) refuse(std::string(key) + " wants text");
-    return object_[key].get<std::string>();
-  }
+  bool has(const char* key) const;
+  bool absent(const char* key) const;
+  bool empty() const;
+  int64_t integer(const char* key, int64_t otherwise) const;
+  int64_t integer(const char* key) const;
+  double number(const char* key, double otherwise) const;
+  bool boolean(const char* key, bool otherwise) const;
+  std::string text(const char* key, const std::string& otherwise) const;
   // A word of a closed set; none when the key is absent.
   template <typename E>
   std::optional<E> word(const char* key) const {
@@ -68,25 +45,26 @@ class ConfigJson {
     for (const std::string& name : names_of<E>()) list += (list.empty() ? "" : ", ") + name;
     return list;
   }
-  ConfigJson inside(const char* key) const { return {object_[key], where_ + ": " + key}; }
+  ConfigJson inside(const char* key) const;
 
   template <typename T>
   void only(const T& value, const T& honoured, const char* key) const {
-    if (value != honoured)
-      refuse(std::string(key) + ": Tessera has only " + nlohmann::json(honoured).dump());
+    if (value != honoured) refuse(std::string(key) + ": Tessera has only " + written(honoured));
   }
+  // A value as JSON writes it.
+  static std::string written(bool value);
+  static std::string written(int64_t value);
+  static std::string written(double value);
+  static std::string written(const std::string& value);
   // Refuses a key that is none of these, by its name.
-  void knows(std::initializer_list<std::string_view> keys) const {
-    for (const auto& [key, value] : object_.items())
-      if (std::find(keys.begin(), keys.end(), key) == keys.end())
-        refuse("the key " + key + " may change what is computed, and Tessera does not know it");
-  }
-  [[noreturn]] void refuse(const std::string& what) const {
-    fail(ErrorKind::checkpoint, where_ + ": " + what);
-  }
+  void knows(std::initializer_list<std::string_view> keys) const;
+  [[noreturn]] void refuse(const std::string& what) const;
 
  private:
-  nlohmann::json object_;
+  ConfigJson(std::shared_ptr<const nlohmann::json> object, std::string where);
+  const nlohmann::json& at(const char* key) const;
+
+  std::shared_ptr<const nlohmann::json> object_;
   std::string where_;
 };
 

@@ -19,7 +19,7 @@ namespace tessera {
 namespace {
 
 constexpr int64_t kScaleBlock = 128;  // rows and columns that share an FP8 scale
-const std::string kScale = "_scale_inv";
+const std::string kScaleSuffix = "_scale_inv";
 
 std::string read_text(Storage& storage, const std::string& path) {
   const auto file = storage.open(path);
@@ -137,15 +137,16 @@ Tensor HubModel::read(const std::string& name, const Box& box) {
 // values (rows, columns) of the box: times the scale of the block of 128 x 128 each one is in.
 void HubModel::multiply_scales(const std::string& name, const Box& box, const Tensor& values) {
   const std::vector<int64_t>& shape = entry(name).shape;
-  const SafetensorsFile::Entry& scales = entry(name + kScale);
+  const SafetensorsFile::Entry& scales = entry(name + kScaleSuffix);
   const auto blocks = [](int64_t extent) { return (extent + kScaleBlock - 1) / kScaleBlock; };
   check(shape.size() == 2 && scales.dtype == DType::f32 &&
             scales.shape == std::vector<int64_t>{blocks(shape[0]), blocks(shape[1])},
         ErrorKind::usage,
-        directory_ + ": " + name + kScale + " does not scale blocks of 128 x 128");
+        directory_ + ": " + name + kScaleSuffix + " does not scale blocks of 128 x 128");
   const Tensor factors(Device{}, DType::f32, {scales.shape[0], scales.shape[1]},
                        MemoryClass::other);
-  file_of(name + kScale).read(name + kScale, {.offset = {0, 0}, .extent = scales.shape}, factors);
+  file_of(name + kScaleSuffix)
+      .read(name + kScaleSuffix, {.offset = {0, 0}, .extent = scales.shape}, factors);
   for (int64_t i = 0; i < values.rows(); ++i)
     for (int64_t j = 0; j < values.columns(); ++j)
       values.row<float>(i)[j] *=
@@ -180,8 +181,8 @@ std::vector<NamedShape> HubModel::parameters() {
     known.insert(name);
   }
   for (const auto& [name, file] : file_of_tensor_) {
-    const bool scale =
-        name.ends_with(kScale) && known.contains(name.substr(0, name.size() - kScale.size()));
+    const bool scale = name.ends_with(kScaleSuffix) &&
+                       known.contains(name.substr(0, name.size() - kScaleSuffix.size()));
     const bool tied = model_.tie_word_embeddings && name == "lm_head.weight";
     check(known.contains(name) || scale || tied || is_copy(name), ErrorKind::usage,
           files_[file].path() + " holds " + name + ", which its config.json does not account for");

@@ -119,8 +119,8 @@ void move_experts(Stream& stream, ParameterStore& store, const Communicators& co
     rows.store_back(after, role);
   };
   move([&](const Piece& piece) { return store.master(piece); });
-  move([&](const Piece& piece) { return store.first_moment(piece); });
-  move([&](const Piece& piece) { return store.second_moment(piece); });
+  for (int state = 0; state < store.num_states(); ++state)
+    move([&](const Piece& piece) { return store.state(state, piece); });
 }
 
 }  // namespace tessera

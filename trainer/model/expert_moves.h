@@ -10,9 +10,10 @@
 
 namespace tessera {
 
-// Masters and moments of a stack of this rank's experts, equally many rows each, from one placement
-// to another; a whole stack is in memory for one of the three at a time. The store's values are
-// stale until ParameterStore::publish(). Collective over the expert and expert_data groups.
+// Moves masters and optimizer state of a stack of this rank's experts, equally many rows each, from
+// one placement to another; a whole stack is in memory for one of them at a time. The store's
+// values are stale until ParameterStore::publish(). Collective over the expert and expert_data
+// groups.
 void move_experts(Stream& stream, ParameterStore& store, const Communicators& comms, Stack stack,
                   const ExpertPlacement& from, const ExpertPlacement& to);
 

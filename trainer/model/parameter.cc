@@ -120,8 +120,8 @@ void ParameterStore::deal_unit(Unit& unit, std::vector<int64_t>& load) {
   const auto ranks = static_cast<int>(load.size());
   const auto [rows_of_all, columns_of_all] = global_shape(unit);
   // Both ends of the pipeline must deal a tied table alike, whatever else they hold.
-  const bool by_rows = (rows_of_all > 1 && rows_of_all * columns_of_all >= kMinCutElements) ||
-                       at(unit.members.first).on_both_ends;
+  const bool large = rows_of_all > 1 && rows_of_all * columns_of_all >= kMinCutElements;
+  const bool by_rows = (large && !zero_.whole_stacks) || at(unit.members.first).on_both_ends;
   const auto least = std::min_element(load.begin(), load.end()) - load.begin();
   const auto cut = [&](int64_t rows) {
     return by_rows ? Cut::even(rows, ranks) : Cut::owned(rows, ranks, least);
@@ -186,14 +186,13 @@ void ParameterStore::allocate_values(Device device) {
     masters_ = zeros(accumulation_type(compute_), my_elements_, MemoryClass::optimizer);
 }
 
-void ParameterStore::allocate(Device device, DType compute, const ZeroSharding& zero) {
-  lay_out(compute, zero);
+void ParameterStore::allocate(Device device) {
   allocate_values(device);
-  const DType wide = accumulation_type(compute);
+  const DType wide = accumulation_type(compute_);
   const auto flat = [&](int64_t elements, MemoryClass memory) {
     return Tensor(device, wide, {1, std::max<int64_t>(1, elements)}, memory);
   };
-  const bool whole_grads = zero.stage < 2;
+  const bool whole_grads = zero_.stage < 2;
   grads_ = flat(whole_grads ? whole_elements_ : my_elements_, MemoryClass::gradients);
   use_grads_.resize(slots_.size());
   for (size_t i = 0; i < slots_.size(); ++i) {
@@ -202,10 +201,18 @@ void ParameterStore::allocate(Device device, DType compute, const ZeroSharding& 
       use_grads_[i] =
           flat(whole_grads ? unit.whole.count : unit.mine.count, MemoryClass::gradients);
   }
-  first_moments_ = flat(my_elements_, MemoryClass::optimizer);
-  second_moments_ = flat(my_elements_, MemoryClass::optimizer);
   Stream stream(device);
-  for (const Tensor& zeros : {grads_, first_moments_, second_moments_}) fill(stream, 0, zeros);
+  fill(stream, 0, grads_);
+}
+
+int ParameterStore::attach_state(std::string role) {
+  check(!values_.empty(), "ParameterStore: state", role, "before allocate()");
+  const Tensor rows(values_.device(), accumulation_type(compute_),
+                    {1, std::max<int64_t>(1, my_elements_)}, MemoryClass::optimizer);
+  Stream stream(values_.device());
+  fill(stream, 0, rows);
+  states_.push_back({std::move(role), rows});
+  return num_states() - 1;
 }
 
 void ParameterStore::initialize(uint64_t seed) {
@@ -385,11 +392,8 @@ Tensor ParameterStore::master(const Piece& piece) const {
 Tensor ParameterStore::value(const Piece& piece) const {
   return part(values_, zero_.stage == 3 ? piece.mine : piece.whole, piece.rows, piece.columns);
 }
-Tensor ParameterStore::first_moment(const Piece& piece) const {
-  return part(first_moments_, piece.mine, piece.rows, piece.columns);
-}
-Tensor ParameterStore::second_moment(const Piece& piece) const {
-  return part(second_moments_, piece.mine, piece.rows, piece.columns);
+Tensor ParameterStore::state(int state, const Piece& piece) const {
+  return part(states_.at(at_index(state)).rows, piece.mine, piece.rows, piece.columns);
 }
 
 }  // namespace tessera

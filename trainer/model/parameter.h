@@ -8,7 +8,9 @@
 //   values        all        all           all                     mine; a chunk's while gathered
 //   gradients     all        all           mine; a layer's while   as 2
 //                                          it is reduced
-//   masters, m, v all        mine          mine                    mine
+//   masters       all        mine          mine                    mine
+//
+// An optimizer's state lies as masters do, with a buffer for each of its roles (attach_state()).
 //
 // Matrices of at least kMinCutElements, over all tensor ranks, are cut evenly by rows; smaller
 // stacks are owned whole by the data rank that has the fewest elements so far. "Data ranks" are
@@ -91,6 +93,9 @@ struct ZeroSharding {
   bool layout_free = false;  // docs/numerics.md
   int expert_rank = 0;       // of the experts'
   int expert_ranks = 1;
+  // Each stack is owned whole by one data rank, for an optimizer that needs matrices whole; those
+  // on both ends of the pipeline are cut by rows all the same, so that both deal them alike.
+  bool whole_stacks = false;
 
   int rank_in(ParameterGroup group) const {
     return group == ParameterGroup::expert ? expert_rank : rank;
@@ -116,9 +121,14 @@ class ParameterStore {
   Stack add_use(Stack of);
 
   // --- Memory. compute: the type that layers read. Everything else is accumulation_type.
-  // Decides which rows are mine: pieces() are known, there is no memory yet. allocate() does both.
+  // Decides which rows are mine: pieces() are known, there is no memory yet.
   void lay_out(DType compute, const ZeroSharding& zero);
-  void allocate(Device device, DType compute, const ZeroSharding& zero = {});
+  // REQUIRES lay_out(). Gradients are zeros.
+  void allocate(Device device);
+  void allocate(Device device, DType compute, const ZeroSharding& zero = {}) {
+    lay_out(compute, zero);
+    allocate(device);
+  }
   // Values and masters only: nothing is trained.
   void allocate_for_inference(Device device, DType compute);
   void initialize(uint64_t seed);  // masters drawn on the host; then publish()
@@ -170,8 +180,15 @@ class ParameterStore {
   Tensor grad(const Piece& piece) const;  // reduced; (rows, columns)
   Tensor master(const Piece& piece) const;
   Tensor value(const Piece& piece) const;
-  Tensor first_moment(const Piece& piece) const;
-  Tensor second_moment(const Piece& piece) const;
+  // What an optimizer keeps beside each master: zeros of accumulation type under a name of its own,
+  // which is that of the role in checkpoints. It is saved, and moves between ranks, with its rows.
+  // After allocate(); returns the number of the state.
+  int attach_state(std::string role);
+  int num_states() const { return static_cast<int>(states_.size()); }
+  const std::string& state_role(int state) const {
+    return states_.at(static_cast<size_t>(state)).role;
+  }
+  Tensor state(int state, const Piece& piece) const;
 
   const ZeroSharding& zero() const { return zero_; }
   int count() const { return static_cast<int>(parameters_.size()); }
@@ -221,7 +238,12 @@ class ParameterStore {
   int64_t whole_elements_ = 0;
   int64_t my_elements_ = 0;
   // Flat, (1, elements): all rows or mine, as the table above says.
-  Tensor values_, grads_, masters_, first_moments_, second_moments_;
+  Tensor values_, grads_, masters_;
+  struct RowState {
+    std::string role;
+    Tensor rows;  // as masters_
+  };
+  std::vector<RowState> states_;
   std::vector<Tensor> use_grads_;  // of the slots whose use is not the first
 };
 

@@ -16,8 +16,9 @@ const char* const kUnscaled = "unscaled";
 LossScaleRules rules_of(const PrecisionOptions& precision) {
   const LossScalingOptions& options = precision.loss_scaling;
   return {.dynamic =
-              options.mode == "dynamic" || (options.mode == "auto" && precision.compute == "f16"),
-          .megatron = options.style == "megatron",
+              options.mode == LossScalingMode::dynamic ||
+              (options.mode == LossScalingMode::automatic && precision.compute == ComputeType::f16),
+          .megatron = options.style == LossScalingStyle::megatron,
           .growth_interval = options.growth_interval,
           .hysteresis = options.hysteresis,
           .min = options.min};
@@ -37,7 +38,7 @@ void LossScaler::hear(bool applied, const LossScaleState& after, int64_t step,
   skipped_in_a_row_ = applied ? 0 : skipped_in_a_row_ + 1;
   const int64_t limit =
       dynamic() ? std::max(kMaxSkipsWhileScaling, on_failure_.max_skips) : on_failure_.max_skips;
-  const bool stop = !applied && !dynamic() && on_failure_.non_finite == "stop";
+  const bool stop = !applied && !dynamic() && on_failure_.non_finite == OnNonFinite::stop;
   check(!stop && skipped_in_a_row_ <= limit, ErrorKind::numeric,
         "diverged: step " + std::to_string(step) + " is the " + std::to_string(skipped_in_a_row_) +
             ". in a row with a non-finite gradient; first: " + culprit + "; loss scale",

@@ -10,8 +10,8 @@ namespace {
 
 // The length whose unit the schedule counts in.
 const Length& measure_of(const LrScheduleOptions& schedule, const Length& run) {
-  if (schedule.kind == "phases") return schedule.phases.front().length;
-  const bool decays = schedule.kind == "warmup_cosine" || schedule.kind == "wsd";
+  if (schedule.kind == LrKind::phases) return schedule.phases.front().length;
+  const bool decays = schedule.kind == LrKind::warmup_cosine || schedule.kind == LrKind::wsd;
   return decays && schedule.decay.given() ? schedule.decay : run;
 }
 
@@ -51,23 +51,23 @@ double LearningRate::at(const Reached& now) const {
   if (done < warmup_) return peak_ * (done + next) / (warmup_ + next);
   const double minimum = peak_ * schedule_.min_lr_ratio;
   const auto x = static_cast<double>(in_tokens_ ? now.tokens : now.updates);
-  if (schedule_.kind == "warmup_cosine") {
+  if (schedule_.kind == LrKind::warmup_cosine) {
     const double end = decay_ > 0 ? decay_ : total_;
     return half_cosine(peak_, minimum,
                        std::clamp((x - start_) / std::max(1.0, end - start_), 0.0, 1.0));
   }
-  if (schedule_.kind == "wsd") {
+  if (schedule_.kind == LrKind::wsd) {
     const double left = std::clamp((total_ - x) / std::max(1.0, decay_), 0.0, 1.0);
     return minimum + (peak_ - minimum) * left;
   }
-  if (schedule_.kind == "multi_step") {
+  if (schedule_.kind == LrKind::multi_step) {
     double rate = peak_;
     const int64_t reached = in_tokens_ ? now.tokens : now.updates;
     for (const int64_t milestone : milestones_)
       if (reached >= milestone) rate *= schedule_.milestone_factor;
     return rate;
   }
-  return schedule_.kind == "phases" ? in_phases(x) : peak_;
+  return schedule_.kind == LrKind::phases ? in_phases(x) : peak_;
 }
 
 int64_t LearningRate::milestone(double fraction, int64_t run) {
@@ -83,8 +83,8 @@ double LearningRate::in_phases(double x) const {
   for (const Stretch& stretch : stretches_) {
     if (x < stretch.end) {
       const double progress = std::clamp((x - begin) / (stretch.end - begin), 0.0, 1.0);
-      if (stretch.shape == "cosine") return half_cosine(before, stretch.lr, progress);
-      if (stretch.shape == "linear") return before + (stretch.lr - before) * progress;
+      if (stretch.shape == LrShape::cosine) return half_cosine(before, stretch.lr, progress);
+      if (stretch.shape == LrShape::linear) return before + (stretch.lr - before) * progress;
       return stretch.lr;
     }
     begin = stretch.end;

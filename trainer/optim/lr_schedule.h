@@ -31,7 +31,7 @@ class LearningRate {
 
  private:
   struct Stretch {  // of phases, in tokens or updates
-    std::string shape;
+    LrShape shape = LrShape::constant;
     double end = 0;
     double lr = 0;
   };

@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/optim/optimizer.h"
 
-#include <cmath>
+#include "kernels/base/check.h"
+#include "trainer/optim/adamw.h"
 
 namespace tessera {
 
-Optimizer::Optimizer(const OptimizerOptions& options, const ParameterStore& store)
-    : options_(options) {
-  for (const Piece& piece : store.pieces())
-    parts_.push_back({.grad = store.grad(piece),
-                      .master = store.master(piece),
-                      .m = store.first_moment(piece),
-                      .v = store.second_moment(piece),
-                      .compute = store.value(piece),
-                      .decay = store.at(piece.parameter).decay});
+const std::vector<OptimizerKind>& optimizer_kinds() {
+  static const std::vector<OptimizerKind> kinds = {adamw_kind()};
+  return kinds;
 }
 
-std::array<double, kNumChoices> Optimizer::choice(double learning_rate, int64_t update) const {
-  const auto t = static_cast<double>(update);
-  return {learning_rate, 1 - std::pow(options_.betas[0], t), 1 - std::pow(options_.betas[1], t)};
+const OptimizerKind& optimizer_kind(OptimizerName name) {
+  for (const OptimizerKind& kind : optimizer_kinds())
+    if (kind.name == name) return kind;
+  fail(ErrorKind::internal, "optimizer.name: no row for", name_of(name));
 }
 
-void Optimizer::step(Stream& stream, const Tensor& controls) const {
-  const AdamW adamw{.beta1 = options_.betas[0],
-                    .beta2 = options_.betas[1],
-                    .epsilon = options_.eps,
-                    .weight_decay = options_.weight_decay};
-  adamw_update(stream, adamw, controls, parts_);
+std::vector<std::string> state_roles(OptimizerName name) {
+  std::vector<std::string> roles;
+  for (const StateRole& state : optimizer_kind(name).states) roles.emplace_back(state.role);
+  return roles;
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const OptimizerKind& kind,
+                                          const OptimizerOptions& options, ParameterStore& store) {
+  for (const StateRole& state : kind.states) store.attach_state(state.role);
+  return kind.make(options, store);
 }
 
 }  // namespace tessera

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// AdamW over the pieces of a ParameterStore that this rank trains, all of them in one call. Its
-// arithmetic is kernels/update.h; it is told the learning rate, clipping and loss scale, on the
-// device, and owns none of them.
+// How weights follow gradients. An optimizer owns a state for each weight, which it declares in its
+// row of the table: whoever allocates, saves, moves, plans or judges that state loops over the row,
+// so that a new optimizer is one file and one row. It is told the learning rate, clipping and loss
+// scale, on the device, and owns none of them.
 #pragma once
 
 #include <array>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "kernels/step_controls.h"
-#include "kernels/update.h"
 #include "trainer/model/parameter.h"
 #include "trainer/recipe.h"
 
@@ -16,16 +18,40 @@ namespace tessera {
 
 class Optimizer {
  public:
-  // After store.allocate(), whose tensors it keeps.
-  Optimizer(const OptimizerOptions& options, const ParameterStore& store);
+  virtual ~Optimizer() = default;
   // What update number `update` has, from 1: a row of step_controls()'s choices.
-  std::array<double, kNumChoices> choice(double learning_rate, int64_t update) const;
-  // controls: adamw_update()'s, on the stream's device.
-  void step(Stream& stream, const Tensor& controls) const;
-
- private:
-  OptimizerOptions options_;
-  std::vector<AdamWPart> parts_;
+  virtual std::array<double, kNumChoices> choice(double learning_rate, int64_t update) const = 0;
+  // Reads the gradients of all pieces, and writes masters, values and state, on the stream.
+  // controls: (kNumControls) f64 on the stream's device; kApply 0 leaves everything as it is.
+  virtual void step(Stream& stream, const Tensor& controls) = 0;
 };
+
+// How the data ranks share the work under ZeRO.
+enum class Dealing {
+  rows,            // any rows of a matrix are updated by themselves
+  whole_matrices,  // one rank needs all of a matrix
+};
+
+struct StateRole {
+  const char* role;   // in checkpoints
+  const char* words;  // for people
+};
+
+struct OptimizerKind {
+  OptimizerName name;             // optimizer.name of a recipe
+  std::vector<StateRole> states;  // each of the master's shape and type, in the order of attaching
+  Dealing dealing;
+  // For a store with the states attached, whose tensors it keeps.
+  std::unique_ptr<Optimizer> (*make)(const OptimizerOptions& options, ParameterStore& store);
+};
+
+// One row for each OptimizerName.
+const std::vector<OptimizerKind>& optimizer_kinds();
+const OptimizerKind& optimizer_kind(OptimizerName name);
+std::vector<std::string> state_roles(OptimizerName name);
+
+// After store.allocate(): attaches the states and makes the optimizer of this row.
+std::unique_ptr<Optimizer> make_optimizer(const OptimizerKind& kind,
+                                          const OptimizerOptions& options, ParameterStore& store);
 
 }  // namespace tessera

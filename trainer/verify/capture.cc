@@ -144,8 +144,8 @@ Captured capture(const Recipe& recipe, Device device, const Communicators& comms
   }
   auto state = gather_tensors(trainer.stream(), comms.world(), trainer.state());
   captured.weights = std::move(state["param"]);
-  captured.exp_avg = std::move(state["exp_avg"]);
-  captured.exp_avg_sq = std::move(state["exp_avg_sq"]);
+  for (const StateRole& each : optimizer_kind(recipe.optimizer.name).states)
+    captured.states[each.words] = std::move(state[each.role]);
   if (Routing* routing = trainer.routing()) {
     const RoutingFlips all = of_all_ranks(routing->flips(), comms.world());
     captured.flips.rows = all.rows;

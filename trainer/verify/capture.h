@@ -18,11 +18,12 @@ namespace tessera {
 using TensorMap = std::map<std::string, std::vector<double>>;
 
 struct Captured {
-  std::vector<double> losses;              // of each step
-  std::vector<double> grad_norms;          // of each step
-  TensorMap gradients;                     // of step 1, unscaled, before clipping
-  TensorMap weights, exp_avg, exp_avg_sq;  // after the last step
-  RoutingFlips flips;                      // of all ranks; margin: of step 1, from equal weights
+  std::vector<double> losses;               // of each step
+  std::vector<double> grad_norms;           // of each step
+  TensorMap gradients;                      // of step 1, unscaled, before clipping
+  TensorMap weights;                        // after the last step
+  std::map<std::string, TensorMap> states;  // of the optimizer after the last step, by what it is
+  RoutingFlips flips;                       // of all ranks; margin: of step 1, from equal weights
 };
 
 // Of a model with experts: where to write down who chose what, or what to choose instead.

@@ -94,14 +94,10 @@ Errors errors_against(const Captured& reference, const Captured& run) {
     errors.grad_norm =
         std::max(errors.grad_norm, relative(reference.grad_norms[step], run.grad_norms[step]));
   }
-  errors.optimizer = std::max(distance(reference.exp_avg, run.exp_avg).relative(),
-                              distance(reference.exp_avg_sq, run.exp_avg_sq).relative());
+  for (const auto& [what, state] : reference.states)
+    errors.optimizer = std::max(errors.optimizer, distance(state, run.states.at(what)).relative());
   errors.weights = distance(reference.weights, run.weights).relative();
   return errors;
-}
-
-double unit_roundoff(const std::string& compute) {
-  return std::exp2(compute == "f32" ? -24 : compute == "bf16" ? -8 : compute == "f16" ? -11 : -53);
 }
 
 std::optional<std::string> first_difference(const Captured& a, const Captured& b) {
@@ -113,13 +109,14 @@ std::optional<std::string> first_difference(const Captured& a, const Captured& b
     if (a.losses[step] != b.losses[step]) return "loss" + at;
     if (a.grad_norms[step] != b.grad_norms[step]) return "gradient norm" + at;
   }
-  const std::pair<const char*, TensorMap Captured::*> states[] = {
-      {"weight ", &Captured::weights},
-      {"first moment of ", &Captured::exp_avg},
-      {"second moment of ", &Captured::exp_avg_sq}};
-  for (const auto& [what, member] : states)
-    for (const auto& [name, values] : a.*member)
-      if (find(b.*member, name, values) != values) return what + name;
+  const auto differs = [](const TensorMap& in, const TensorMap& other) -> const std::string* {
+    for (const auto& [name, values] : in)
+      if (find(other, name, values) != values) return &name;
+    return nullptr;
+  };
+  if (const std::string* name = differs(a.weights, b.weights)) return "weight " + *name;
+  for (const auto& [what, state] : a.states)
+    if (const std::string* name = differs(state, b.states.at(what))) return what + " of " + *name;
   return std::nullopt;
 }
 

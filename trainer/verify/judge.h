@@ -21,13 +21,10 @@ struct Errors {
   std::map<std::string, std::string> furthest;  // of the small ones that are judged together
   double grad_norm = 0;                         // largest of all steps
   double loss = 0;                              // largest of all steps
-  double optimizer = 0;                         // first and second moments after the last step
+  double optimizer = 0;                         // its state after the last step
   double weights = 0;                           // after the last step
 };
 Errors errors_against(const Captured& reference, const Captured& run);
-
-// Half the distance between 1 and the next number: what one rounding may change, relatively.
-double unit_roundoff(const std::string& compute);
 
 // The bound: e(layout) <= 2 e(one rank) + kSlack * unit_roundoff * sqrt(depth), with depth the
 // number of tokens that a gradient is summed over.

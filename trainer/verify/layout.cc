@@ -38,6 +38,15 @@ int64_t whole_number(const std::string& word, const std::string& value) {
   return number;
 }
 
+template <typename E>
+E one_of(const std::string& word, const std::string& value) {
+  std::string words;
+  for (const char* each : kWords<E>) words += (words.empty() ? "" : " | ") + std::string(each);
+  const auto found = value_named<E>(value);
+  check(found.has_value(), ErrorKind::usage, "--layouts: '" + word + "' must be one of " + words);
+  return *found;
+}
+
 Layout one_rank(const Recipe& recipe) {
   Layout layout;
   layout.parallel.data = 1;
@@ -59,14 +68,16 @@ void set(Layout& layout, const std::string& word) {
                                                    {"zero", &parallel.zero},
                                                    {"chunks", &parallel.chunks}};
   const std::map<std::string, std::string*> words = {{"schedule", &parallel.schedule},
-                                                     {"recompute", &parallel.recompute},
-                                                     {"compute", &layout.compute},
                                                      {"device", &layout.device},
                                                      {"transport", &layout.transport}};
   if (const auto number = numbers.find(key); number != numbers.end())
     *number->second = whole_number(word, value);
   else if (const auto text = words.find(key); text != words.end())
     *text->second = value;
+  else if (key == "recompute")
+    parallel.recompute = one_of<Recomputation>(word, value);
+  else if (key == "compute")
+    layout.compute = one_of<ComputeType>(word, value);
   else if (key == "threads")
     layout.threads = static_cast<int>(whole_number(word, value));
   else
@@ -92,9 +103,9 @@ std::vector<Factor> factors(const Recipe& recipe, bool all_compute) {
       {"pipeline", {"1", "2", "4"}},
       {"zero", {"0", "1", "2", "3"}},
       {"schedule", schedules},
-      {"recompute", {"none", "selective", "full"}},
-      {"compute", all_compute ? std::vector<std::string>{"f32", "bf16", "f16"}
-                              : std::vector<std::string>{recipe.precision.compute}},
+      {"recompute", names_of<Recomputation>()},
+      {"compute", all_compute ? names_of<ComputeType>()
+                              : std::vector<std::string>{name_of(recipe.precision.compute)}},
       {"threads", {"1", "2", "3"}},
       {"transport", {"", "mpi"}}};
   if (recipe.model.has_experts()) {
@@ -194,8 +205,9 @@ std::string Layout::to_string() const {
       (parallel.expert_tensor > 1 ? " etp" + std::to_string(parallel.expert_tensor) : "") +
       " zero" + std::to_string(parallel.zero) + " " + parallel.schedule;
   if (parallel.chunks > 0) text += " chunks" + std::to_string(parallel.chunks);
-  if (parallel.recompute != "none") text += " " + parallel.recompute;
-  text += " " + (device == "reference" ? device : compute);
+  if (parallel.recompute != Recomputation::none)
+    text += std::string(" ") + name_of(parallel.recompute);
+  text += " " + (device == "reference" ? device : name_of(compute));
   if (device == "cuda") text += " cuda";
   if (threads > 0) text += " t" + std::to_string(threads);
   if (!transport.empty()) text += " " + transport;
@@ -221,8 +233,8 @@ std::string class_of(const Layout& layout, const Recipe& recipe) {
   const ParallelOptions& parallel = layout.parallel;
   const std::string numbers =
       "tp" + std::to_string(parallel.tensor) + " ep" + std::to_string(parallel.expert) + " etp" +
-      std::to_string(parallel.expert_tensor) + " " + layout.compute + " " + layout.device;
-  if (recipe.run.determinism == "layout_free") return numbers;
+      std::to_string(parallel.expert_tensor) + " " + name_of(layout.compute) + " " + layout.device;
+  if (recipe.run.determinism == Determinism::layout_free) return numbers;
   const bool one_micro = recipe.batch.global == recipe.batch.micro * parallel.data;
   // One microbatch has one order of sums, unless the uses of a shared table are added up before the
   // data ranks' sum in one stage and after it in the other (model/gradients.h).
@@ -248,7 +260,7 @@ Recipe in_layout(const Recipe& recipe, const Layout& layout, int64_t steps) {
   Problems problems;
   check_schedules(changed, problems);
   if (!problems.found.empty() && changed.lr_schedule.phases.empty()) {
-    changed.lr_schedule.kind = "constant";
+    changed.lr_schedule.kind = LrKind::constant;
     changed.lr_schedule.decay = {};
   }
   return changed;

@@ -13,7 +13,7 @@ namespace tessera {
 
 struct Layout {
   ParallelOptions parallel;
-  std::string compute;         // f32 | bf16 | f16
+  ComputeType compute = ComputeType::f32;
   std::string device = "cpu";  // cpu | reference
   std::string transport;       // mpi: not through shared memory; empty: the best
   int threads = 0;             // per rank; 0: as the process has them

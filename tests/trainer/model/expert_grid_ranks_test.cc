@@ -17,7 +17,8 @@
 #include "tests/support/temporary.h"
 #include "trainer/model/gradients.h"
 #include "trainer/model_state.h"
-#include "trainer/training_plan.h"
+#include "trainer/optim/adamw.h"
+#include "trainer/rank_layout.h"
 #include "trainer/verify/capture.h"
 
 namespace tessera::test {
@@ -50,8 +51,9 @@ struct Model {
     add_experts();
     Recipe recipe;
     recipe.parallel.zero = with.zero;
-    if (with.layout_free) recipe.run.determinism = "layout_free";
+    if (with.layout_free) recipe.run.determinism = Determinism::layout_free;
     store.allocate(Device{}, DType::f32, zero_sharding(recipe, comms));
+    for (const StateRole& state : adamw_kind().states) store.attach_state(state.role);
     store.initialize(7);
     store.share_values(stream, comms);
     gradients = std::make_unique<Gradients>(stream, store, comms);
@@ -212,8 +214,8 @@ TEST(ExpertGrid, FindsEveryTensorAgainUnderAnotherGrid) {
   Model source({GridSizes{.data = 2, .tensor = 2, .expert = 2, .expert_tensor = 2}, 3});
   for (const Piece& piece : source.store.pieces()) {  // moments that tell their places
     Stream& stream = source.stream;
-    copy(stream, source.store.master(piece), source.store.first_moment(piece));
-    copy(stream, source.store.master(piece), source.store.second_moment(piece));
+    copy(stream, source.store.master(piece), source.store.state(0, piece));
+    copy(stream, source.store.master(piece), source.store.state(1, piece));
   }
   const auto saved = source.whole();
   save_checkpoint(storage, source.comms.world(), directory, {"run", 1, "", ""},

@@ -53,6 +53,7 @@ struct Mixture {
                     .ranks = dense.size(),
                     .expert_rank = expert.rank(),
                     .expert_ranks = expert.size()});
+    for (const char* role : {"first", "second"}) store.attach_state(role);
     store.initialize(7);
     store.share_values(stream, comms);
     zero_grads(stream, store);
@@ -181,8 +182,8 @@ TEST(MixtureOfExpertsOnRanks, MovesExpertsWithTheirOptimizerState) {
           alone;
       Mixture mine(comms, recipe_of(2), n, kCpu, zero), whole(alone, recipe_of(2), n, kCpu);
       for (const Piece& piece : mine.store.pieces()) {
-        scale(mine.stream, mine.store.master(piece), 2, mine.store.first_moment(piece));
-        scale(mine.stream, mine.store.master(piece), 3, mine.store.second_moment(piece));
+        scale(mine.stream, mine.store.master(piece), 2, mine.store.state(0, piece));
+        scale(mine.stream, mine.store.master(piece), 3, mine.store.state(1, piece));
       }
       const auto [y, dx] = mine.run(comms.data().rank());
       const Tensor observed(kCpu, DType::i64, {1, 8});
@@ -200,8 +201,8 @@ TEST(MixtureOfExpertsOnRanks, MovesExpertsWithTheirOptimizerState) {
           EXPECT_EQ(bits_of(mine.store.master(piece)), bits_of(truth)) << parameter.name;
         }
         const std::vector<double> weights = values_of(mine.store.master(piece));
-        const std::vector<double> first = values_of(mine.store.first_moment(piece));
-        const std::vector<double> second = values_of(mine.store.second_moment(piece));
+        const std::vector<double> first = values_of(mine.store.state(0, piece));
+        const std::vector<double> second = values_of(mine.store.state(1, piece));
         for (size_t i = 0; i < weights.size(); ++i) {
           EXPECT_EQ(first[i], static_cast<double>(static_cast<float>(2 * weights[i])));
           EXPECT_EQ(second[i], static_cast<double>(static_cast<float>(3 * weights[i])));

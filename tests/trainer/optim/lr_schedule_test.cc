@@ -8,7 +8,7 @@
 namespace tessera::test {
 namespace {
 
-LrScheduleOptions schedule_of(const std::string& kind) {
+LrScheduleOptions schedule_of(LrKind kind) {
   LrScheduleOptions schedule;
   schedule.kind = kind;
   schedule.min_lr_ratio = 0.1;
@@ -42,22 +42,23 @@ double rate_at(const LrScheduleOptions& schedule, int64_t total_tokens, int64_t 
 }
 
 TEST(LearningRate, WarmsUpFromAboveZeroToThePeak) {
-  for (const char* kind : {"constant", "warmup_cosine", "wsd", "multi_step"}) {
+  for (const LrKind kind :
+       {LrKind::constant, LrKind::warmup_cosine, LrKind::wsd, LrKind::multi_step}) {
     LrScheduleOptions schedule = schedule_of(kind);
     schedule.warmup.steps = 4;
     for (int64_t u = 0; u < 4; ++u)
       EXPECT_DOUBLE_EQ(learning_rate(schedule, 2, 100, u), 2.0 * static_cast<double>(u + 1) / 5)
-          << kind;
-    EXPECT_DOUBLE_EQ(learning_rate(schedule, 2, 100, 4), 2) << kind;
+          << name_of(kind);
+    EXPECT_DOUBLE_EQ(learning_rate(schedule, 2, 100, 4), 2) << name_of(kind);
   }
 }
 
 TEST(LearningRate, StaysWhenConstant) {
-  EXPECT_EQ(learning_rate(schedule_of("constant"), 3, 10, 9), 3);
+  EXPECT_EQ(learning_rate(schedule_of(LrKind::constant), 3, 10, 9), 3);
 }
 
 TEST(LearningRate, FallsAlongACosineToTheMinimumAndStaysThere) {
-  LrScheduleOptions schedule = schedule_of("warmup_cosine");
+  LrScheduleOptions schedule = schedule_of(LrKind::warmup_cosine);
   schedule.warmup.steps = 10;
   EXPECT_DOUBLE_EQ(learning_rate(schedule, 1, 110, 60), 0.55);  // half way
   EXPECT_DOUBLE_EQ(learning_rate(schedule, 1, 110, 35), 0.1 + 0.9 * (1 + std::sqrt(0.5)) / 2);
@@ -69,7 +70,7 @@ TEST(LearningRate, FallsAlongACosineToTheMinimumAndStaysThere) {
 }
 
 TEST(LearningRate, HoldsAndThenFallsInAStraightLine) {
-  LrScheduleOptions schedule = schedule_of("wsd");
+  LrScheduleOptions schedule = schedule_of(LrKind::wsd);
   schedule.decay.steps = 20;
   EXPECT_DOUBLE_EQ(learning_rate(schedule, 1, 100, 0), 1);
   EXPECT_DOUBLE_EQ(learning_rate(schedule, 1, 100, 80), 1);
@@ -78,7 +79,7 @@ TEST(LearningRate, HoldsAndThenFallsInAStraightLine) {
 }
 
 TEST(LearningRate, FallsByAFactorAtEachMilestone) {
-  LrScheduleOptions schedule = schedule_of("multi_step");
+  LrScheduleOptions schedule = schedule_of(LrKind::multi_step);
   schedule.milestones = {0.8, 0.9};
   schedule.milestone_factor = 0.5;
   EXPECT_DOUBLE_EQ(learning_rate(schedule, 1, 100, 79), 1);
@@ -97,7 +98,7 @@ TEST(LearningRate, FallsAtTheExactStepOfEveryFraction) {
   EXPECT_EQ(LearningRate::milestone(0.5, 7), 4) << "the first step that is beyond it";
   EXPECT_EQ(LearningRate::milestone(1.0 / 3, 300), 100);
   EXPECT_EQ(LearningRate::milestone(0.6, 8'100'000'000'000), 4'860'000'000'000);
-  LrScheduleOptions schedule = schedule_of("multi_step");
+  LrScheduleOptions schedule = schedule_of(LrKind::multi_step);
   schedule.milestones = {0.07, 0.56};
   schedule.milestone_factor = 0.5;
   EXPECT_EQ(learning_rate(schedule, 1, 100, 6), 1);
@@ -108,22 +109,23 @@ TEST(LearningRate, FallsAtTheExactStepOfEveryFraction) {
 
 // What a length of n steps says, 40 n tokens say as well, to the last bit but for the division.
 TEST(LearningRate, IsTheSameInTokensWhereStepsAreAlike) {
-  for (const char* kind : {"constant", "warmup_cosine", "wsd", "multi_step"}) {
+  for (const LrKind kind :
+       {LrKind::constant, LrKind::warmup_cosine, LrKind::wsd, LrKind::multi_step}) {
     LrScheduleOptions steps = schedule_of(kind), tokens = steps;
     steps.warmup.steps = 5;
     tokens.warmup.tokens = 200;
-    if (std::string(kind) == "wsd") {
+    if (kind == LrKind::wsd) {
       steps.decay.steps = 20;
       tokens.decay.tokens = 800;
     }
     for (int64_t u = 0; u < 120; ++u)
       EXPECT_NEAR(rate_at(tokens, 4000, 40 * u) / learning_rate(steps, 1, 100, u), 1, 1e-14)
-          << kind << " " << u;
+          << name_of(kind) << " " << u;
   }
 }
 
 TEST(LearningRate, MultipliesAtTheExactTokenOfAMilestone) {
-  LrScheduleOptions schedule = schedule_of("multi_step");
+  LrScheduleOptions schedule = schedule_of(LrKind::multi_step);
   schedule.milestones = {0.6, 0.9};  // DeepSeek-V2: 4.86T and 7.29T of 8.1T tokens
   schedule.milestone_factor = 0.316;
   constexpr int64_t kWhole = 8'100'000'000'000;
@@ -136,12 +138,13 @@ TEST(LearningRate, MultipliesAtTheExactTokenOfAMilestone) {
 // DeepSeek-V3 (arXiv:2412.19437, 4.2).
 LrScheduleOptions deepseek_v3() {
   LrScheduleOptions schedule;
-  schedule.kind = "phases";
+  schedule.kind = LrKind::phases;
   schedule.warmup.steps = 2000;
-  schedule.phases = {{.length = {.tokens = 10'000'000'000'000}},
-                     {.shape = "cosine", .lr = 2.2e-5, .length = {.tokens = 4'300'000'000'000}},
-                     {.length = {.tokens = 333'000'000'000}},
-                     {.lr = 7.3e-6, .length = {.tokens = 167'000'000'000}}};
+  schedule.phases = {
+      {.length = {.tokens = 10'000'000'000'000}},
+      {.shape = LrShape::cosine, .lr = 2.2e-5, .length = {.tokens = 4'300'000'000'000}},
+      {.length = {.tokens = 333'000'000'000}},
+      {.lr = 7.3e-6, .length = {.tokens = 167'000'000'000}}};
   return schedule;
 }
 
@@ -167,10 +170,10 @@ TEST(LearningRate, HasThePhasesOfDeepSeekV3) {
 }
 
 TEST(LearningRate, FollowsPhasesInStepsAndLines) {
-  LrScheduleOptions schedule = schedule_of("phases");
-  schedule.phases = {{.shape = "linear", .lr = 0.5, .length = {.steps = 10}},
+  LrScheduleOptions schedule = schedule_of(LrKind::phases);
+  schedule.phases = {{.shape = LrShape::linear, .lr = 0.5, .length = {.steps = 10}},
                      {.length = {.steps = 5}},
-                     {.shape = "linear", .lr = 0, .length = {.steps = 4}}};
+                     {.shape = LrShape::linear, .lr = 0, .length = {.steps = 4}}};
   EXPECT_DOUBLE_EQ(learning_rate(schedule, 1, 20, 0), 1);
   EXPECT_DOUBLE_EQ(learning_rate(schedule, 1, 20, 5), 0.75);
   EXPECT_DOUBLE_EQ(learning_rate(schedule, 1, 20, 10), 0.5);
@@ -184,7 +187,7 @@ TEST(LearningRate, FollowsPhasesInStepsAndLines) {
 
 // Steps begin at tokens 0 20 40 60 100 140 ...: 3 steps of warm-up are 60 tokens.
 TEST(LearningRate, TurnsAWarmUpInStepsIntoTokensAlongTheRamp) {
-  LrScheduleOptions schedule = schedule_of("warmup_cosine");
+  LrScheduleOptions schedule = schedule_of(LrKind::warmup_cosine);
   schedule.warmup.steps = 3;
   const LearningRate rate(schedule, 1, {.tokens = 260}, Timeline(growing()));
   EXPECT_DOUBLE_EQ(rate.at({.updates = 2, .tokens = 40, .step_tokens = 20}), 0.75);

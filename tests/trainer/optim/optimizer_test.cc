@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "trainer/optim/optimizer.h"
-
 #include <gtest/gtest.h>
 
 #include "kernels/copy.h"
 #include "tests/support/parameters.h"
+#include "trainer/optim/adamw.h"
 
 namespace tessera::test {
 namespace {
@@ -47,7 +46,8 @@ Tensor controls(const Optimizer& optimizer, bool apply, double grad_scale, doubl
 }
 
 TEST_F(Optimizers, DecayMatricesButNotNorms) {
-  Optimizer optimizer(options, store);
+  const auto owner = make_optimizer(adamw_kind(), options, store);
+  Optimizer& optimizer = *owner;
   optimizer.step(cpu_stream(), controls(optimizer, true, 1, 0.25));
   for (int parameter = 0; parameter < store.count(); ++parameter) {
     const double expected = store.at(parameter).decay ? 1 - 0.25 * 0.5 : 1;
@@ -62,7 +62,8 @@ TEST_F(Optimizers, TakeAdamsStepOnEveryParameterWithScaledGradients) {
   options.weight_decay = 0;
   options.betas = {0.9, 0.99};
   options.eps = 0;
-  Optimizer optimizer(options, store);
+  const auto owner = make_optimizer(adamw_kind(), options, store);
+  Optimizer& optimizer = *owner;
   for (int parameter = 0; parameter < store.count(); ++parameter)
     fill(cpu_stream(), parameter % 2 == 0 ? 8 : -8, gradient(store, parameter));
   optimizer.step(cpu_stream(), controls(optimizer, true, 0.25, 0.125));
@@ -71,22 +72,23 @@ TEST_F(Optimizers, TakeAdamsStepOnEveryParameterWithScaledGradients) {
     const double sign = parameter % 2 == 0 ? 1 : -1;
     for (const double value : values_of(master(store, parameter)))
       EXPECT_NEAR(value, 1 - 0.125 * sign, 1e-6);
-    for (const double moment : values_of(store.first_moment(piece(store, parameter))))
+    for (const double moment : values_of(store.state(0, piece(store, parameter))))
       EXPECT_NEAR(moment, 0.1 * 2 * sign, 1e-6);
-    for (const double moment : values_of(store.second_moment(piece(store, parameter))))
+    for (const double moment : values_of(store.state(1, piece(store, parameter))))
       EXPECT_NEAR(moment, 0.01 * 4, 1e-6);
   }
 }
 
 TEST_F(Optimizers, LeaveEverythingAloneWhenTheStepIsSkipped) {
-  Optimizer optimizer(options, store);
+  const auto owner = make_optimizer(adamw_kind(), options, store);
+  Optimizer& optimizer = *owner;
   for (const Piece& piece : store.pieces())
     fill(cpu_stream(), std::numeric_limits<double>::quiet_NaN(), store.grad(piece));
   optimizer.step(cpu_stream(), controls(optimizer, false, 0, 0.25));
   for (const double value : masters_of(store)) EXPECT_EQ(value, 1);
   for (const Piece& piece : store.pieces()) {
-    for (const double moment : values_of(store.first_moment(piece))) EXPECT_EQ(moment, 0);
-    for (const double moment : values_of(store.second_moment(piece))) EXPECT_EQ(moment, 0);
+    for (const double moment : values_of(store.state(0, piece))) EXPECT_EQ(moment, 0);
+    for (const double moment : values_of(store.state(1, piece))) EXPECT_EQ(moment, 0);
   }
 }
 

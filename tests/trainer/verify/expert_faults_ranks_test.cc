@@ -215,8 +215,8 @@ struct ExpertFaults : testing::Test {
     base.device = "reference";
     truth = capture(in_layout(recipe(), base, 2), alone, {.replay = &routing});
     const auto depth = static_cast<double>(recipe().batch.global * recipe().data.sequence_length);
-    bound = {errors_against(truth, one), kSlack * unit_roundoff("f32") * std::sqrt(depth),
-             kFlipRoundoffs * unit_roundoff("f32")};
+    bound = {errors_against(truth, one), kSlack * unit_roundoff(DType::f32) * std::sqrt(depth),
+             kFlipRoundoffs * unit_roundoff(DType::f32)};
   }
 
   Verdict verdict_of(const std::string& text, const Case* planted) {

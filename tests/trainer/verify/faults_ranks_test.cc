@@ -207,7 +207,7 @@ struct Faults : testing::Test {
     const Captured truth = capture(in_layout(recipe(), base, 2), alone);
     const double depth = static_cast<double>(shaped.batch.global * shaped.data.sequence_length);
     const Bound bound{errors_against(truth, one),
-                      kSlack * unit_roundoff(layout.compute) * std::sqrt(depth)};
+                      kSlack * unit_roundoff(dtype_of(layout.compute)) * std::sqrt(depth)};
     return judge(truth, run, bound, nullptr);
   }
 };

@@ -20,7 +20,7 @@ Captured run(double matrix_error, double norm_error = 0) {
   matrix[7] += 10 * matrix_error;  // of a norm of 10
   norm[2] += 2 * norm_error;       // of a norm of 2
   run.gradients = {{"model.layers.3.w", matrix}, {"model.layers.3.norm", norm}};
-  run.weights = run.exp_avg = run.exp_avg_sq = run.gradients;
+  run.weights = run.states["first moment"] = run.states["second moment"] = run.gradients;
   return run;
 }
 
@@ -55,10 +55,10 @@ TEST(Judge, AllowsMomentsToFollowTheWeightsAfterTheFirstStep) {
     reference.grad_norms.resize(steps, 2);
     layout.losses = reference.losses;
     layout.grad_norms = reference.grad_norms;
-    layout.exp_avg["model.layers.3.w"][7] += 10 * 3e-3;  // 16 * 2e-4 are allowed
+    layout.states["first moment"]["model.layers.3.w"][7] += 10 * 3e-3;  // 16 * 2e-4 are allowed
     const Verdict verdict = judge(reference, layout, bound, nullptr);
     EXPECT_EQ(verdict.kind, steps == 1 ? Verdict::Kind::differs : Verdict::Kind::within_bound);
-    layout.exp_avg["model.layers.3.w"][7] += 10 * 1e-3;
+    layout.states["first moment"]["model.layers.3.w"][7] += 10 * 1e-3;
     EXPECT_THAT(judge(reference, layout, bound, nullptr).reason, HasSubstr("optimizer state"));
   }
 }
@@ -76,7 +76,7 @@ TEST(Judge, HoldsTwinsToTheBit) {
   const Captured first = run(1e-3);
   EXPECT_EQ(judge(run(0), run(1e-3), bound_of(1e-3), &first).kind, Verdict::Kind::bit_equal);
   Captured other = run(1e-3);
-  other.exp_avg["model.layers.3.norm"][0] *= 1 + 1e-15;
+  other.states["first moment"]["model.layers.3.norm"][0] *= 1 + 1e-15;
   const Verdict verdict = judge(run(0), other, bound_of(1e-3), &first);
   EXPECT_EQ(verdict.kind, Verdict::Kind::differs);
   EXPECT_EQ(verdict.reason, "not bit-equal: first moment of model.layers.3.norm");

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "parallel/pipeline/generators.h"
 #include "tests/support/errors.h"
 #include "tests/support/tiny_model.h"
 
@@ -49,12 +50,12 @@ TEST(Layouts, AreRefusedWhereTheTextNamesNone) {
 TEST(Layouts, KeepTheWarmUpAloneWhereTheSchedulesShapeHasNoRoom) {
   Recipe recipe = deep();
   recipe.run.steps = 1000;
-  recipe.lr_schedule.kind = "warmup_cosine";
+  recipe.lr_schedule.kind = LrKind::warmup_cosine;
   recipe.lr_schedule.warmup.steps = 20;
   const Layout alone = parse_layout("", recipe);
-  EXPECT_EQ(in_layout(recipe, alone, 2).lr_schedule.kind, "constant");
+  EXPECT_EQ(in_layout(recipe, alone, 2).lr_schedule.kind, LrKind::constant);
   EXPECT_EQ(in_layout(recipe, alone, 2).lr_schedule.warmup.steps, 20);
-  EXPECT_EQ(in_layout(recipe, alone, 21).lr_schedule.kind, "warmup_cosine");
+  EXPECT_EQ(in_layout(recipe, alone, 21).lr_schedule.kind, LrKind::warmup_cosine);
 }
 
 TEST(Layouts, AreLegalForTheRanksAtHandAndTheSameEveryTime) {
@@ -77,17 +78,16 @@ TEST(Layouts, HoldPairsOfEveryKindThatEightRanksAllow) {
     const ParallelOptions& p = layout.parallel;
     pairs.insert("zero" + std::to_string(p.zero) + " " + p.schedule);
     pairs.insert("tp" + std::to_string(p.tensor) + " pp" + std::to_string(p.pipeline));
-    pairs.insert(p.recompute + " zero" + std::to_string(p.zero));
-    pairs.insert(layout.compute + " " + p.schedule);
+    pairs.insert(name_of(p.recompute) + std::string(" zero") + std::to_string(p.zero));
+    pairs.insert(name_of(layout.compute) + std::string(" ") + p.schedule);
     pairs.insert("dp" + std::to_string(p.data) + " zero" + std::to_string(p.zero));
   }
   for (const int zero : {0, 1, 2, 3}) {
     const std::string stage = "zero" + std::to_string(zero);
-    for (const char* schedule :
-         {"gpipe", "1f1b", "interleaved", "zb_h1", "zb_h2", "zb_v", "dualpipe_v"})
-      EXPECT_TRUE(pairs.contains(stage + " " + schedule)) << stage << " " << schedule;
-    for (const char* recompute : {"none", "selective", "full"})
-      EXPECT_TRUE(pairs.contains(std::string(recompute) + " " + stage));
+    for (const ScheduleKind& schedule : schedule_kinds())
+      EXPECT_TRUE(pairs.contains(stage + " " + schedule.name)) << stage << " " << schedule.name;
+    for (const std::string& recompute : names_of<Recomputation>())
+      EXPECT_TRUE(pairs.contains(recompute + " " + stage));
     for (const char* data : {"dp1 ", "dp2 ", "dp4 "}) EXPECT_TRUE(pairs.contains(data + stage));
   }
   for (const char* pair : {"tp1 pp4", "tp2 pp4", "tp4 pp1", "tp4 pp2", "bf16 zb_v", "f16 gpipe"})
@@ -103,7 +103,7 @@ TEST(Layouts, PutEveryPromiseOfEqualBitsToTheTest) {
 }
 
 TEST(Layouts, ShareAClassWhereBitsArePromised) {
-  const auto group = [](const std::string& text, const std::string& determinism = "same_layout",
+  const auto group = [](const std::string& text, Determinism determinism = Determinism::same_layout,
                         int64_t micro = 1, bool tied = false) {
     Recipe recipe = deep();
     recipe.model.tie_word_embeddings = tied;
@@ -114,14 +114,15 @@ TEST(Layouts, ShareAClassWhereBitsArePromised) {
   EXPECT_EQ(group("pipeline=4,schedule=zb_v,recompute=full"), group("zero=1"));
   EXPECT_EQ(group("data=2,zero=2"), group("data=2,zero=3,threads=3,transport=mpi"));
   EXPECT_NE(group("data=2,zero=1"), group("data=2,zero=2"));
-  EXPECT_EQ(group("data=2,zero=1", "same_layout", 16), group("data=2,zero=2", "same_layout", 16))
+  EXPECT_EQ(group("data=2,zero=1", Determinism::same_layout, 16),
+            group("data=2,zero=2", Determinism::same_layout, 16))
       << "one microbatch a step";
-  EXPECT_NE(group("data=2,zero=1", "same_layout", 16, true),
-            group("data=2,zero=2", "same_layout", 16, true))
+  EXPECT_NE(group("data=2,zero=1", Determinism::same_layout, 16, true),
+            group("data=2,zero=2", Determinism::same_layout, 16, true))
       << "two uses of a table, added up before the data ranks' sum or after it";
   EXPECT_NE(group("tensor=2"), group(""));
   EXPECT_NE(group("data=2"), group(""));
-  EXPECT_EQ(group("data=2,zero=3", "layout_free"), group("", "layout_free"));
+  EXPECT_EQ(group("data=2,zero=3", Determinism::layout_free), group("", Determinism::layout_free));
 }
 
 }  // namespace
