@@ -3,7 +3,8 @@
 # headers cost more than most tests do. Each test file stays a test of its own for ctest, in a
 # process of its own: PROGRAM --tests kernels/norm_test (support/chosen_tests.h).
 #
-# tessera_test(kernels/norm_test [RANKS 1 2 4] [SANITIZED_RANKS 2] [LABELS ranks] [SOURCES extra.cc ...] [LINKS t ...]
+# tessera_test(kernels/norm_test [RANKS 1 2 4] [SANITIZED_RANKS 2] [LABELS ranks]
+#              [SOURCES extra.cc ...] [LINKS t ...] [LONG_IF_SANITIZED]
 #              [NEEDS target ...] [GPU_STAND_IN] [ON_CUDA] [ON_GPU] [THREADS] [ALONE])
 #   tests/kernels/norm_test.cc. With RANKS it runs once under mpirun for each number of ranks, with
 #   the World of support/rank_world.h. Labels: unit (default), ranks, e2e, gpu, long (which the plain

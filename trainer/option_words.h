@@ -31,13 +31,13 @@ enum class LossScalingStyle { pytorch, megatron };
 template <>
 inline constexpr auto kWords<LossScalingStyle> = std::array{"pytorch", "megatron"};
 
-// The learning rate has one of these shapes over the whole run (trainer/optim/lr_schedule.h) ...
+// The learning rate has one of these shapes over the whole run (trainer/optim/lr_schedule.h).
 enum class LrKind { constant, warmup_cosine, wsd, multi_step, phases };
 template <>
 inline constexpr auto kWords<LrKind> =
     std::array{"constant", "warmup_cosine", "wsd", "multi_step", "phases"};
 
-// ... and one of these over a phase of it.
+// The learning rate has one of these shapes over one phase of a run whose LrKind is phases.
 enum class LrShape { constant, linear, cosine };
 template <>
 inline constexpr auto kWords<LrShape> = std::array{"constant", "linear", "cosine"};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one rank holds: the layers of its stages, and which rows of their parameters. Trainer, the
-// planner and reshard all lay a rank out here.
+// A rank holds the layers of its stages and some rows of their parameters. Trainer, the planner and
+// reshard all lay a rank out here.
 #pragma once
 
 #include <memory>
@@ -11,7 +11,7 @@
 
 namespace tessera {
 
-// What this rank has of each stack, of the data ranks of the stack's group.
+// Returns this rank's place among the data ranks that share each stack, dense and of experts.
 ZeroSharding zero_sharding(const Recipe& recipe, const Communicators& comms);
 
 // Builds the layers that `plan` places on this rank and lays out context.store, which has no memory

@@ -4,7 +4,7 @@
 namespace tessera {
 namespace {
 
-// Null: an event that does next to nothing on one rank, or has parts of its own.
+// Returns null for an event that does next to nothing on one rank, or has parts of its own.
 const char* part_of(StepEvent event) {
   switch (event) {
     case StepEvent::zero_gradients: return "zero gradients";

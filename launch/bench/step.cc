@@ -58,7 +58,7 @@ Recipe recipe_of(const BenchCommand& command, DType dtype, Device device) {
   recipe.lr_schedule = {};
   recipe.model.max_position_embeddings =
       std::max(recipe.model.max_position_embeddings, command.sequence);
-  recipe.precision.compute = value_named<ComputeType>(name(dtype)).value_or(ComputeType::f32);
+  recipe.precision.compute = value_named<ComputeType>(name(dtype)).value();
   recipe.precision.tf32 = false;
   return recipe;
 }

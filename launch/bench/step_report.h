@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What `tessera bench step` prints, as text or as JSON.
+// The report of `tessera bench step`, as text or as JSON.
 #pragma once
 
 #include <string>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A checkpoint tells what computed it: device, instruction set, ranks, versions. A run writes them
 // into the scalars of its checkpoints (docs/formats/checkpoint.md). They never keep a run from
-// going on elsewhere; where they change the bits of a result, going on says so. Pure functions but
-// made_on(job's parts), which asks the machine.
+// going on elsewhere; where they change the bits of a result, going on says so. Only the made_on()
+// that takes a device asks the machine; the others are pure functions.
 #pragma once
 
 #include <map>

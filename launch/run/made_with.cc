@@ -183,11 +183,6 @@ bool allows(const std::string& list, Kind kind) {
 
 void refuse_changes(const std::vector<Changed>& changes, const std::vector<Kind>& allowed,
                     const std::string& where) {
-  for (const Changed& change : changes)
-    check(change.what != "optimizer.name", ErrorKind::usage,
-          where + " holds the state of the optimizer " + change.before + ", from which " +
-              change.now + " cannot go on. Put optimizer.name back, or start " + change.now +
-              " from the weights alone with --init-from " + where);
   std::vector<std::string> sentences, kinds;
   bool model = false;
   for (const auto& [name, kind] : kKinds) {
@@ -204,6 +199,14 @@ void refuse_changes(const std::vector<Changed>& changes, const std::vector<Kind>
        where + " was made with something else than is here now: " + joined(sentences, "; ") +
            ". Put back what it was made with, or go on all the same with --allow-changed " +
            joined(kinds, ","));
+}
+
+void refuse_other_optimizer(const std::vector<Changed>& changes, const std::string& where) {
+  for (const Changed& change : changes)
+    check(change.what != "optimizer.name", ErrorKind::usage,
+          where + " holds the state of the optimizer " + change.before + ", from which " +
+              change.now + " cannot go on. Put optimizer.name back, or start " + change.now +
+              " from the weights alone with --init-from " + where);
 }
 
 std::string in_one_line(const std::vector<Changed>& changes) {

@@ -59,12 +59,15 @@ std::vector<Changed> changes_since(const Manifest& manifest, const Recipe& recip
 std::vector<Changed::Kind> parse_allowed(const std::string& list);
 bool allows(const std::string& list, Changed::Kind kind);
 
-// Throws Error{usage} for another optimizer, whose state is not in the checkpoint, whatever is
-// allowed, and when there is a change that is neither harmless nor allowed: Error{usage} for the
-// model, Error{data} for tokenizer and data, with all of them, what was and what is. `where`: the
+// Throws when there is a change that is neither harmless nor allowed: Error{usage} for the model,
+// Error{data} for tokenizer and data, with all of them, what was and what is. `where`: the
 // checkpoint's directory.
 void refuse_changes(const std::vector<Changed>& changes, const std::vector<Changed::Kind>& allowed,
                     const std::string& where);
+
+// Throws Error{usage} for another optimizer, from whose state a run cannot go on, whatever is
+// allowed. Only a resume reads that state.
+void refuse_other_optimizer(const std::vector<Changed>& changes, const std::string& where);
 
 // Tells all of them in one line, "optimizer.lr 0.001 -> 0.002, ..."; empty when there is none.
 std::string in_one_line(const std::vector<Changed>& changes);

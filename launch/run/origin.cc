@@ -94,6 +94,7 @@ class Restoring {
   // Refuses a checkpoint of another function or of other data before anything of it is loaded.
   void compare(const CheckpointReader& from) {
     const std::vector<Changed> changes = changes_since(from.manifest(), job_.recipe, job_.made);
+    refuse_other_optimizer(changes, from.directory());
     refuse_changes(changes, parse_allowed(job_.command.allow_changed), from.directory());
     const std::string since = "since step " + std::to_string(from.manifest().step);
     origin_.changed = changes.empty() ? "" : since + ": " + in_one_line(changes);

@@ -7,8 +7,9 @@
 
 namespace tessera {
 
-// No name holds '=' or a line break, and no value a line break.
+// Throws Error{internal} for a name with '=' or a line break, or a value with a line break.
 std::string to_lines(const std::map<std::string, std::string>& scalars);
+// Throws Error{internal} for a line without '='.
 std::map<std::string, std::string> from_lines(const std::string& text);
 
 }  // namespace tessera

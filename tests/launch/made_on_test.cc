@@ -5,6 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "launch/run/scalar_lines.h"
+#include "tests/support/errors.h"
+
 namespace tessera {
 namespace {
 
@@ -27,6 +30,14 @@ TEST(MadeOn, StandsInTheScalarsAndComesBack) {
   EXPECT_EQ(scalars.at("made_with.device"), "cpu");
   EXPECT_EQ(scalars.at("made_with.instruction_set"), "x86-64-v3");
   EXPECT_EQ(scalars_of(made_on(scalars).value()), scalars);
+}
+
+TEST(MadeOn, TravelsBetweenRanksInLines) {
+  const auto scalars = scalars_of(kHere);
+  EXPECT_EQ(from_lines(to_lines(scalars)), scalars);
+  EXPECT_EQ(from_lines(""), (std::map<std::string, std::string>{}));
+  EXPECT_THAT(test::error_of([] { to_lines({{"a", "1\n2"}}); }), HasSubstr("one line"));
+  EXPECT_THAT(test::error_of([] { from_lines("a=1\nb\n"); }), HasSubstr("no NAME=VALUE: 'b'"));
 }
 
 TEST(MadeOn, ACheckpointOfAnEarlierVersionDoesNotTell) {

@@ -100,13 +100,15 @@ TEST(MadeWith, AModelThatComputesSomethingElseIsRefused) {
                     HasSubstr("--allow-changed model,tokenizer")));
 }
 
-TEST(MadeWith, AnotherOptimizerIsRefusedWhateverIsAllowed) {
+TEST(MadeWith, AnotherOptimizerIsRefusedByWhoGoesOnTrainingAlone) {
   const Changed other{Changed::Kind::harmless, "optimizer.name", "adamw", "lion"};
   EXPECT_THAT(
-      error_of([&] { refuse_changes({other}, parse_allowed("model"), "runs/a/step-2"); }),
+      error_of([&] { refuse_other_optimizer({other}, "runs/a/step-2"); }),
       AllOf(StartsWith("usage: "),
             HasSubstr("runs/a/step-2 holds the state of the optimizer adamw"),
             HasSubstr("from which lion cannot go on"), HasSubstr("--init-from runs/a/step-2")));
+  EXPECT_EQ(error_of([&] { refuse_changes({other}, {}, "runs/a/step-2"); }), "no error")
+      << "weights alone are read by eval and generate";
 }
 
 TEST(MadeWith, TheSameFunctionInOtherWordsIsNotRefused) {

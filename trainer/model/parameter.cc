@@ -207,6 +207,8 @@ void ParameterStore::allocate(Device device) {
 
 int ParameterStore::attach_state(std::string role) {
   check(!values_.empty(), "ParameterStore: state", role, "before allocate()");
+  for (const RowState& other : states_)
+    check(other.role != role, "ParameterStore: state", role, "is attached twice");
   const Tensor rows(values_.device(), accumulation_type(compute_),
                     {1, std::max<int64_t>(1, my_elements_)}, MemoryClass::optimizer);
   Stream stream(values_.device());

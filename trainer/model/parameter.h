@@ -180,9 +180,9 @@ class ParameterStore {
   Tensor grad(const Piece& piece) const;  // reduced; (rows, columns)
   Tensor master(const Piece& piece) const;
   Tensor value(const Piece& piece) const;
-  // What an optimizer keeps beside each master: zeros of accumulation type under a name of its own,
-  // which is that of the role in checkpoints. It is saved, and moves between ranks, with its rows.
-  // After allocate(); returns the number of the state.
+  // Attaches a tensor of zeros beside each master, of its shape and type, that an optimizer keeps
+  // there. It is saved under `role`, and moves between ranks, with its rows. After allocate(), once
+  // for each role; returns the number of the state.
   int attach_state(std::string role);
   int num_states() const { return static_cast<int>(states_.size()); }
   const std::string& state_role(int state) const {

@@ -25,6 +25,8 @@ std::vector<std::string> state_roles(OptimizerName name) {
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerKind& kind,
                                           const OptimizerOptions& options, ParameterStore& store) {
+  check(store.num_states() == 0, "an optimizer of", name_of(kind.name),
+        "for parameters that another one updates");
   for (const StateRole& state : kind.states) store.attach_state(state.role);
   return kind.make(options, store);
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "kernels/copy.h"
+#include "tests/support/errors.h"
 #include "tests/support/parameters.h"
 #include "trainer/optim/adamw.h"
 
@@ -76,6 +78,27 @@ TEST_F(Optimizers, TakeAdamsStepOnEveryParameterWithScaledGradients) {
       EXPECT_NEAR(moment, 0.1 * 2 * sign, 1e-6);
     for (const double moment : values_of(store.state(1, piece(store, parameter))))
       EXPECT_NEAR(moment, 0.01 * 4, 1e-6);
+  }
+}
+
+TEST_F(Optimizers, ShareNoStore) {
+  const auto one = make_optimizer(adamw_kind(), options, store);
+  EXPECT_THAT(error_of([&] { make_optimizer(adamw_kind(), options, store); }),
+              testing::HasSubstr("another one updates"));
+  EXPECT_THAT(error_of([&] { store.attach_state("exp_avg"); }),
+              testing::HasSubstr("attached twice"));
+  ParameterStore empty;
+  EXPECT_THAT(error_of([&] { empty.attach_state("exp_avg"); }),
+              testing::HasSubstr("before allocate()"));
+}
+
+// The recipe's words and the table of optimizers cannot part.
+TEST(OptimizerKinds, HaveOneRowForEachName) {
+  EXPECT_EQ(optimizer_kinds().size(), names_of<OptimizerName>().size());
+  for (const std::string& name : names_of<OptimizerName>()) {
+    const OptimizerName value = value_named<OptimizerName>(name).value();
+    EXPECT_EQ(optimizer_kind(value).name, value);
+    EXPECT_EQ(state_roles(value).size(), optimizer_kind(value).states.size());
   }
 }
 
